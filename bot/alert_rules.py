@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.domain.card import Card, Section
 from bot.domain.message import words
+from bot.domain.metrics import AlertSeverity
 from bot.plugin_api import Alert, Looked, Measured, Remedy, WatchView
 
 _GONE = words("The object of this alert no longer exists.")
@@ -111,6 +112,7 @@ class Condition:
     well: Card
     limits: Limits = AT_ONCE
     remedies: tuple[Remedy, ...] = ()
+    severity: AlertSeverity = AlertSeverity.WARNING
 
 
 def evaluate(conditions: Iterable[Condition], view: WatchView, *, blind: bool) -> Looked:
@@ -132,7 +134,14 @@ def evaluate(conditions: Iterable[Condition], view: WatchView, *, blind: bool) -
             # What people were shown stays as it is: a card made of nothing known would say less
             continue
         if after.wrong:
-            alerts.append(Alert(condition.key, condition.wrong, remedies=condition.remedies))
+            alerts.append(
+                Alert(
+                    condition.key,
+                    condition.wrong,
+                    remedies=condition.remedies,
+                    severity=condition.severity,
+                )
+            )
         elif before.wrong or _still_shown(view.measured, condition.key):
             alerts.append(Alert(condition.key, condition.well, over=True))
     unseen = {key: view.memory[key] for key in view.memory.keys() - seen}

@@ -17,7 +17,7 @@ from bot.domain.card import Card, Form
 from bot.domain.cluster import Snapshot
 from bot.domain.definition import Definition
 from bot.domain.message import Message
-from bot.domain.metrics import Change, Incident, Losses, Sweep
+from bot.domain.metrics import AlertSeverity, Change, Incident, Losses, Sweep
 from bot.domain.operation import Event, Facts, Operation, State
 from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
 from bot.domain.policy import Policy
@@ -309,13 +309,14 @@ class Alert:
     ``over`` says that it ended.
 
     The core adds Acknowledge, Silence and the ``remedies`` as buttons, and keeps what flaps in the
-    same message.
+    same message. ``severity`` says who is told by other ways than the chat.
     """
 
     key: str
     card: Card
     over: bool = False
     remedies: tuple[Remedy, ...] = ()
+    severity: AlertSeverity = AlertSeverity.WARNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,6 +297,39 @@ class MetricsSection(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
+class AgentToken(Section):
+    """A token by which an agent asks for a person; ``name`` stands on its proposals.
+
+    The token is in ``token_file``, or in the environment variable that ``token_env`` names.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    person: Annotated[str, Field(min_length=1)]
+    token_file: str = ""
+    token_env: str = ""
+
+    def token(self) -> str:
+        """The token.
+
+        Raises:
+            SettingsError: it cannot be read, or is too short to be a secret.
+        """
+        return secret_of("agents.tokens", self.token_file, self.token_env)
+
+
+class AgentsSection(Section):
+    """What agents may do for people: see ``docs/agents.md``.
+
+    ``may``: patterns of commands, of those that the person may use; empty: agents may do nothing.
+    """
+
+    may: tuple[str, ...] = ("*",)
+    requests_per_minute: Annotated[int, Field(ge=1)] = 60
+    proposals_per_hour: Annotated[int, Field(ge=1)] = 20
+    open_proposals: Annotated[int, Field(ge=1, le=100)] = 3
+    tokens: tuple[AgentToken, ...] = ()
+
+
 class PluginsSection(BaseModel):
     """Which plugins to load, and a table for each, checked by the plugin's own model."""
 
@@ -336,6 +369,7 @@ class DroverSettings(BaseSettings):
     plugins: PluginsSection = PluginsSection()
     monitor: MonitorSection = MonitorSection()
     metrics: MetricsSection = MetricsSection()
+    agents: AgentsSection = AgentsSection()
     zone: Zone = "UTC"
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] = "en"
     replica: str = "drover-1"
@@ -465,6 +499,37 @@ def _secret(name: str) -> str:
     if file := os.environ.get(f"{name}_FILE"):
         return _read_secret(file, f"{name}_FILE")
     return os.environ.get(name, "")
+
+
+SHORTEST = 16
+"""Characters of a token; one that is shorter can be guessed."""
+
+
+def secret_of(what: str, file: str, variable: str) -> str:
+    """A secret from the file, or from the environment variable, that a table names.
+
+    Args:
+        what: its key, for messages, such as ``agents.tokens``.
+        file: a path, or ''.
+        variable: a name, or ''.
+
+    Raises:
+        SettingsError: neither names one, it cannot be read, or it is too short.
+    """
+    found = _read_secret(file, what) if file else os.environ.get(variable, "").strip()
+    if len(found) < SHORTEST:
+        raise SettingsError(
+            words(
+                "The secret of {key} is missing or has fewer than {n} characters.",
+                key=Code(what),
+                n=SHORTEST,
+            ),
+            words(
+                "Name a file or an environment variable that holds one, such as 32 random hex "
+                "digits."
+            ),
+        )
+    return found
 
 
 def _read_secret(file: str, name: str) -> str:

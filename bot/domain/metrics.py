@@ -199,6 +199,14 @@ class Bucket:
     count: int
 
 
+class AlertSeverity(StrEnum):
+    """How soon somebody has to look: whenever convenient, today, now."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """Something wrong that people were told of: open, or over since ``over_at``.
@@ -220,6 +228,7 @@ class Incident:
     muted: bool = False
     said: Message = ""
     watch: str = ""
+    severity: AlertSeverity = AlertSeverity.WARNING
 
     @property
     def open(self) -> bool:

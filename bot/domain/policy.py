@@ -451,5 +451,10 @@ def covers(rule: Rule, command: str) -> bool:
     return not rule.commands or _any(rule.commands, (command,))
 
 
+def matches(patterns: tuple[str, ...], command: str) -> bool:
+    """Whether one of the shell patterns covers a command."""
+    return _any(patterns, (command,))
+
+
 def _any(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)

@@ -11,6 +11,7 @@ from typing import Any
 from bot.domain import placement
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.message import Duration, Message, nwords, words
+from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import BOT, Operation, State
 from bot.domain.plan import Plan
 from bot.domain.policy import Window
@@ -258,4 +259,5 @@ def _alert(wish: Balance, plan: Plan, memory: WatchMemory, now: datetime, held: 
         Remedy(cards.BALANCE_BUTTON, command),
         Remedy(cards.SIM_BUTTON, f"balance sim --max-moves {wish.max_moves}"),
     )
-    return Alert(KEY, cards.uneven_card(plan, _minutes(memory, now), held), remedies=remedies)
+    card = cards.uneven_card(plan, _minutes(memory, now), held)
+    return Alert(KEY, card, remedies=remedies, severity=AlertSeverity.INFO)

@@ -10,6 +10,7 @@ from shlex import quote
 from bot.domain.card import Card, Context, Section
 from bot.domain.cluster import Snapshot
 from bot.domain.message import Code, Message, joined, words
+from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import Operation
 from bot.domain.plan import Objection, Refused
 from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
@@ -91,7 +92,9 @@ def _returned(snapshot: Snapshot) -> Iterator[Alert]:
         twice = [vm for vm in snapshot.on(host.name) if vm.state.active and vm.uuid in elsewhere]
         for vm in twice:
             yield Alert(
-                f"two-copies:{vm.uuid}", _two_copies(vm.name, host.name, elsewhere[vm.uuid])
+                f"two-copies:{vm.uuid}",
+                _two_copies(vm.name, host.name, elsewhere[vm.uuid]),
+                severity=AlertSeverity.CRITICAL,
             )
         if not twice:
             remedy = Remedy(words("Admit it again"), f"{READMIT} {host.name}")
@@ -123,6 +126,10 @@ def _admitted() -> Card:
     return Card(said, words("Failover"), (Section(said),))
 
 
+def _critical(host: str, card: Card, *remedies: Remedy) -> Alert:
+    return Alert(_key(host), card, remedies=remedies, severity=AlertSeverity.CRITICAL)
+
+
 def _noticed(settings: FailoverSettings, view: WatchView, evidence: Evidence) -> Iterator[Noticed]:
     judged = planner.verdict_of(settings, evidence)
     if settings.mode is Mode.OFF or judged.verdict in {
@@ -147,11 +154,11 @@ def _noticed(settings: FailoverSettings, view: WatchView, evidence: Evidence) ->
         if not isinstance(plan, Refused) and settings.mode in {Mode.PROPOSE, Mode.AUTO}:
             yield _proposal(settings, view, evidence, judged)
         elif isinstance(plan, Refused):
-            yield Alert(_key(host.name), _card(evidence, plan.objections))
+            yield _critical(host.name, _card(evidence, plan.objections))
         else:
-            yield Alert(_key(host.name), _card(evidence, ()), remedies=(_remedy(host.name),))
+            yield _critical(host.name, _card(evidence, ()), _remedy(host.name))
         return
-    yield Alert(_key(host.name), _card(evidence, (reports.against(host.name, judged, evidence),)))
+    yield _critical(host.name, _card(evidence, (reports.against(host.name, judged, evidence),)))
 
 
 def _proposal(

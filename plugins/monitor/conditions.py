@@ -9,7 +9,7 @@ from bot.alert_rules import WORST_LIMITS, Condition, Limits, evaluate, worst
 from bot.domain.card import Card, Line, Section, Words, joined, nwords, said_elsewhere, words
 from bot.domain.cluster import Pool, Snapshot
 from bot.domain.message import Code, Number, Percent, Size
-from bot.domain.metrics import Happening, HostSample, SnapshotSeen, Sweep, VmSample
+from bot.domain.metrics import AlertSeverity, Happening, HostSample, SnapshotSeen, Sweep, VmSample
 from bot.domain.storage import local_disks, pool_of
 from bot.domain.words import command
 from bot.plugin_api import Looked, Remedy, WatchView
@@ -99,7 +99,8 @@ def _own_network(
         "{n} hosts are watched; most answer again.",
         n=len(watched),
     )
-    return Condition("network", float(suspect), wrong, _card(title, answer))
+    well = _card(title, answer)
+    return Condition("network", float(suspect), wrong, well, severity=AlertSeverity.CRITICAL)
 
 
 def _unreachable(host: HostSample, value: float | None, vms: int) -> Condition:
@@ -123,7 +124,9 @@ def _unreachable(host: HostSample, value: float | None, vms: int) -> Condition:
     )
     well = _card(title, words("{host} answers again.", host=host.name))
     remedies = (_look_at_host(host.name),)
-    return Condition(f"host:{host.name}", value, wrong, well, remedies=remedies)
+    return Condition(
+        f"host:{host.name}", value, wrong, well, remedies=remedies, severity=AlertSeverity.CRITICAL
+    )
 
 
 def _state_card(vm: VmSample) -> Card:
@@ -155,7 +158,14 @@ def _crash(vm: VmSample) -> Iterator[Condition]:
         ),
     )
     start = Remedy(words("Start VM"), command("vm start {}", vm.name))
-    yield Condition(f"crash:{vm.uuid}", float(crashed), wrong, _state_card(vm), remedies=(start,))
+    yield Condition(
+        f"crash:{vm.uuid}",
+        float(crashed),
+        wrong,
+        _state_card(vm),
+        remedies=(start,),
+        severity=AlertSeverity.CRITICAL,
+    )
 
 
 def _failed_postcopy(vm: VmSample) -> Condition:
@@ -180,7 +190,14 @@ def _failed_postcopy(vm: VmSample) -> Condition:
         Remedy(words("Reboot VM"), command("vm reboot {}", vm.name)),
     )
     failed = float(vm.why == "postcopy failed")
-    return Condition(f"postcopy:{vm.uuid}", failed, wrong, _state_card(vm), remedies=remedies)
+    return Condition(
+        f"postcopy:{vm.uuid}",
+        failed,
+        wrong,
+        _state_card(vm),
+        remedies=remedies,
+        severity=AlertSeverity.CRITICAL,
+    )
 
 
 def _io_error(vm: VmSample) -> Condition:
@@ -194,7 +211,14 @@ def _io_error(vm: VmSample) -> Condition:
         _look_at_host(vm.host),
     )
     failed = float(vm.state == "paused" and vm.why == "ioerror")
-    return Condition(f"io:{vm.uuid}", failed, wrong, _state_card(vm), remedies=remedies)
+    return Condition(
+        f"io:{vm.uuid}",
+        failed,
+        wrong,
+        _state_card(vm),
+        remedies=remedies,
+        severity=AlertSeverity.CRITICAL,
+    )
 
 
 def _events(sweep: Sweep) -> Iterator[Condition]:

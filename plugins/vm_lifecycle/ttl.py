@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.cluster import Snapshot, Vm, VmState
 from bot.domain.message import words
+from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import BOT
 from bot.domain.steps import Step
 from bot.plugin_api import Alert, History, Looked, Proposal
@@ -70,7 +71,14 @@ def endings(
         key = f"ttl:{vm.uuid}:{ends.isoformat()}"
         if ends > snapshot.taken_at:
             announced[key] = vm.name
-            noticed.append(Alert(key, cards.ttl_ends(vm, ends), remedies=(cards.longer(vm),)))
+            noticed.append(
+                Alert(
+                    key,
+                    cards.ttl_ends(vm, ends),
+                    remedies=(cards.longer(vm),),
+                    severity=AlertSeverity.INFO,
+                )
+            )
         elif vm.state in {VmState.PAUSED, VmState.SUSPENDED}:
             announced[key] = vm.name
             noticed.append(Alert(key, cards.ttl_paused(vm, ends), remedies=cards.out_of_pause(vm)))

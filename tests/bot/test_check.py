@@ -256,7 +256,10 @@ def test_a_rule_without_votes_says_what_it_means_for_the_bot(tmp_path: Path) -> 
         if str(each.what) == "policy rule “free”"
     ]
     assert said[-1].severity == "WARN"
-    assert "what the bot proposes by itself takes 1 vote of approver" in str(said[-1].text)
+    assert (
+        "what an agent asks for, and what the bot proposes by itself, takes 1 vote of approver"
+        in str(said[-1].text)
+    )
     assert faults(configured(tmp_path, "off", free)) == []
     lost = free + 'approvers = ["boss"]\n'
     assert any(

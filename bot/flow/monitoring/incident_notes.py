@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from bot.domain import codec
 from bot.domain.errors import ConflictError
 from bot.domain.message import words
-from bot.domain.metrics import Incident
+from bot.domain.metrics import AlertSeverity, Incident
 from bot.ports.series import Notes
 
 PREFIX = "incident:"
@@ -74,7 +74,14 @@ def from_text(text: str) -> Incident:
     said = {
         name: codec.message_of(known_fields[name]) for name in _MESSAGES if name in known_fields
     }
-    return Incident(**{**known_fields, **moments, **said})
+    grave = {"severity": _severity(stored.get("severity", ""))}
+    return Incident(**{**known_fields, **moments, **said, **grave})
+
+
+def _severity(stored: str) -> AlertSeverity:
+    """A severity as it was stored; one of another version counts as the usual one."""
+    known = stored in {each.value for each in AlertSeverity}
+    return AlertSeverity(stored) if known else AlertSeverity.WARNING
 
 
 def to_text(incident: Incident) -> str:

@@ -41,11 +41,18 @@ def show(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None
         return
     monitor.drawn.alerts[alert.key] = alert
     if after != before:
-        after = _post(services, monitor, alert, after)
+        # Before it is posted: who is told by other ways does not depend on the chat
         if not incident_notes.put(monitor.notes, after, version):
             return  # a click or another replica was first: the next look sees what it did
-        if before is not None and before.open != after.open:
-            _note_in_thread(services, after, alert.card)
+        version += 1
+    if not after.ts:
+        if not after.open:
+            return  # it came and went while the chat was away
+        after = _post(services, monitor, alert, after)
+        if not incident_notes.put(monitor.notes, after, version):
+            return
+    elif before is not None and before.open != after.open:
+        _note_in_thread(services, after, alert.card)
     _draw(services, monitor, alert, after)
 
 
@@ -64,12 +71,11 @@ def following(before: Incident | None, alert: Alert, watch: str, now: datetime) 
         if before is None or not before.open:
             return None
         return replace(before, over_at=now, said=alert.card.text)
-    title = alert.card.title or alert.card.text
+    title, said = alert.card.title or alert.card.text, alert.card.text
     if before is None or (before.over_at is not None and now - before.over_at > SAME):
-        return Incident(alert.key, title, now, said=alert.card.text, watch=watch)
-    if before.open:
-        return replace(before, title=title, said=alert.card.text)
-    return replace(before, title=title, over_at=None, times=before.times + 1, said=alert.card.text)
+        return Incident(alert.key, title, now, said=said, watch=watch, severity=alert.severity)
+    known = replace(before, title=title, said=said, severity=alert.severity)
+    return known if before.open else replace(known, over_at=None, times=before.times + 1)
 
 
 def _post(services: Services, monitor: Monitor, alert: Alert, after: Incident) -> Incident:

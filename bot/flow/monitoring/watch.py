@@ -19,6 +19,7 @@ import structlog
 from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
+from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import BOT, Origin
 from bot.flow.context import OPEN, Services, complete
 from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents
@@ -266,7 +267,12 @@ def prove(services: Services, monitor: Monitor) -> None:
         incidents.show(
             services,
             monitor,
-            Alert("audit-trail", incident_cards.trail_notice(broken), over=not broken),
+            Alert(
+                "audit-trail",
+                incident_cards.trail_notice(broken),
+                over=not broken,
+                severity=AlertSeverity.CRITICAL,
+            ),
             PROOF,
         )
 

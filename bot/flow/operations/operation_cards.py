@@ -219,10 +219,17 @@ def _facts(operation: Operation) -> Fields:
     if plan.prediction != Prediction():
         pairs.append((words("Prediction"), prediction_text(plan.prediction)))
     if reason := operation.origin.reason:
-        pairs.append((words("Reason"), spoken(reason) if isinstance(reason, str) else reason))
+        pairs.append((words("Reason"), _reason(operation.origin, reason)))
     if operation.state is State.PROPOSED:
         pairs.append((words("Expires"), words("{at}", at=operation.expires_at)))
     return Fields(tuple(pairs))
+
+
+def _reason(origin: Origin, reason: Message) -> Line:
+    """Whom a person mentions in a reason is called; an agent calls nobody."""
+    if not isinstance(reason, str):
+        return reason
+    return Words("{reason}", {"reason": reason}) if origin.via == AGENT else spoken(reason)
 
 
 def spoken(text: str) -> Words:
@@ -930,6 +937,22 @@ def ended_note(operation: Operation) -> Card:
     if operation.remedies:
         elements.append(Buttons(_remedies(operation)))
     return Card(text=id_line(operation, headline), elements=tuple(elements))
+
+
+def agents_note(operation: Operation) -> Card:
+    """Told to the person for whom an agent proposed something."""
+    said = words(
+        "{agent} proposed {id} in your name: {title}.",
+        agent=words("The agent “{agent}”", agent=operation.origin.agent)
+        if operation.origin.agent
+        else words("An agent"),
+        id=operation.id,
+        title=operation.plan.title,
+    )
+    advice = words("People vote on it. If you do not want it, press Withdraw.")
+    value = value_of(operation)
+    row = Buttons((_details(value), Button(words("Withdraw"), "op.withdraw", value)))
+    return Card(text=said, elements=(Section(joined((said, advice), "\n")), row))
 
 
 def gain_note(operation: Operation) -> Card:

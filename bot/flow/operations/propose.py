@@ -84,6 +84,20 @@ def try_plan(
     plan: Plan | None = None,
 ) -> Operation | Refused | policies.MayNot:
     """Plan, ask the policy and store, or what stands against it. Nobody is shown anything yet."""
+    found = consider(services, action, intent, origin, replaces=replaces, plan=plan)
+    return _store(services, found) if isinstance(found, Proposed) else found
+
+
+def consider(
+    services: Services,
+    action: Action,
+    intent: Any,
+    origin: Origin,
+    *,
+    replaces: str = "",
+    plan: Plan | None = None,
+) -> Proposed | Refused | policies.MayNot:
+    """Plan and ask the policy, or what stands against it. Nothing is stored."""
     if action.recall:
         intent = action.recall(intent, services.store)
     planned: Plan | Refused | None = plan
@@ -100,7 +114,7 @@ def try_plan(
     ruling = current_rules.ruling_now(services, action.name, planned, origin)
     if isinstance(ruling, policies.MayNot):
         return ruling
-    return _store(services, Proposed(
+    return Proposed(
         at=services.clock.now(),
         by=origin.by,
         action=action.name,
@@ -110,7 +124,7 @@ def try_plan(
         origin=origin,
         expires_at=services.clock.now() + timedelta(seconds=ruling.expires),
         replaces=replaces,
-    ))  # fmt: skip
+    )
 
 
 def survey(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot) -> Any:

@@ -1,0 +1,101 @@
+"""Cards as plain text, for mail, pagers and programs: nothing in it formats or mentions anything."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from bot.domain.card import (
+    Bar,
+    Buttons,
+    Card,
+    Chart,
+    Checklist,
+    Context,
+    Divider,
+    Element,
+    Fields,
+    Listing,
+    Mark,
+    Picture,
+    Section,
+    Table,
+)
+from bot.domain.message import Message
+
+MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "✗", Mark.SKIPPED: "–"}
+_WANTED = "\n"  # of the control characters
+
+
+def harmless(text: str) -> str:
+    """Text without control characters: a terminal or a mail header takes none as an order."""
+    return "".join(
+        each if each in _WANTED or unicodedata.category(each) not in ("Cc", "Cf") else " "
+        for each in text
+    )
+
+
+def one_line(text: str, most: int) -> str:
+    """Text of a stranger as one line of at most so many characters."""
+    line = " ".join(harmless(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def plain_title(card: Card) -> str:
+    """The card's title, or all that it says, in one line."""
+    return one_line(str(card.title or card.text), 200)
+
+
+def plain_text(card: Card) -> str:
+    """The whole card, its title first."""
+    lines = [plain_title(card), *(line for each in card.elements for line in _lines(each))]
+    if not card.elements and card.title and str(card.text) != str(card.title):
+        lines.append(_said(card.text))
+    return "\n".join(line for line in lines if line)
+
+
+def _said(line: Message) -> str:
+    return harmless(str(line))
+
+
+def _lines(element: Element) -> list[str]:
+    return _LINES[type(element)](element)
+
+
+def _table(table: Table) -> list[str]:
+    rows = [
+        [one_line(str(cell), 200) for cell in (*row, *([""] * len(table.columns)))]
+        for row in (table.columns, *table.rows)
+    ]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(table.columns))]
+    return [
+        "  ".join(
+            row[index].rjust(width) if index in table.numeric else row[index].ljust(width)
+            for index, width in enumerate(widths)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _said_of(items: Iterable[tuple[Mark, Message]]) -> list[str]:
+    return [f"{MARKS[mark]} {_said(line)}" for mark, line in items]
+
+
+def _bar(bar: Bar) -> list[str]:
+    return [f"{int(min(max(bar.fraction, 0.0), 1.0) * 100)}%  {_said(bar.line)}"]
+
+
+_LINES: Mapping[type, Callable[[Any], list[str]]] = {
+    Section: lambda each: [_said(each.line)],
+    Fields: lambda each: [f"{_said(label)}: {_said(line)}" for label, line in each.pairs],
+    Table: _table,
+    Listing: lambda each: [_said(each.text)],
+    Checklist: lambda each: [_said(each.title), *_said_of(each.items)],
+    Bar: _bar,
+    Chart: lambda each: [f"{_said(each.title)}: {_said(each.summary)}"],
+    Picture: lambda each: [_said(each.title), _said(each.alt)],
+    Context: lambda each: [_said(line) for line in each.lines],
+    Divider: lambda _: [],
+    Buttons: lambda _: [],
+}
