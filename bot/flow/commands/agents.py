@@ -24,7 +24,7 @@ from bot.flow.commands.parse import parse, usage
 from bot.flow.commands.rate_limit import Pace, Paces
 from bot.flow.context import OPEN, Services, roles_of
 from bot.flow.operations import operation_cards, propose
-from bot.plugin_api import Action, Asker, Picked, Query
+from bot.plugin_api import Action, Asker, Decision, Picked, Query
 
 log = structlog.get_logger()
 
@@ -92,7 +92,9 @@ class Agents:
         return tuple(
             Offered(name, str(each.summary), usage(each, "", full=True), isinstance(each, Action))
             for name, each in services.catalog.commands.items()
-            if self._lets(name) and policies.may_ask(services.policy, name, roles)
+            if not isinstance(each, Decision)
+            and self._lets(name)
+            and policies.may_ask(services.policy, name, roles)
         )
 
     def ask(self, agent: Agent, line: str) -> Card:
@@ -167,6 +169,11 @@ class Agents:
         services = self._services
         found = parse(services.catalog, "", one_line(line, LINE))
         name = found.command.name
+        if isinstance(found.command, Decision):
+            raise NotAllowedError(
+                words("`{command}` decides on an operation, and only people decide.", command=name),
+                words("Wait for them with `follow`."),
+            )
         if found.help:
             raise UsageError(words("{usage}", usage=found.help))
         if not self._lets(name):

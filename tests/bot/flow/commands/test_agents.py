@@ -15,6 +15,7 @@ from bot.domain.policy import Policy, Rule
 from bot.flow.commands import agent_answers
 from bot.flow.commands.agents import Agent, AgentLimits, Agents
 from bot.flow.context import Role
+from bot.plugin_api import Decision
 from tests.bot.flow.small_bot import POLICY, ROLES, Bot, small_bot, text
 
 ANA = Agent("triage", "UANA")
@@ -133,6 +134,26 @@ def test_an_agent_has_no_way_to_decide(bot: Bot, method: str) -> None:
     with pytest.raises(UsageError):
         asks(bot, method, operation="op-1", command="op-1")
     assert bot.operation().state is State.PROPOSED
+
+
+@pytest.mark.parametrize("method", ["ask", "plan", "propose"])
+def test_a_command_that_decides_is_not_an_agents(bot: Bot, method: str) -> None:
+    proposes(bot)
+    digest = bot.operation().plan.digest
+    decisions = {
+        name: each
+        for name, each in bot.services.catalog.commands.items()
+        if isinstance(each, Decision)
+    }
+    assert {"approve", "deny", "withdraw", "cancel"} <= decisions.keys()
+    offered = {each["name"] for each in asks(bot, "commands")["commands"]}
+    assert not offered & decisions.keys()
+    for name in decisions:
+        for rest in ("op-1", f"op-1 {digest}", "op-1 why not"):
+            with pytest.raises((NotAllowedError, UsageError)):
+                asks(bot, method, command=f"{name} {rest}", reason=WHY)
+    assert bot.operation().state is State.PROPOSED
+    assert bot.operation().votes == ()
 
 
 def test_an_agent_does_not_pick_of_a_proposal_of_people(tmp_path: Path) -> None:
