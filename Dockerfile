@@ -1,26 +1,38 @@
 # Two stages: libvirt-python is compiled in the first, the second carries no compiler.
-FROM debian:12-slim AS build
+# The base may be any Debian 12, such as one made by debootstrap: --build-arg BASE=localhost/debian:12
+ARG BASE=docker.io/library/debian:12-slim
+FROM ${BASE} AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get install -y --no-install-recommends \
+        python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev binutils
 WORKDIR /src
 COPY config/lock config/lock
 RUN python3 -m venv /opt/drover \
     && /opt/drover/bin/pip install --no-cache-dir --require-hashes -r config/lock/build.txt \
     && /opt/drover/bin/pip install --no-cache-dir --no-build-isolation --require-hashes -r config/lock/run.txt \
     && /opt/drover/bin/pip uninstall -y wheel setuptools pip
+COPY config/image config/image
+RUN config/image/slim /opt/drover
+COPY bot /opt/app/bot
+COPY plugins /opt/app/plugins
+COPY config/drover.example.toml /opt/app/config/
+COPY config/clusters /opt/app/config/clusters
+# Compiled is what a start imports, and no more: the image stays small, and its start short
+RUN cd /opt/app && for word in plugins manifest; do /opt/drover/bin/python -m bot $word >/dev/null; done \
+    && /opt/drover/bin/python -c 'import bot.app, bot.check, dbos, paramiko, psycopg, matplotlib.backends.backend_agg'
 
-FROM debian:12-slim
+FROM ${BASE}
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 libvirt0 openssh-client ca-certificates tzdata fonts-dejavu-core \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get install -y --no-install-recommends \
+        python3 libvirt0 openssh-client ca-certificates tzdata fonts-dejavu-core \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/log/* \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/drover drover
 COPY --from=build /opt/drover /opt/drover
+COPY --from=build /opt/app /opt/app
 WORKDIR /opt/app
-COPY bot bot
-COPY plugins plugins
-COPY pyproject.toml README.md ./
-ENV PATH=/opt/drover/bin:$PATH PYTHONPATH=/opt/app PYTHONUNBUFFERED=1 \
+# Plugins: mount a folder there, filled by `pip install --target plugins NAME`
+ENV PATH=/opt/drover/bin:$PATH PYTHONPATH=/opt/app:/opt/plugins PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DROVER_CONFIG=/etc/drover/drover.toml DROVER_DATABASE__URL=sqlite:////var/lib/drover/drover.sqlite
 USER drover
 VOLUME /var/lib/drover

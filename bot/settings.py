@@ -216,7 +216,14 @@ class WindowSection(Section):
 
 
 class RuleSection(Section):
-    """One rule of the policy, as ``bot.domain.policy.Rule``."""
+    """One rule of the policy; the first rule whose conditions all hold decides.
+
+    Conditions: ``commands`` (patterns), ``risks``, ``tags``, ``hosts``, sizes of the plan
+    (``min_vms``, ``min_memory``, ``max_vms``, ``max_memory``), ``window``, and ``automatic``: what
+    a watch means to do by itself. It asks for ``votes`` of people with a role of ``approvers``
+    within ``expires``; people of ``fallback`` count too after ``fallback_after``. ``freeze``
+    refuses instead, because of ``why``.
+    """
 
     name: str
     commands: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 PORTUGUESE = (ROOT / "README.pt-BR.md").read_text(encoding="utf-8")
 ENGLISH_ONLY = ("An operation's life", "How it is built", "Measured", "Limits")
 """Sections that the Portuguese page links to."""
-LAUNCHER = {"demo", "test", "bench"}
+LAUNCHER = {"demo", "test", "bench", "docs"}
 
 
 def translated_part() -> str:
