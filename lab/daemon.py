@@ -87,6 +87,9 @@ def furnish(host: LabHost, room: Room) -> None:
     for part, target in _PRIVATE.items():
         lines += [f"mkdir -p {target}", f"mount --bind {host.directory}/{part} {target}"]
     lines += [f"mount --bind {host.directory}/hosts /etc/hosts"]
+    # A new one with each start, as a machine's own; all hosts would share the real one
+    (host.directory / "boot_id").write_text(f"{uuid.uuid4()}\n")
+    lines += [f"mount --bind {host.directory}/boot_id /proc/sys/kernel/random/boot_id"]
     room.run("sh", "-c", "\n".join([*lines, cgroups.mounts()]))
 
 

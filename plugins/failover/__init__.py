@@ -12,6 +12,8 @@ from bot.hookspecs import hookimpl
 from bot.plugin_api import Action, History, Query, Settings, SettingsSection, StepHandler, Watch
 from plugins.failover import (
     binding,
+    boot,
+    boot_steps,
     evidence,
     handler,
     intents,
@@ -30,8 +32,10 @@ from plugins.failover.steps import (
     ClearCorpse,
     ConfirmOff,
     FenceHost,
+    OwnAutostart,
     ReadmitVm,
     RestartVm,
+    StartAgain,
 )
 
 
@@ -103,6 +107,24 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             survey=witnesses.of_bind,
             example="failover bind host-b ipmi-b",
         ),
+        Action(
+            intents.PROTECT,
+            intents.PROTECT_SUMMARY,
+            intents.protect_grammar(),
+            intents.Protect,
+            plan=partial(boot.protect, mine),
+            still_good=partial(boot.protect_still_good, mine),
+            emits=(OwnAutostart,),
+        ),
+        Action(
+            intents.RESUME,
+            intents.RESUME_SUMMARY,
+            intents.resume_grammar(),
+            intents.Resume,
+            plan=partial(boot.resume, mine),
+            still_good=partial(boot.resume_still_good, mine),
+            emits=(StartAgain,),
+        ),
         Query(
             intents.DRILL,
             intents.DRILL_SUMMARY,
@@ -143,6 +165,8 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
         StepHandler(AwaitReady, handler.is_ready, handler.await_ready),
         StepHandler(ReadmitVm, handler.is_readmitted, handler.readmit),
         StepHandler(BindDevice, handler.is_bound, handler.bind),
+        StepHandler(OwnAutostart, boot_steps.is_owned, boot_steps.own),
+        StepHandler(StartAgain, boot_steps.is_up, boot_steps.start),
     )
 
 
@@ -150,7 +174,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 def register_jobs(settings: Settings) -> Sequence[Watch]:
     """Looks after silent hosts."""
     mine = settings.of(FailoverSettings)
-    by_itself = (intents.FAILOVER,) if mine.mode is Mode.AUTO else ()
+    by_itself = (intents.FAILOVER, intents.RESUME) if mine.mode is Mode.AUTO else ()
     return (
         Watch(
             watch.NAME,

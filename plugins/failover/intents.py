@@ -18,6 +18,10 @@ ATTEST_SUMMARY = words(
     "Start a dead host's VMs elsewhere by the word of two people who looked at it and saw it off."
 )
 _SEEN = words('What you saw, for example "its power cable is out".')
+PROTECT, RESUME = "failover protect", "host resume"
+PROTECT_SUMMARY = words("Let Drover start VMs at boot, so that a dead host's old copies never do.")
+RESUME_SUMMARY = words("Start the VMs of a host that has started anew, in order of priority.")
+_OFF = words("Give autostart back to libvirt.")
 DRILL, STATUS, BIND = "failover drill", "failover status", "failover bind"
 BIND_SUMMARY = words(
     "Say, two people, that a power controller that names no machine belongs to a host."
@@ -70,6 +74,24 @@ class Bind:
     device: str
     reason: str = ""
     readings: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Protect:
+    """``failover protect``. No ``vms``: all that it applies to. ``on`` False: libvirt starts them again."""
+
+    vms: tuple[str, ...] = ()
+    on: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """``host resume``. ``boot``: the host's boot id that it is about, '' not known."""
+
+    host: str
+    reason: str = ""
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +157,33 @@ def bind_grammar() -> click.Command:
         Bind,
         click.Argument(["host"], metavar="HOST"),
         click.Argument(["device"], metavar="CONTROLLER"),
+        click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
+
+
+def protect_grammar() -> click.Command:
+    """``failover protect [VM]… [--off]`` → ``Protect``."""
+
+    def made(vms: tuple[str, ...], *, off: bool, reason: str) -> Protect:
+        return Protect(vms, not off, reason)
+
+    return _command(
+        PROTECT,
+        str(PROTECT_SUMMARY),
+        made,
+        click.Argument(["vms"], nargs=-1, metavar="[VM]..."),
+        click.Option(["--off"], is_flag=True, help=str(_OFF)),
+        click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
+
+
+def resume_grammar() -> click.Command:
+    """``host resume HOST`` → ``Resume``."""
+    return _command(
+        RESUME,
+        str(RESUME_SUMMARY),
+        Resume,
+        click.Argument(["host"], metavar="HOST"),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
     )
 

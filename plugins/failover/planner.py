@@ -198,10 +198,10 @@ def _warnings(
         yield Reason(
             "autostart",
             nwords(
-                "{names} starts with {host}: keep {host} off, or without its network, until it was admitted again; "
-                "else a second copy of it would run when {host} gets power.",
-                "{names} start with {host}: keep {host} off, or without its network, until it was admitted again; "
-                "else second copies of them would run when {host} gets power.",
+                "libvirt starts {names} with {host}: keep {host} off, or without its network, until it was admitted "
+                "again; else a second copy of it would run when {host} gets power.",
+                "libvirt starts {names} with {host}: keep {host} off, or without its network, until it was admitted "
+                "again; else second copies of them would run when {host} gets power.",
                 n=len(starting),
                 names=Names(tuple(starting), most=10),
                 host=host.name,

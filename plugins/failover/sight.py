@@ -13,7 +13,8 @@ class Sight:
     """Since when this bot sees, and when it last saw too little.
 
     ``silent``: since when each host is silent. ``looks``: how many looks in a row saw it so.
-    ``heard_by_peers``: hosts that other hosts heard while they answered.
+    ``heard_by_peers``: hosts that other hosts heard while they answered. ``boots``: the boot id of
+    each host with a shell, as last read. ``back``: hosts that were silent and answer again.
     """
 
     started_at: datetime | None = None
@@ -22,6 +23,8 @@ class Sight:
     looks: dict[str, int] = field(default_factory=dict)
     noted_at: datetime | None = None
     heard_by_peers: set[str] = field(default_factory=set)
+    boots: dict[str, str] = field(default_factory=dict)
+    back: set[str] = field(default_factory=set)
 
     def note(self, seen: Snapshot) -> None:
         """Keep what a look shows of the bot's own view."""
@@ -30,6 +33,7 @@ class Sight:
         down = [host.name for host in seen.hosts if not host.up]
         if len(down) >= 2 and 2 * len(down) >= len(seen.hosts):
             self.storm_at = seen.taken_at
+        self.back |= set(self.silent) - set(down)
         self.silent = {name: self.silent.get(name, seen.taken_at) for name in down}
         if seen.taken_at != self.noted_at:
             self.looks = {name: self.looks.get(name, 0) + 1 for name in down}

@@ -197,3 +197,64 @@ class BindDevice(Step):
     def least_votes(self) -> int:
         """One beside the requester's word."""
         return 1
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAutostart(Step):
+    """Let Drover start a VM at boot instead of libvirt (``on``), or give that back."""
+
+    uuid: str
+    name: str
+    host: str
+    on: bool
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        if self.on:
+            return words(
+                "Let Drover, not libvirt, start {vm} with {host}", vm=self.name, host=self.host
+            )
+        return words("Let libvirt start {vm} with {host} again", vm=self.name, host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Its host."""
+        return (self.host,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgain(Step):
+    """Start a VM on its own host, which has started anew. ``memory`` in bytes."""
+
+    uuid: str
+    name: str
+    host: str
+    memory: int
+    wave: int
+    most: int = 4
+
+    @property
+    def lane(self) -> Lane:
+        """With all others of its wave, ``most`` at a time."""
+        return Lane(self.wave, self.host, self.most, self.memory)
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Start {vm} on {host}", vm=self.name, host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Its host."""
+        return (self.host,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)

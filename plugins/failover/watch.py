@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from shlex import quote
 
@@ -15,9 +15,9 @@ from bot.domain.operation import Operation
 from bot.domain.plan import Objection, Refused
 from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from bot.ports import Hypervisor
-from plugins.failover import planner, reports, witnesses
+from plugins.failover import boot, planner, reports, witnesses
 from plugins.failover.evidence import Evidence
-from plugins.failover.intents import FAILOVER, READMIT, Failover
+from plugins.failover.intents import FAILOVER, READMIT, RESUME, Failover, Resume
 from plugins.failover.settings import FailoverSettings, Mode
 from plugins.failover.sight import Sight
 from plugins.failover.verdict import Cause, Judged, Verdict, automatic_objection
@@ -32,9 +32,14 @@ _GRACE = 30.0  # seconds that a second kind of witness is waited for before peop
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of each host that is silent."""
+    """What is known of each host that is silent.
+
+    ``boots``: boot ids of hosts, '' not known; ``back``: hosts that were silent and answer again.
+    """
 
     silent: tuple[Evidence, ...] = ()
+    boots: Mapping[str, str] = field(default_factory=dict)
+    back: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -58,7 +63,9 @@ class Gatherer:
             self.listened_at = now
             witnesses.listen(self.sight, snapshot, hypervisor)
         silent = [host for host in snapshot.hosts if not host.up]
-        return Found(witnesses.gather_all(self.sight, silent, snapshot, hypervisor))
+        back = witnesses.read_boots(self.sight, snapshot, hypervisor)
+        found = witnesses.gather_all(self.sight, silent, snapshot, hypervisor)
+        return Found(found, dict(self.sight.boots), back)
 
 
 def look(settings: FailoverSettings, view: WatchView) -> Looked:
@@ -77,8 +84,55 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
     noticed += back
     ended = set(view.memory.get("back", ())) - {each.key for each in back}
     noticed += [Alert(key, _admitted(), over=True) for key in sorted(ended)]
+    anew = _anew(settings, view, found)
+    noticed += [_resume(settings, view, host, found) for host in sorted(anew)]
+    gone = set(view.memory.get("reborn", ())) - set(anew)
+    noticed += [Alert(f"reborn:{host}", _admitted(), over=True) for host in sorted(gone)]
     keys = sorted(each.key for each in back)
-    return Looked(tuple(noticed), {"told": sorted(standing), **({"back": keys} if keys else {})})
+    boots = {**view.memory.get("boots", {}), **{k: v for k, v in found.boots.items() if v}}
+    reborn = sorted(anew) if settings.mode is Mode.ALERT else []
+    memory = {"told": sorted(standing), "back": keys, "boots": boots, "reborn": reborn}
+    return Looked(tuple(noticed), {key: value for key, value in memory.items() if value})
+
+
+def _anew(settings: FailoverSettings, view: WatchView, found: Found) -> frozenset[str]:
+    """The hosts that have started anew, as long as what Drover starts with them is off and was not told of."""
+    if settings.mode is Mode.OFF:
+        return frozenset()
+    known: Mapping[str, str] = view.memory.get("boots", {})
+    names = set(view.memory.get("reborn", ()))
+    for host in view.snapshot.hosts:
+        before, now = known.get(host.name, ""), found.boots.get(host.name, "")
+        if before != now if before and now else _all_off(view.snapshot, host.name, found.back):
+            names.add(host.name)
+    return frozenset(
+        host.name
+        for host in view.snapshot.hosts
+        if host.name in names
+        and host.up
+        and not host.held
+        and boot.to_start(view.snapshot, host.name)
+    )
+
+
+def _resume(settings: FailoverSettings, view: WatchView, host: str, found: Found) -> Noticed:
+    why = words("{host} has started anew, and VMs that start with it are off.", host=host)
+    if settings.mode is Mode.ALERT:
+        remedy = Remedy(words("Start its VMs"), f"{RESUME} {host}")
+        return Alert(f"reborn:{host}", Card(why, host, (Section(why),)), remedies=(remedy,))
+    now = found.boots.get(host, "")
+    return Proposal(
+        RESUME,
+        Resume(host, boot=now),
+        why=why,
+        key=f"resume:{host}:{now or view.now.isoformat(timespec='seconds')}",
+        automatic=settings.mode is Mode.AUTO,
+    )
+
+
+def _all_off(snapshot: Snapshot, host: str, back: Collection[str]) -> bool:
+    """Without a shell: it was silent, and no VM runs there any more."""
+    return host in back and not any(vm.state.active for vm in snapshot.on(host))
 
 
 def _returned(snapshot: Snapshot) -> Iterator[Alert]:

@@ -86,6 +86,7 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         view,
         bound=bound,
         expected=Expected("maintenance") if host.maintenance else None,
+        boots=(sight.boots.get(host.name, ""), ""),
     )
 
 
@@ -120,6 +121,25 @@ def listen(sight: Sight, snapshot: Snapshot, hypervisor: Shell) -> None:
         said = pool.map(lambda host: _peers(host, snapshot, hypervisor).said.alive, up)
         heard = {host.name for host, alive in zip(up, said, strict=True) if alive}
     sight.heard_by_peers = (sight.heard_by_peers - {host.name for host in up}) | heard
+
+
+def boot_id(host: str, hypervisor: Shell) -> str:
+    """The id of the host's present boot; '' when no shell tells it."""
+    try:
+        told = hypervisor.run(host, ["cat", "/proc/sys/kernel/random/boot_id"], deadline=_DEADLINE)
+    except DroverError:
+        return ""
+    return told.out.strip() if told is not None and not told.code else ""
+
+
+def read_boots(sight: Sight, snapshot: Snapshot, hypervisor: Shell) -> frozenset[str]:
+    """Read the boot ids of hosts of which none is known or that were silent; the latter, which answer again."""
+    up = {host.name for host in snapshot.hosts if host.up}
+    back = sight.back & up
+    sight.back -= back
+    for name in sorted((up - set(sight.boots)) | back):
+        sight.boots[name] = boot_id(name, hypervisor)
+    return frozenset(back)
 
 
 def read_bound(hypervisor: PowerAccess, host: Host) -> tuple[tuple[Reading, ...], frozenset[str]]:
