@@ -22,7 +22,7 @@ from bot.domain import codec
 from bot.domain.card import said_elsewhere
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError, UsageError
-from bot.domain.message import Code, Duration, Message, nwords, words
+from bot.domain.message import Code, Duration, Message, joined, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
@@ -292,6 +292,42 @@ def health(config: Path | None) -> None:
     if problem := health_problem(_configured(config)):
         raise DroverError(problem, words("See the bot's log."))
     _echo(words("healthy"))
+
+
+@drover.command(
+    help=str(
+        words(
+            "Send a test message by every way of `tell` in the configuration. "
+            "The exit code is 1 when one was not taken."
+        )
+    )
+)
+@click.pass_obj
+def tell(config: Path | None) -> None:
+    """Send a test message by every way other than the chat."""
+    from bot.adapters.language import Languages
+    from bot.domain.card import Card, Section
+    from bot.factories import load_catalog, other_ways
+
+    settings = _configured(config)
+    languages = Languages(settings.locale, load_catalog(settings).translations)
+    ways = other_ways(settings, languages)
+    if not ways:
+        raise DroverError(
+            words("No `[[tell]]` is configured."),
+            words("`config/drover.example.toml` shows one."),
+        )
+    said = words("This is a test. Drover can tell you of alerts here.")
+    failed = False
+    for way in ways:
+        try:
+            way.notifier.send(Card(said, words("Test message"), (Section(said),)), None)
+            _echo(words("“{name}” took the message.", name=way.name))
+        except DroverError as error:
+            failed = True
+            _echo(joined((error.text, error.advice)), err=True)
+    if failed:
+        sys.exit(1)
 
 
 @drover.group(help=str(words("Manage the database.")))

@@ -32,6 +32,7 @@ from bot.factories import (
     measuring,
     only_bot,
     open_store,
+    other_ways,
     say_well,
     serve_metrics,
 )
@@ -41,6 +42,7 @@ from bot.flow.commands.dispatcher import RequestWorkers, pick_up
 from bot.flow.context import Places, Role, Services
 from bot.flow.monitoring import watch
 from bot.flow.monitoring.definitions import KeptDefinitions
+from bot.flow.monitoring.other_ways import OtherWays
 from bot.flow.operations import overdue, perform
 from bot.flow.operations.operation_cards import operation_card
 from bot.flow.operations.operation_messages import OperationMessages
@@ -147,6 +149,9 @@ class Drover:
         )
         self._schedule = Schedule()
         self._told_gone = False
+        self._other_ways = OtherWays(
+            self.services, self._monitor, other_ways(settings, languages), self._chat_silence
+        )
         self._metrics = serve_metrics(settings, self._monitor)
 
     def start(self) -> None:
@@ -243,6 +248,7 @@ class Drover:
         self._schedule.every(
             "watch", every, lambda: watch.tick(self.services, monitor, latest, fresh)
         )
+        self._schedule.every("other-ways", SWEEP, self._tell_otherwise)
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
         self._schedule.every("definitions", SWEEP, self._keep_definitions)
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
@@ -252,6 +258,15 @@ class Drover:
                 report.name, report.cron, self._settings.zone, partial(self._report, report)
             )
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
+
+    def _tell_otherwise(self) -> None:
+        if self._other_ways.ways and watch.leads(self.services, self._monitor):
+            self._other_ways.tick()
+
+    def _chat_silence(self) -> float:
+        """Seconds without a socket to Slack, when they are too many to be a reconnection."""
+        silent = time.monotonic() - self._heard_at
+        return silent if silent > DEAF else 0.0
 
     def _keep_definitions(self) -> None:
         self._definitions.keep(self._inventory.latest())

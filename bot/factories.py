@@ -25,6 +25,7 @@ from bot.settings import DroverSettings, HostSection, SshSection
 
 if TYPE_CHECKING:  # each takes long to import, and no command line needs them all
     from bot.adapters.fence import FenceAddress
+    from bot.adapters.language import Languages
     from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
     from bot.adapters.prometheus import MetricsServer, PrometheusPast
     from bot.adapters.slack.chat import Identity
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.sql.store import SqlStore
     from bot.adapters.ssh.address import SshAddress
     from bot.flow.monitoring.monitor import Monitor
+    from bot.flow.monitoring.other_ways import Way
     from bot.ports import Hypervisor
     from bot.ports.power import Holds, PowerControl
 
@@ -227,6 +229,30 @@ def serve_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer |
 
     return MetricsServer(
         where.host, where.port, monitor.measured, lambda: str(health_problem(settings))
+    )
+
+
+def other_ways(settings: DroverSettings, languages: Languages) -> tuple[Way, ...]:
+    """The ways other than the chat by which people are told; nothing is sent yet.
+
+    Raises:
+        SettingsError: an address cannot be read, or apprise does not understand it.
+    """
+    if not settings.tell:
+        return ()
+    from bot.adapters.apprise_notifier import AppriseNotifier
+    from bot.flow.monitoring.other_ways import Way
+
+    return tuple(
+        Way(
+            name,
+            AppriseNotifier(name, url, languages),
+            frozenset(section.severities),
+            float(section.proposals_after),
+        )
+        for section in settings.tell
+        for number, url in enumerate(section.urls(), 1)
+        for name in [section.name if number == 1 else f"{section.name}/{number}"]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.domain import policy as policies
 from bot.domain.errors import SettingsError
 from bot.domain.message import Code, words
+from bot.domain.metrics import AlertSeverity
 from bot.domain.plan import Risk
 from bot.domain.storage import Declared
 from bot.domain.suggest import nearest
@@ -304,24 +305,51 @@ class MetricsSection(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
-class AgentToken(Section):
-    """A token by which an agent asks for a person; ``name`` stands on its proposals.
+class TellSection(Section):
+    """Another way than the chat by which people are told: addresses as apprise writes them.
 
-    The token is in ``token_file``, or in the environment variable that ``token_env`` names.
+    The addresses are secrets: they stand, a line each, in ``urls_file``, or in the environment
+    variable that ``urls_env`` names. ``severities``: of the alerts that are told always; all alerts
+    and proposals are told while the chat is out of reach. ``proposals_after``: how long a proposal
+    may wait for votes before it is told; 0: for ever.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=40)]
-    person: Annotated[str, Field(min_length=1)]
-    token_file: str = ""
-    token_env: str = ""
+    name: Annotated[str, Field(pattern=r"^[\w. -]{1,40}$")]
+    urls_file: str = ""
+    urls_env: str = ""
+    severities: tuple[AlertSeverity, ...] = (AlertSeverity.CRITICAL,)
+    proposals_after: Annotated[Seconds, Field(ge=0)] = 900
 
-    def token(self) -> str:
-        """The token.
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and {"url", "urls"} & set(given):
+            raise ValueError(
+                "addresses are secrets and do not belong into this file; name a file that holds "
+                "them with urls_file, or an environment variable with urls_env"
+            )
+        return given
+
+    def urls(self) -> tuple[str, ...]:
+        """The addresses.
 
         Raises:
-            SettingsError: it cannot be read, or is too short to be a secret.
+            SettingsError: they cannot be read, or there is none.
         """
-        return secret_of("agents.tokens", self.token_file, self.token_env)
+        found = secret_of("tell.urls", self.urls_file, self.urls_env)
+        return tuple(line.strip() for line in found.splitlines() if line.strip())
+
+
+class AgentSection(Section):
+    """An agent and the user id of its person; its name stands on its proposals.
+
+    It is known by a token, of which the SHA-256 in hexadecimal stands here, or by a user of the
+    bot's machine who then is that agent and nothing else.
+    """
+
+    person: Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{2,}$")]
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    users: tuple[str, ...] = ()
 
 
 class AgentsSection(Section):
@@ -334,7 +362,9 @@ class AgentsSection(Section):
     requests_per_minute: Annotated[int, Field(ge=1)] = 60
     proposals_per_hour: Annotated[int, Field(ge=1)] = 20
     open_proposals: Annotated[int, Field(ge=1, le=100)] = 3
-    tokens: tuple[AgentToken, ...] = ()
+    known: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], AgentSection] = Field(
+        default_factory=dict
+    )
 
 
 class PluginsSection(BaseModel):
@@ -377,6 +407,7 @@ class DroverSettings(BaseSettings):
     monitor: MonitorSection = MonitorSection()
     metrics: MetricsSection = MetricsSection()
     agents: AgentsSection = AgentsSection()
+    tell: tuple[TellSection, ...] = ()
     zone: Zone = "UTC"
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] = "en"
     replica: str = "drover-1"
@@ -396,8 +427,10 @@ class DroverSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> DroverSettings:
+        for name in _twice(each.name for each in self.tell):
+            raise ValueError(f"two tables of tell are called “{name}”")
         names = [host.name for host in self.hosts]
-        for name in {each for each in names if names.count(each) > 1}:
+        for name in _twice(names):
             raise ValueError(f"two hosts are called “{name}”")
         # Without any role there is nothing to check against: `plugins` and `manifest` need no
         # configuration at all.
@@ -410,6 +443,12 @@ class DroverSettings(BaseSettings):
         grants = {name: role.may for name, role in self.roles.items()}
         rules = tuple(rule.rule() for rule in self.policy.rules)
         return policies.Policy(grants, self.policy.everyone, rules, self.policy.approval_lasts)
+
+
+def _twice(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that stand there more than once."""
+    found = list(names)
+    return tuple(each for each in dict.fromkeys(found) if found.count(each) > 1)
 
 
 def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSection]) -> None:
@@ -508,33 +547,22 @@ def _secret(name: str) -> str:
     return os.environ.get(name, "")
 
 
-SHORTEST = 16
-"""Characters of a token; one that is shorter can be guessed."""
-
-
 def secret_of(what: str, file: str, variable: str) -> str:
     """A secret from the file, or from the environment variable, that a table names.
 
     Args:
-        what: its key, for messages, such as ``agents.tokens``.
+        what: its key, for messages, such as ``tell.urls``.
         file: a path, or ''.
         variable: a name, or ''.
 
     Raises:
-        SettingsError: neither names one, it cannot be read, or it is too short.
+        SettingsError: neither names one, it cannot be read, or it is empty.
     """
     found = _read_secret(file, what) if file else os.environ.get(variable, "").strip()
-    if len(found) < SHORTEST:
+    if not found:
         raise SettingsError(
-            words(
-                "The secret of {key} is missing or has fewer than {n} characters.",
-                key=Code(what),
-                n=SHORTEST,
-            ),
-            words(
-                "Name a file or an environment variable that holds one, such as 32 random hex "
-                "digits."
-            ),
+            words("The secret of {key} is missing.", key=Code(what)),
+            words("Name a file or an environment variable that holds it."),
         )
     return found
 

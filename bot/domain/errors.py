@@ -185,3 +185,9 @@ class StepLostError(DroverError):
     ) -> None:
         super().__init__(text, advice, code=code)
         self.remedies = remedies
+
+
+class NotifierError(DroverError):
+    """A message was not taken by another way than the chat."""
+
+    code = "notifier"

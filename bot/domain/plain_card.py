@@ -49,7 +49,12 @@ def plain_title(card: Card) -> str:
 
 def plain_text(card: Card) -> str:
     """The whole card, its title first."""
-    lines = [plain_title(card), *(line for each in card.elements for line in _lines(each))]
+    return "\n".join(line for line in (plain_title(card), plain_body(card)) if line)
+
+
+def plain_body(card: Card) -> str:
+    """What a card says beneath its title; '' when that is all."""
+    lines = [line for each in card.elements for line in _lines(each)]
     if not card.elements and card.title and str(card.text) != str(card.title):
         lines.append(_said(card.text))
     return "\n".join(line for line in lines if line)
