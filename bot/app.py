@@ -33,14 +33,16 @@ from bot.factories import (
     only_bot,
     open_store,
     other_ways,
+    outside_rules,
     say_well,
+    serve_alertmanager,
     serve_metrics,
 )
 from bot.flow.commands import late_requests
 from bot.flow.commands.autocomplete import Inventory
 from bot.flow.commands.dispatcher import RequestWorkers, pick_up
 from bot.flow.context import Places, Role, Services
-from bot.flow.monitoring import watch
+from bot.flow.monitoring import outside_alerts, watch
 from bot.flow.monitoring.definitions import KeptDefinitions
 from bot.flow.monitoring.other_ways import OtherWays
 from bot.flow.operations import overdue, perform
@@ -152,6 +154,7 @@ class Drover:
         self._other_ways = OtherWays(
             self.services, self._monitor, other_ways(settings, languages), self._chat_silence
         )
+        self._outside = serve_alertmanager(settings, self._monitor)
         self._metrics = serve_metrics(settings, self._monitor)
 
     def start(self) -> None:
@@ -198,6 +201,8 @@ class Drover:
         self._plan_watching()
         if self._metrics is not None:
             self._metrics.start()
+        if self._outside is not None:
+            self._outside.start()
         self._schedule.start()
         if slack.mode == "socket":
             self._listeners.connect()
@@ -218,6 +223,8 @@ class Drover:
         """
         log.info("stopping")
         self._listeners.close()
+        if self._outside is not None:
+            self._outside.close()
         self._schedule.stop()
         if self._metrics is not None:
             self._metrics.stop()
@@ -249,6 +256,8 @@ class Drover:
             "watch", every, lambda: watch.tick(self.services, monitor, latest, fresh)
         )
         self._schedule.every("other-ways", SWEEP, self._tell_otherwise)
+        if self._outside is not None:
+            self._schedule.every("outside", every, self._show_outside)
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
         self._schedule.every("definitions", SWEEP, self._keep_definitions)
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
@@ -258,6 +267,13 @@ class Drover:
                 report.name, report.cron, self._settings.zone, partial(self._report, report)
             )
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
+
+    def _show_outside(self) -> None:
+        """Show what a site's Alertmanager sent, in whose names the cluster is looked up."""
+        seen = self._inventory.latest()
+        if seen is not None and watch.leads(self.services, self._monitor):
+            rules = outside_rules(self._settings)
+            outside_alerts.show(self.services, self._monitor, seen, rules)
 
     def _tell_otherwise(self) -> None:
         if self._other_ways.ways and watch.leads(self.services, self._monitor):

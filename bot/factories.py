@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot import catalog as catalogs
 from bot.adapters.private import read_private, write_private
-from bot.domain.errors import StoreError
+from bot.domain.errors import SettingsError, StoreError
 from bot.domain.message import Duration, Message, words
 from bot.flow.commands.queries import Core
 from bot.settings import DroverSettings, HostSection, SshSection
@@ -33,8 +33,10 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.sql.series import SqlSeries
     from bot.adapters.sql.store import SqlStore
     from bot.adapters.ssh.address import SshAddress
+    from bot.adapters.web_server import WebServer
     from bot.flow.monitoring.monitor import Monitor
     from bot.flow.monitoring.other_ways import Way
+    from bot.flow.monitoring.outside_alerts import OutsideRules
     from bot.ports import Hypervisor
     from bot.ports.power import Holds, PowerControl
 
@@ -254,6 +256,48 @@ def other_ways(settings: DroverSettings, languages: Languages) -> tuple[Way, ...
         for number, url in enumerate(section.urls(), 1)
         for name in [section.name if number == 1 else f"{section.name}/{number}"]
     )
+
+
+def outside_rules(settings: DroverSettings) -> OutsideRules:
+    """What is made of the alerts of a site's Alertmanager."""
+    from bot.flow.monitoring.outside_alerts import Fix, OutsideRules
+
+    wanted = settings.alertmanager
+    fixes = tuple(Fix(each.alert, each.text, each.command) for each in wanted.fixes)
+    return OutsideRules(wanted.host_labels, wanted.vm_labels, fixes)
+
+
+def serve_alertmanager(settings: DroverSettings, monitor: Monitor) -> WebServer | None:
+    """The webhook for a site's Alertmanager; None when it is not wanted.
+
+    Raises:
+        SettingsError: there is no token, or the address cannot be had.
+    """
+    wanted = settings.alertmanager
+    if not wanted.port:
+        return None
+    from bot.adapters.alertmanager import AlertmanagerHook, serve
+    from bot.flow.commands.rate_limit import Pace, Paces
+    from bot.flow.monitoring import outside_alerts
+
+    paces, clock = Paces(wanted.requests_per_minute), SystemClock()
+
+    def take(payload: object) -> None:
+        outside_alerts.keep(monitor.notes, outside_alerts.read(payload, clock.now()))
+
+    hook = AlertmanagerHook(wanted.token(), take, lambda: paces.ask("") is Pace.FINE)
+    try:
+        return serve(hook, wanted.host, wanted.port)
+    except OSError as error:
+        raise SettingsError(
+            words(
+                "Cannot listen on {host}:{port}: {reason}.",
+                host=wanted.host,
+                port=str(wanted.port),
+                reason=str(error),
+            ),
+            words("Choose another `alertmanager.host` or `alertmanager.port`."),
+        ) from error
 
 
 def addresses(settings: DroverSettings) -> list[HostAddress]:

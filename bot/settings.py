@@ -340,6 +340,42 @@ class TellSection(Section):
         return tuple(line.strip() for line in found.splitlines() if line.strip())
 
 
+class FixSection(Section):
+    """A command that is offered under alerts whose name fits the shell pattern ``alert``.
+
+    ``{host}`` and ``{vm}`` in ``command`` stand for what the alert's labels name.
+    """
+
+    alert: str
+    text: Annotated[str, Field(min_length=1, max_length=60)]
+    command: str
+
+
+class AlertmanagerSection(Section):
+    """A webhook by which a site's Alertmanager makes incidents; port 0: none.
+
+    The token that it must send is in ``token_file``, or in the environment variable that
+    ``token_env`` names. ``host_labels`` and ``vm_labels``: those that name a host or a VM.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    token_file: str = ""
+    token_env: str = ""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 60
+    host_labels: tuple[str, ...] = ("host", "node", "instance", "hostname")
+    vm_labels: tuple[str, ...] = ("vm", "domain", "guest")
+    fixes: tuple[FixSection, ...] = ()
+
+    def token(self) -> str:
+        """The token.
+
+        Raises:
+            SettingsError: it cannot be read, or there is none.
+        """
+        return secret_of("alertmanager.token", self.token_file, self.token_env)
+
+
 class AgentSection(Section):
     """An agent and the user id of its person; its name stands on its proposals.
 
@@ -408,6 +444,7 @@ class DroverSettings(BaseSettings):
     metrics: MetricsSection = MetricsSection()
     agents: AgentsSection = AgentsSection()
     tell: tuple[TellSection, ...] = ()
+    alertmanager: AlertmanagerSection = AlertmanagerSection()
     zone: Zone = "UTC"
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] = "en"
     replica: str = "drover-1"
