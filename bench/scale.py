@@ -268,11 +268,9 @@ def ask(workspace: Workspace, line: str, channel: str = "#ops") -> tuple[float, 
     What only says that work goes on is edited into the answer, or is followed by it.
     """
     # Ephemeral answers count too, and those in the direct conversation with the app.
-    places = (channel, "@ana")
+    places = (channel, "#approvals", "@ana")
     before = {
-        (place, each.ts): each.edited
-        for place in places
-        for each in workspace.messages(place, seen_by="ana")
+        (place, each.ts) for place in places for each in workspace.messages(place, seen_by="ana")
     }
     began = time.monotonic()
     first: list[float] = []
@@ -284,12 +282,11 @@ def ask(workspace: Workspace, line: str, channel: str = "#ops") -> tuple[float, 
     def look() -> str | None:
         for place in places:
             for each in workspace.messages(place, seen_by="ana"):
-                if each.edited <= before.get((place, each.ts), -1):
-                    continue
-                if not mine(each, line):
+                # An answer that stays up to date, such as that of top, is edited all the time
+                if (place, each.ts) in before or not is_answer(each):
                     continue
                 first.append(time.monotonic())
-                if not WORKING(each.text):
+                if not is_progress(each.text):
                     return each.text + "\n" + each.plain()
         return None
 
@@ -299,13 +296,13 @@ def ask(workspace: Workspace, line: str, channel: str = "#ops") -> tuple[float, 
     return first[0] - began, time.monotonic() - began, found
 
 
-def mine(message: Any, line: str) -> bool:
-    """Whether a message can be the answer to what Ana typed, and is no alert."""
+def is_answer(message: Any) -> bool:
+    """Whether a message can be an answer, and is no alert."""
     alert = any(action == "alert.ack" for _, action, _ in message.buttons())
-    return not alert and not message.thread_ts and bool(line)
+    return not alert and not message.thread_ts
 
 
-def WORKING(text: str) -> bool:  # noqa: N802
+def is_progress(text: str) -> bool:
     """Whether a message only says that work goes on."""
     return text.startswith("Working on")
 
@@ -357,6 +354,7 @@ def quiet(hosts: int, vms: int, seconds: float) -> dict[str, float]:
             for _ in range(times):
                 taken.append(ask(workspace, line))
                 time.sleep(SPACED)
+            print(f"  {line} was answered with {taken[-1][2][:90]!r}", file=sys.stderr)
             found[f"s for {name}"] = median(each[1] for each in taken)
             found[f"s until {name} says something"] = median(each[0] for each in taken)
             found[f"CPU s for {name}"] = (process.cpu() - cpu) / times
@@ -439,7 +437,9 @@ def main() -> None:
     )
     parser.add_argument("--hosts", type=int, default=30)
     parser.add_argument("--vms", type=int, default=20, help="VMs a host")
-    parser.add_argument("--quiet", type=float, default=20.0, help="seconds of idling")
+    parser.add_argument(
+        "--quiet", type=float, default=30.0, help="seconds of idling: a multiple of a sweep"
+    )
     parser.add_argument("--growth", default="", help="sizes, such as 10,30,100,300")
     parser.add_argument("--bot", default="", help=argparse.SUPPRESS)
     parser.add_argument("--report", default="", help=argparse.SUPPRESS)

@@ -93,10 +93,16 @@ def run(config: Path | None) -> None:
             err=True,
         )
         os._exit(FENCED)  # what it was at must not go on beside its successor
-    if bot.stop():
-        # A thread that follows a migration cannot be ended; the migration goes on, and so will the
-        # next start.
+    if bot.stop() or _is_at_work():
+        # A thread that follows a migration, or asks a host that hangs, cannot be ended; the
+        # migration goes on, and so will the next start.
         os._exit(0)
+
+
+def _is_at_work() -> bool:
+    """Whether Python would wait for a thread before it ends."""
+    here = threading.current_thread()
+    return any(not each.daemon and each is not here for each in threading.enumerate())
 
 
 @drover.command(

@@ -13,7 +13,7 @@ from typing import Any
 from bot.domain.card import Card, Section
 from bot.domain.message import words
 from bot.domain.metrics import AlertSeverity
-from bot.plugin_api import Alert, Looked, Measured, Remedy, WatchView
+from bot.plugin_api import Alert, Looked, Remedy, WatchView
 
 _GONE = words("The object of this alert no longer exists.")
 _GONE_CARD = Card(_GONE, words("Resolved"), (Section(_GONE),))
@@ -123,6 +123,8 @@ def evaluate(conditions: Iterable[Condition], view: WatchView, *, blind: bool) -
     alerts: list[Alert] = []
     memory: dict[str, Any] = {}
     seen: set[str] = set()
+    # People still see them as active: the word that they are resolved was lost
+    shown = {incident.key for incident in view.measured.incidents if incident.open}
     for condition in conditions:
         seen.add(condition.key)
         before = state_in(view.memory, condition.key)
@@ -142,7 +144,7 @@ def evaluate(conditions: Iterable[Condition], view: WatchView, *, blind: bool) -
                     severity=condition.severity,
                 )
             )
-        elif before.wrong or _still_shown(view.measured, condition.key):
+        elif before.wrong or condition.key in shown:
             alerts.append(Alert(condition.key, condition.well, over=True))
     unseen = {key: view.memory[key] for key in view.memory.keys() - seen}
     if blind:
@@ -151,8 +153,3 @@ def evaluate(conditions: Iterable[Condition], view: WatchView, *, blind: bool) -
         Alert(key, _GONE_CARD, over=True) for key in unseen if state_in(view.memory, key).wrong
     ]
     return Looked(tuple(alerts), memory)
-
-
-def _still_shown(measured: Measured, key: str) -> bool:
-    """Whether people still see it as active: the word that it is resolved was lost."""
-    return any(incident.key == key and incident.open for incident in measured.incidents)

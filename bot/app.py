@@ -56,6 +56,7 @@ log = structlog.get_logger()
 TICK = timedelta(seconds=5)
 SWEEP = timedelta(seconds=15)
 HISTORY = timedelta(seconds=20)
+ENDING = 8.0  # seconds in which the bot ends; what is not done by then is done at the next start
 DEAF = 60.0  # seconds without a socket to Slack after which the bot does not call itself well
 TIDY = timedelta(hours=6)
 PROVE = timedelta(hours=6)
@@ -222,17 +223,18 @@ class Drover:
         The ids of what is left.
         """
         log.info("stopping")
+        until = time.monotonic() + ENDING
         self._listeners.close()
         if self._outside is not None:
             self._outside.close()
-        self._schedule.stop()
+        self._stop_schedule(until)
         if self._metrics is not None:
             self._metrics.stop()
         self._monitor.close()
-        self._workers.stop()
+        self._workers.stop(_share(until))
         left = self._work.stop()
-        self.services.messages.stop()
-        self._chat.close()
+        self.services.messages.stop(_share(until))
+        self._chat.close(_share(until))
         if not left:
             self._hypervisor.close()
             self._series.close()
@@ -240,6 +242,12 @@ class Drover:
             if self._alone is not None:
                 self._alone.release()
         return left
+
+    def _stop_schedule(self, until: float) -> None:
+        """Call nothing by the clock any more; what is being called is not waited for long."""
+        ending = threading.Thread(target=self._schedule.stop, name="schedule-end", daemon=True)
+        ending.start()
+        ending.join(_share(until))
 
     def _plan_watching(self) -> None:
         """Sweeps with the watches behind them, the history.
@@ -371,6 +379,11 @@ class Drover:
             "no socket to Slack: nobody's requests arrive", seconds=round(now - self._heard_at)
         )
         return False
+
+
+def _share(until: float) -> float:
+    """Seconds that one part may take of the time until then: half, so that others have some too."""
+    return max(0.2, (until - time.monotonic()) / 2)
 
 
 def _require(settings: DroverSettings) -> None:

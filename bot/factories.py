@@ -178,6 +178,7 @@ def signed_in(settings: DroverSettings) -> Identity:
 
 def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor, SqlSeries]:
     """What measures, and the history it fills; no host is asked yet."""
+    from bot.adapters.libvirt import LibvirtHypervisor
     from bot.adapters.libvirt.read.sampling import LibvirtSampler
     from bot.adapters.sql.series import SqlSeries
     from bot.flow.monitoring.monitor import Monitor
@@ -187,7 +188,11 @@ def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor
     # A host must have answered, or be found silent, well before the next sweep.
     deadline = min(settings.limits.host_deadline, wanted.every * 0.8)
     sampler = LibvirtSampler(
-        addresses(settings), clock=SystemClock(), deadline=deadline, slow_every=wanted.slow_every
+        addresses(settings),
+        clock=SystemClock(),
+        deadline=deadline,
+        slow_every=wanted.slow_every,
+        wires=hypervisor.wires if isinstance(hypervisor, LibvirtHypervisor) else {},
     )
     series = SqlSeries(
         settings.database.url,

@@ -34,10 +34,16 @@ class TranslatedChat:
         thread: MessageRef | None = None,
         key: str = "",
         look: bool = True,
+        urgency: Urgency = Urgency.VOTE,
     ) -> MessageRef:
         """Post a message in the channels' language."""
         return self._chat.post(
-            channel, self._languages.default.translate(card), thread=thread, key=key, look=look
+            channel,
+            self._languages.default.translate(card),
+            thread=thread,
+            key=key,
+            look=look,
+            urgency=urgency,
         )
 
     def update(self, ref: MessageRef, card: Card) -> None:

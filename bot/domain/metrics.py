@@ -213,7 +213,8 @@ class Incident:
 
     ``times``: how often it came back since it was first told. ``silent_until``: until when nobody
     is reminded of it;
-    ``muted``: until it is mended.
+    ``muted``: until it is mended. ``storm``: names the message that it shares with others that
+    began with it; '' when it has one of its own.
     """
 
     key: str
@@ -229,6 +230,7 @@ class Incident:
     said: Message = ""
     watch: str = ""
     severity: AlertSeverity = AlertSeverity.WARNING
+    storm: str = ""
 
     @property
     def open(self) -> bool:

@@ -43,7 +43,8 @@ class Urgency(IntEnum):
 
     FINAL = 0
     VOTE = 1
-    PROGRESS = 2
+    ALERT = 2
+    PROGRESS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Chat(Protocol):
         thread: MessageRef | None = None,
         key: str = "",
         look: bool = True,
+        urgency: Urgency = Urgency.VOTE,
     ) -> MessageRef:
         """Post a message. With ``key``.
 
@@ -84,6 +86,7 @@ class Chat(Protocol):
             thread: the message to reply to.
             key: under which the message is found again.
             look: False: this is the first try of this key, so nothing is looked for.
+            urgency: who goes first where the chat limits how much is posted.
         """
         ...
 

@@ -104,6 +104,7 @@ class FakeChat:
         thread: MessageRef | None = None,
         key: str = "",
         look: bool = True,
+        urgency: Urgency = Urgency.VOTE,  # noqa: ARG002 - nothing limits the fake
     ) -> MessageRef:
         """Post a message.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,10 +22,12 @@ from bot.adapters.libvirt.transport.connections import (
     Connection,
     HostAddress,
     Pending,
+    Wires,
     open_connection,
 )
 from bot.adapters.libvirt.transport.errors import advice, refusal, reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, count, nonsense
+from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.adapters.libvirt.write import jobs
 from bot.adapters.libvirt.write.guests import LibvirtGuests
 from bot.adapters.powers import NoPowers, with_proofs
@@ -85,14 +87,21 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         self._deadline = deadline
         self._measure = measure_dirty_rate
         self._disks = same_file.Memory()
+        threads = SharedThreads("libvirt")
         self._readers = {
-            each.name: HostReader(each, clock=clock, deadline=deadline) for each in hosts
+            each.name: HostReader(each, clock=clock, deadline=deadline, threads=threads)
+            for each in hosts
         }
 
     @property
     def power(self) -> Powers:
         """The hosts' power controllers; see the port."""
         return self._powers
+
+    @property
+    def wires(self) -> Mapping[str, Wires]:
+        """The connections to the hosts, for others that look at them too."""
+        return {name: reader.wires for name, reader in self._readers.items()}
 
     def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
         """One read of all hosts; see the port. A guest on its way is shown once, where it runs."""
@@ -355,6 +364,8 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
     def close(self) -> None:
         """Let go of every connection; migrations under way go on."""
+        for reader in self._readers.values():
+            reader.leave()  # all at once: each connection's end takes a while
         for reader in self._readers.values():
             reader.close()
         if self._shells is not None:

@@ -171,6 +171,7 @@ class SlackChat:
         thread: MessageRef | None = None,
         key: str = "",
         look: bool = True,
+        urgency: Urgency = Urgency.VOTE,
     ) -> MessageRef:
         """Post a message.
 
@@ -180,7 +181,10 @@ class SlackChat:
         if known is not None and self._still_there(known, card):
             return known
         ref: MessageRef = self._deliver(
-            card, lambda text, blocks: self._post_once(channel, text, blocks, thread, key)
+            card,
+            lambda text, blocks: self._post_once(
+                channel, text, blocks, thread, key, urgency=urgency
+            ),
         )
         if key:
             self._posted.put((channel, thread, key), ref)
@@ -209,9 +213,9 @@ class SlackChat:
         """Show everything that waits to be shown ``later``."""
         self._edits.flush()
 
-    def close(self) -> None:
-        """Show what waits, as long as there is time, and end."""
-        self._edits.close()
+    def close(self, timeout: float = 10.0) -> None:
+        """Show what waits, for at most so many seconds, and end."""
+        self._edits.close(timeout)
 
     def whisper(
         self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
@@ -469,7 +473,14 @@ class SlackChat:
     # -- once and only once
 
     def _post_once(
-        self, channel: str, text: str, blocks: list[Json], thread: MessageRef | None, key: str
+        self,
+        channel: str,
+        text: str,
+        blocks: list[Json],
+        thread: MessageRef | None,
+        key: str,
+        *,
+        urgency: Urgency = Urgency.VOTE,
     ) -> MessageRef:
         """Post; when the answer is lost, look whether it was done before doing it again."""
         marker = key or uuid.uuid4().hex
@@ -479,6 +490,7 @@ class SlackChat:
                 answer = self._call(
                     self._client.chat_postMessage,
                     place=channel,
+                    urgency=urgency,
                     repeatable=False,
                     channel=channel,
                     thread_ts=thread.ts if thread else None,

@@ -133,13 +133,14 @@ class Coalescer:
 
         What is left is said in the log.
         """
+        until = time.monotonic() + timeout
         if not self.flush(timeout):
             log.warning("not everything was shown before the end", messages=len(self._wanted))
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(0.1, until - time.monotonic()))
 
     def _put(self, ref: MessageRef, new: _Wanted) -> None:
         with self._changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,13 +15,17 @@ from bot.domain.card import (
     Line,
     Section,
     Style,
+    Table,
+    Words,
     nwords,
     words,
 )
 from bot.domain.message import Duration, Message
 from bot.domain.metrics import Incident
 from bot.flow.operations.operation_cards import who
-from bot.plugin_api import Remedy
+from bot.plugin_api import Alert, Remedy
+
+_SHOWN = 10  # of the incidents that share a message
 
 
 def incident_card(
@@ -56,15 +60,111 @@ def _state(incident: Incident, now: datetime) -> list[Line]:
 
 def _buttons(incident: Incident, remedies: Sequence[Remedy]) -> list[Button]:
     row = [Button(each.text, "run", each.command, Style.PRIMARY) for each in remedies[:3]]
-    if not incident.acknowledged_by:
-        row.append(Button(words("Acknowledge"), "alert.ack", f"{incident.key}|"))
-    if not incident.muted:
+    return row + _answers(
+        incident.key, acknowledged=bool(incident.acknowledged_by), muted=incident.muted
+    )
+
+
+def _answers(key: str, *, acknowledged: bool, muted: bool) -> list[Button]:
+    """What people can say to an alert, or to all that share a message."""
+    row = [] if acknowledged else [Button(words("Acknowledge"), "alert.ack", f"{key}|")]
+    if not muted:
         row += [
-            Button(words("Silence 1 h"), "alert.silence", f"{incident.key}|1h"),
-            Button(words("Silence 8 h"), "alert.silence", f"{incident.key}|8h"),
-            Button(words("Silence until resolved"), "alert.silence", f"{incident.key}|fixed"),
+            Button(words("Silence 1 h"), "alert.silence", f"{key}|1h"),
+            Button(words("Silence 8 h"), "alert.silence", f"{key}|8h"),
+            Button(words("Silence until resolved"), "alert.silence", f"{key}|fixed"),
         ]
     return row
+
+
+def storm_card(members: Sequence[Incident], alerts: Mapping[str, Alert], now: datetime) -> Card:
+    """One message for many incidents of one kind that began together, oldest first."""
+    standing = [each for each in members if each.open]
+    title = _storm_title(members, standing)
+    counted = words(
+        "{active} active, {resolved} resolved",
+        active=len(standing),
+        resolved=len(members) - len(standing),
+    )
+    elements: list[Element] = [Section(counted)]
+    if standing:
+        rows = tuple((each.title, _said(each, alerts)) for each in standing[:_SHOWN])
+        elements.append(Table((words("What"), words("Now")), rows))
+    if len(standing) > _SHOWN:
+        more = len(standing) - _SHOWN
+        text = nwords("and {n} more: type `alerts`", "and {n} more: type `alerts`", n=more)
+        elements.append(Context((text,)))
+    elements.append(Context(tuple(_storm_state(members, now))))
+    if standing:
+        acknowledged = all(each.acknowledged_by for each in standing)
+        muted = all(each.muted for each in standing)
+        buttons = _answers(members[0].storm, acknowledged=acknowledged, muted=muted)
+        elements += [Buttons(tuple(buttons))] if buttons else []
+    return Card(
+        Words("{title}: {counted}", {"title": title, "counted": counted}), title, tuple(elements)
+    )
+
+
+def _storm_title(members: Sequence[Incident], standing: Sequence[Incident]) -> Words:
+    if not standing:
+        return nwords(
+            "Resolved: {title}, and {n} more alert of the kind",
+            "Resolved: {title}, and {n} more alerts of the kind",
+            n=len(members) - 1,
+            title=members[0].title,
+        )
+    return nwords(
+        "{title}, and {n} more alert of the kind",
+        "{title}, and {n} more alerts of the kind",
+        n=len(standing) - 1,
+        title=standing[0].title,
+    )
+
+
+def _said(incident: Incident, alerts: Mapping[str, Alert]) -> Line:
+    """What an alert says in short: its first line."""
+    alert = alerts.get(incident.key)
+    if alert is None or alert.over:
+        return incident.said
+    lines = (each.line for each in alert.card.elements if isinstance(each, Section))
+    return next(lines, alert.card.text)
+
+
+def _storm_state(members: Sequence[Incident], now: datetime) -> list[Line]:
+    standing = [each for each in members if each.open]
+    since, ends = members[0].opened_at, [each.over_at for each in members if each.over_at]
+    said: list[Line] = [words("since {at}", at=since)]
+    if not standing and ends:
+        said = [words("{at}, for {long}", at=since, long=_storm_lasted(members))]
+    people = dict.fromkeys(each.acknowledged_by for each in members if each.acknowledged_by)
+    said += [words("acknowledged by {who}", who=who(person)) for person in people]
+    if standing and all(each.muted for each in standing):
+        said.append(words("silenced until resolved"))
+    elif until := _all_silent_until(standing, now):
+        said.append(words("silenced until {at}", at=until))
+    return said
+
+
+def _all_silent_until(standing: Sequence[Incident], now: datetime) -> datetime | None:
+    """Until when all of them are silent; None when one of them is not."""
+    ends = [each.silent_until for each in standing if each.silent_until and each.silent_until > now]
+    return min(ends) if ends and len(ends) == len(standing) else None
+
+
+def _storm_lasted(members: Sequence[Incident]) -> Duration:
+    last = max(each.over_at or each.opened_at for each in members)
+    return Duration((last - members[0].opened_at).total_seconds())
+
+
+def storm_over_note(members: Sequence[Incident]) -> Card:
+    """In the thread: all of them are over."""
+    text = nwords(
+        "{n} alert is resolved after {time}.",
+        "All {n} alerts are resolved after {time}.",
+        n=len(members),
+        time=_storm_lasted(members),
+    )
+    return Card(text=text, elements=(Section(text),))
 
 
 def lasted(incident: Incident) -> Duration:

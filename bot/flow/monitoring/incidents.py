@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 # What comes back within this time is the same incident, in the same message
 SAME = timedelta(hours=1)
+STORM = "storm:"
+"""How the names of messages begin that many incidents share; see ``storms``."""
 
 
 def show(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None:
@@ -87,7 +89,10 @@ def _post(services: Services, monitor: Monitor, alert: Alert, after: Incident) -
         return after
     card = incident_cards.incident_card(alert.card, after, alert.remedies, services.clock.now())
     ref = services.chat.post(
-        services.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}"
+        services.places.ops,
+        card,
+        key=f"incident:{after.key}:{after.opened_at.isoformat()}",
+        urgency=Urgency.ALERT,
     )
     posted = monitor.drawn.incidents[after.key] = replace(after, channel=ref.channel, ts=ref.ts)
     return posted
@@ -108,7 +113,7 @@ def _draw(services: Services, monitor: Monitor, alert: Alert, incident: Incident
     ):
         services.chat.later(ref, card)
     else:
-        services.chat.later(ref, card, urgency=Urgency.VOTE)
+        services.chat.later(ref, card, urgency=Urgency.ALERT)
     monitor.drawn.incidents[incident.key] = incident
 
 
@@ -167,12 +172,52 @@ def _decide(
             words("You may not answer alerts."), words("It takes any role of the configuration.")
         )
     key = request.value.rpartition("|")[0]
+    if key.startswith(STORM):
+        return _decide_all(services, monitor, key, change)
     incident = incident_notes.change(monitor.notes, key, change)
     if incident is None:
-        return note_card(
-            words("This alert is no longer known."), words("Type `alerts` to see what stands.")
-        )
+        return _unknown()
     alert = monitor.drawn.alerts.get(key)
     if alert is not None:  # otherwise this process has just started, and the next look draws it
         _draw(services, monitor, alert, incident)
     return None
+
+
+def _unknown() -> Card:
+    return note_card(
+        words("This alert is no longer known."), words("Type `alerts` to see what stands.")
+    )
+
+
+def _decide_all(
+    services: Services, monitor: Monitor, storm: str, change: Callable[[Incident], Incident]
+) -> Card | None:
+    """Change every incident that shares a message; the next look draws it if not this one."""
+    members = [each for each in incident_notes.all_incidents(monitor.notes) if each.storm == storm]
+    changed = [incident_notes.change(monitor.notes, each.key, change) for each in members]
+    known = [each for each in changed if each is not None]
+    if not known:
+        return _unknown()
+    draw_storm(services, monitor, known)
+    return None
+
+
+def draw_storm(services: Services, monitor: Monitor, members: Sequence[Incident]) -> None:
+    """Edit the message that incidents share when it does not show them as they are, oldest first."""
+    first, now = next((each for each in members if each.ts), None), services.clock.now()
+    if first is None:
+        return  # it is not posted yet
+    card = incident_cards.storm_card(members, monitor.drawn.alerts, now)
+    if monitor.drawn.storms.get(first.storm) == card:
+        return
+    monitor.drawn.storms[first.storm] = card
+    ref = MessageRef(first.channel, first.ts)
+    services.chat.later(ref, card, urgency=Urgency.ALERT)
+    if any(each.open or is_silenced(each, now) for each in members):
+        return
+    note = incident_cards.storm_over_note(members)
+    key = f"{first.storm}:over:{max(each.times for each in members)}"
+    services.messages.say(
+        first.channel,
+        lambda: services.chat.post(first.channel, note, thread=ref, key=key, urgency=Urgency.ALERT),
+    )

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import StoreError
 from bot.domain.metrics import (
@@ -48,6 +49,7 @@ class Drawn:
 
     incidents: dict[str, Incident] = field(default_factory=dict)
     alerts: dict[str, Alert] = field(default_factory=dict)
+    storms: dict[str, Card] = field(default_factory=dict)  # by the incidents' ``storm``
 
 
 class Monitor:

@@ -22,7 +22,7 @@ from bot.domain.errors import DroverError
 from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import BOT, Origin
 from bot.flow.context import OPEN, Services, complete
-from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents
+from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents, storms
 from bot.flow.monitoring.monitor import REPORT, Monitor
 from bot.flow.operations import effect, propose
 from bot.plugin_api import Alert, Composed, Measured, Proposal, Report, ReportView, Watch, WatchView
@@ -123,12 +123,13 @@ def _look(
             WATCH + watch.name, json.dumps(dict(looked.memory), sort_keys=True), version
         )
     change_notes.put(monitor.notes, watch.name, looked.changes)
+    alerts = [each for each in looked.noticed if isinstance(each, Alert)]
+    storms.show(services, monitor, alerts, watch.name)
     for noticed in looked.noticed:
+        if isinstance(noticed, Alert):
+            continue
         try:
-            if isinstance(noticed, Alert):
-                incidents.show(services, monitor, noticed, watch.name)
-            else:
-                propose_for_bot(services, noticed, watch.name)
+            propose_for_bot(services, noticed, watch.name)
         except DroverError as error:
             log.warning("not told, the next look tries again", watch=watch.name, error=str(error))
 

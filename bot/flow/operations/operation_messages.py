@@ -62,9 +62,9 @@ class OperationMessages:
         """From now on everything is said by threads of its own. Before, whoever calls says it."""
         self._outbox.start()
 
-    def stop(self) -> None:
-        """Say what can be said within some seconds; the rest is kept for the next start."""
-        if not self._outbox.stop():
+    def stop(self, timeout: float = 10.0) -> None:
+        """Say what can be said within so many seconds; the rest is kept for the next start."""
+        if not self._outbox.stop(timeout):
             log.warning("not everything was said before the end; the next start says it")
 
     def catch_up(self) -> None:

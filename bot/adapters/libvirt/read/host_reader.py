@@ -22,13 +22,16 @@ from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.read.pools import Storage
 from bot.adapters.libvirt.read.stats import Meter, Sample, free_memory, host_busy_ns, sweep
 from bot.adapters.libvirt.transport.connections import (
+    LOOKS_WAIT,
     Connection,
     HostAddress,
     HostConnection,
     Pending,
+    Wires,
 )
 from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
+from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.domain.cluster import Health, Host, Vm
 from bot.domain.errors import HostUnreachableError
 from bot.domain.storage import declare
@@ -60,13 +63,20 @@ class Marks:
 class HostReader:
     """Reads one host, over and over, and remembers what it must between two readings.
 
-    Lines lead to the host: ``look`` for sweeps (read-only where configured), ``act`` for everything
-    that
-    waits for a guest or changes it, and ``storage`` for pools, so that none queues behind another:
-    a pool that is slow costs what is known of pools, not the host.
+    ``look`` is for sweeps (read-only where configured), ``act`` for everything that waits for a
+    guest or changes it, and ``storage`` for pools. They share a connection while it answers at
+    once; none waits long behind another: a pool that is slow costs what is known of pools, not the
+    host.
     """
 
-    def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
+    def __init__(
+        self,
+        address: HostAddress,
+        *,
+        clock: Clock,
+        deadline: float,
+        threads: SharedThreads | None = None,
+    ) -> None:
         self.address = address
         self._clock = clock
         self._deadline = deadline
@@ -78,21 +88,29 @@ class HostReader:
         self._meters: dict[str, Meter] = {}
         listening = Listening(self._definitions.changed, self._forget_facts)
         self._listening = listening
+        threads = threads or SharedThreads(f"libvirt-{address.name}")
+        to_act = Wires(address.name, address.uri, threads)
+        self.wires = (
+            Wires(address.name, address.read_only_uri, threads, read_only=True)
+            if address.read_only_uri
+            else to_act
+        )
         self.look = HostConnection(
             address.name,
             address.read_only_uri or address.uri,
             clock=clock,
             deadline=deadline,
-            read_only=bool(address.read_only_uri),
             opened=self._opened,
             closing=listening.end,
+            wires=self.wires,
+            patience=LOOKS_WAIT,
         )
         self.act = HostConnection(
-            address.name, address.uri, clock=clock, deadline=deadline, threads=4
+            address.name, address.uri, clock=clock, deadline=deadline, threads=4, wires=to_act
         )
         self.uri = address.uri
         self.refreshes = Refreshes(address.name)
-        self.storage = Storage(address, clock=clock, deadline=deadline)
+        self.storage = Storage(address, clock=clock, deadline=deadline, wires=self.wires)
         self._marks = Marks(frozenset(), frozenset())
         self.last = Reading(self._unknown())
 
@@ -123,11 +141,17 @@ class HostReader:
             return self._as_last_seen(reason(error))
         return self.last
 
+    def leave(self) -> None:
+        """Ask nothing any more; ``close`` waits for the connections' end."""
+        self.look.leave()
+        self.act.leave()
+        self.storage.leave()
+
     def close(self) -> None:
-        """Let go of all lines."""
+        """Let go of all connections."""
+        self.leave()
         self.look.close()
         self.act.close()
-        self.storage.close()
 
     def _as_last_seen(self, problem: str) -> Reading:
         health = Health.STALE if self.look.connected else Health.UNREACHABLE

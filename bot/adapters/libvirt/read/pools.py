@@ -8,7 +8,13 @@ import time
 import libvirt
 
 from bot.adapters.libvirt.read.inventory import Pools, pools_of
-from bot.adapters.libvirt.transport.connections import HostAddress, HostConnection, Pending
+from bot.adapters.libvirt.transport.connections import (
+    LOOKS_WAIT,
+    HostAddress,
+    HostConnection,
+    Pending,
+    Wires,
+)
 from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, reason
 from bot.domain.cluster import Unread
@@ -29,10 +35,18 @@ class Storage:
     threads.
     """
 
-    def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
+    def __init__(
+        self, address: HostAddress, *, clock: Clock, deadline: float, wires: Wires | None = None
+    ) -> None:
         uri = address.read_only_uri or address.uri
         self._line = HostConnection(
-            address.name, uri, clock=clock, deadline=deadline, read_only=bool(address.read_only_uri)
+            address.name,
+            uri,
+            clock=clock,
+            deadline=deadline,
+            read_only=bool(address.read_only_uri),
+            wires=wires,
+            patience=LOOKS_WAIT,
         )
         self._patience = deadline * _SHARE
         self._lock = threading.Lock()
@@ -76,6 +90,10 @@ class Storage:
         with self._lock:
             self._changes += 1
             self._read_at = float("-inf")
+
+    def leave(self) -> None:
+        """Ask nothing any more."""
+        self._line.leave()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -1,6 +1,6 @@
 """Measures all hosts side by side.
 
-One bulk question to each, on a connection of its own, under a deadline.
+One bulk question to each, under a deadline.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import libvirt
@@ -19,10 +20,12 @@ from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.inventory import pages_set_aside
 from bot.adapters.libvirt.read.stats import read_all, state_of
 from bot.adapters.libvirt.transport.connections import (
+    LOOKS_WAIT,
     Connection,
     HostAddress,
     HostConnection,
     Pending,
+    Wires,
 )
 from bot.adapters.libvirt.transport.parts import (
     NO_DRIVER,
@@ -93,13 +96,14 @@ class _Answer:
 
 
 class LibvirtSampler:
-    """The port ``Sampler``: every host through its own line, which nothing else uses.
+    """The port ``Sampler``: one question to every host.
 
     Args:
         hosts: who they are and how they are reached; the read-only way is taken where there is one.
         clock: stamps what is seen.
         deadline: seconds a host has for its answer.
         slow_every: how many sweeps pass between two looks at balloon, disks and network.
+        wires: the connections by host that others use too; hosts without have some of their own.
     """
 
     def __init__(
@@ -109,11 +113,18 @@ class LibvirtSampler:
         clock: Clock,
         deadline: float = 5.0,
         slow_every: int = 4,
+        wires: Mapping[str, Wires] = MappingProxyType({}),
     ) -> None:
         self._clock = clock
         self._deadline = deadline
         self._hosts = [
-            HostSampler(each, clock=clock, deadline=deadline, slow_every=slow_every)
+            HostSampler(
+                each,
+                clock=clock,
+                deadline=deadline,
+                slow_every=slow_every,
+                wires=wires.get(each.name),
+            )
             for each in hosts
         ]
 
@@ -135,6 +146,8 @@ class LibvirtSampler:
     def close(self) -> None:
         """Let go of every connection."""
         for host in self._hosts:
+            host.line.leave()
+        for host in self._hosts:
             host.line.close()
 
 
@@ -142,7 +155,13 @@ class HostSampler:
     """Measures one host, over and over, and remembers the counters of the time before."""
 
     def __init__(
-        self, address: HostAddress, *, clock: Clock, deadline: float, slow_every: int
+        self,
+        address: HostAddress,
+        *,
+        clock: Clock,
+        deadline: float,
+        slow_every: int,
+        wires: Wires | None = None,
     ) -> None:
         self._name = address.name
         self._clock = clock
@@ -170,6 +189,8 @@ class HostSampler:
             read_only=bool(address.read_only_uri),
             opened=self.alarms.begin,
             closing=self.alarms.end,
+            wires=wires,
+            patience=LOOKS_WAIT,
         )
 
     def begin(self) -> Pending[_Answer]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -17,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import libvirt
 
 from bot.adapters.libvirt.transport.errors import reported
-from bot.adapters.workers import Workers
+from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.domain.errors import HostUnreachableError
 from bot.domain.message import Duration, Message, words
 from bot.domain.storage import Declared
@@ -33,6 +36,9 @@ _log = logging.getLogger(__name__)
 # A host that is silent for 12 s is given up, and every call waiting for it ends with an error.
 _KEEPALIVE_SECONDS = 3
 _KEEPALIVE_COUNT = 4
+_PATIENCE = 0.1
+LOOKS_WAIT = 0.5  # seconds for which what is looked at by the clock may wait for its turn
+_UNUSED = 60.0  # seconds after which a connection beside the first is closed
 _FIRST_BACKOFF = 0.25
 _LONGEST_BACKOFF = 5.0
 
@@ -147,21 +153,217 @@ class Pending(Generic[T]):
         return bool(done)
 
 
-class HostConnection:
-    """A way to one host: a few threads, each with a connection of its own.
+@dataclass(slots=True)
+class _Task:
+    """A question that waits for its turn; ``number`` is its place in the order of all."""
 
-    Opened when needed and again when it broke.
+    number: int
+    future: Future[Any]
+    question: Callable[[Connection], Any]
 
-    No two threads share a connection. In libvirt before 10.3 a thread that waits for an answer can
-    be woken by another one's question in a way that crashes the process (CVE-2024-4418); a host
-    that falls silent is such a case.
+
+class Wires:
+    """The connections to one host by one way in, shared by several kinds of questions.
+
+    One serves them all while it answers at once. Another is opened when every open one has been at
+    a question for longer than whoever waits has patience, and closed when it was not used for a
+    while. No two threads ever use a connection at once. In libvirt before 10.3 a thread that waits
+    for an answer can be woken by another one's question in a way that crashes the process
+    (CVE-2024-4418); a host that falls silent is such a case.
 
     Args:
         host: the host's name, for errors.
-        threads: how many questions can be under way at once.
-        opened: called with each new connection, in the thread that opened it, before anything is
-            asked.
-        closing: called with a connection before it is closed; it may be dead.
+        uri: the way in.
+        threads: make the calls, those of other hosts too.
+        read_only: as libvirt has it.
+    """
+
+    def __init__(
+        self, host: str, uri: str, threads: SharedThreads, *, read_only: bool = False
+    ) -> None:
+        self.threads = threads
+        self._lock = threading.Lock()
+        self._parts: list[HostConnection] = []
+        self._numbers = itertools.count()
+        self._opened: list[Callable[[Connection], None]] = []
+        self._closing: list[Callable[[Connection], None]] = []
+        backoff = _Backoff()
+        # Only the first one tells of events: once is enough
+        self._first = _Wire(
+            host, uri, backoff, read_only=read_only, opened=self._made, closing=self._ending
+        )
+        self._new = partial(
+            _Wire, host, uri, backoff, read_only=read_only, opened=None, closing=None
+        )
+        self._wires: list[_Wire] = [self._first]
+        self._looks_again = False
+        self._left = 0
+        self._idle = threading.Condition(self._lock)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be broken."""
+        with self._lock:
+            return any(wire.connected for wire in self._wires)
+
+    def join(
+        self,
+        part: HostConnection,
+        opened: Callable[[Connection], None] | None,
+        closing: Callable[[Connection], None] | None,
+    ) -> None:
+        """Let a kind of questions use the connections; see ``HostConnection``."""
+        with self._lock:
+            self._parts.append(part)
+            self._opened += [opened] if opened else []
+            self._closing += [closing] if closing else []
+
+    def put(
+        self, part: HostConnection, future: Future[Any], question: Callable[[Connection], Any]
+    ) -> None:
+        """Put a question when it is its turn."""
+        with self._lock:
+            part.waiting.append(_Task(next(self._numbers), future, question))
+            self._dispatch()
+
+    def leave(self) -> None:
+        """One kind of questions will not be put any more; after the last the connections go."""
+        with self._lock:
+            self._left += 1
+            if self._left == len(self._parts):
+                self._refuse_rest()
+                self._hang_up(wire for wire in self._wires if not wire.busy)
+
+    def _refuse_rest(self) -> None:
+        for part in self._parts:
+            for task in part.waiting:
+                if task.future.set_running_or_notify_cancel():
+                    task.future.set_exception(part.silent())
+            part.waiting.clear()
+
+    def gone(self, until: float, patience: float) -> bool:
+        """Wait until no connection is at a question, those that hang left aside.
+
+        Whether none is, once all kinds of questions have left; True at once before.
+        """
+        with self._lock:
+            if self._left < len(self._parts):
+                return True
+            while any(wire.busy and not self._hangs(wire, patience) for wire in self._wires):
+                if not self._idle.wait(max(0.0, until - time.monotonic())):
+                    break
+            return not any(wire.busy for wire in self._wires)
+
+    @staticmethod
+    def _hangs(wire: _Wire, patience: float) -> bool:
+        return wire.since is not None and time.monotonic() - wire.since > patience
+
+    def _dispatch(self) -> None:
+        """Give connections to what may be asked now, in the order in which it came."""
+        while (part := self._next_part()) is not None:
+            wire = self._free_wire(part)
+            if wire is None:
+                if not self._looks_again:
+                    self._looks_again = True
+                    self.threads.later(part.patience, self._look_again)
+                return
+            task = part.waiting.popleft()
+            part.running[task.number] = None
+            wire.busy = True
+            self.threads.put(partial(self._ask, part, task, wire))
+
+    def _next_part(self) -> HostConnection | None:
+        for part in self._parts:
+            while part.waiting and part.waiting[0].future.cancelled():
+                part.waiting.popleft()
+        ready = [part for part in self._parts if part.waiting and len(part.running) < part.limit]
+        return min(ready, key=lambda part: part.waiting[0].number, default=None)
+
+    def _free_wire(self, part: HostConnection) -> _Wire | None:
+        """A connection that nobody uses; a new one when those that there are take too long."""
+        free = next((wire for wire in self._wires if not wire.busy), None)
+        if free is not None or self._left == len(self._parts):
+            return free
+        if not all(self._hangs(wire, part.patience) for wire in self._wires):
+            return None
+        self._wires.append(self._new())
+        return self._wires[-1]
+
+    def _look_again(self) -> None:
+        with self._lock:
+            self._looks_again = False
+            self._dispatch()
+
+    def _ask(self, part: HostConnection, task: _Task, wire: _Wire) -> None:
+        if task.future.set_running_or_notify_cancel():
+            with self._lock:
+                part.running[task.number] = wire.since = time.monotonic()
+            try:
+                task.future.set_result(wire.put(task.question))
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+                task.future.set_exception(error)
+        with self._lock:
+            part.running.pop(task.number)
+            self._release(wire)
+            self._dispatch()
+
+    def _release(self, wire: _Wire) -> None:
+        wire.busy, wire.since, wire.used_at = False, None, time.monotonic()
+        if self._left == len(self._parts):
+            self._hang_up([wire])
+        elif wire is not self._first:
+            self.threads.later(_UNUSED, self._close_unused)
+        self._idle.notify_all()
+
+    def _close_unused(self) -> None:
+        """Close the connections beside the first one that were not used lately."""
+        with self._lock:
+            before = time.monotonic() - _UNUSED
+            unused = [wire for wire in self._wires[1:] if not wire.busy and wire.used_at <= before]
+            for wire in unused:
+                self._wires.remove(wire)
+            self._hang_up(unused)
+
+    def _hang_up(self, wires: Iterable[_Wire]) -> None:
+        for wire in wires:
+            if wire.connection is not None:
+                wire.busy, wire.since = True, None
+                self.threads.put(partial(self._end, wire))
+
+    def _end(self, wire: _Wire) -> None:
+        with self._lock:
+            wire.since = time.monotonic()
+        try:
+            wire.hang_up()
+        finally:
+            with self._lock:
+                wire.busy, wire.since = False, None
+                self._idle.notify_all()
+
+    def _made(self, connection: Connection) -> None:
+        for each in self._opened:
+            each(connection)
+
+    def _ending(self, connection: Connection) -> None:
+        for each in self._closing:
+            each(connection)
+
+
+class HostConnection:
+    """One kind of questions to one host, put in order; several kinds may share the connections.
+
+    Connections are opened when needed and again when they broke.
+
+    Args:
+        host: the host's name, for errors.
+        uri: the way in.
+        threads: how many questions of this kind can be under way at once.
+        opened: called with each new first connection, in the thread that opened it, before anything
+            is asked.
+        closing: called with that connection before it is closed; it may be dead.
+        wires: the connections that it shares with other kinds; None: some of its own.
+        patience: seconds for which a question waits for connections that are at others before one
+            more is opened.
     """
 
     def __init__(
@@ -175,21 +377,27 @@ class HostConnection:
         read_only: bool = False,
         opened: Callable[[Connection], None] | None = None,
         closing: Callable[[Connection], None] | None = None,
+        wires: Wires | None = None,
+        patience: float = _PATIENCE,
     ) -> None:
         self._host = host
         self._clock = clock
         self._deadline = deadline
-        self._workers = Workers(f"libvirt-{host}", threads)
-        backoff = _Backoff()
-        self._wires = tuple(
-            _Wire(host, uri, backoff, read_only=read_only, opened=opened, closing=closing)
-            for _ in range(threads)
+        self.limit = threads
+        self.patience = patience
+        # Both belong to the connections, which look at them under their lock
+        self.waiting: deque[_Task] = deque()
+        self.running: dict[int, float | None] = {}
+        self._closed = False
+        self._wires = wires or Wires(
+            host, uri, SharedThreads(f"libvirt-{host}"), read_only=read_only
         )
+        self._wires.join(self, opened, closing)
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection that is not known to be broken."""
-        return any(wire.connected for wire in self._wires)
+        return self._wires.connected
 
     def send(self, question: Callable[[Connection], T]) -> Pending[T]:
         """Put a question to the host without waiting.
@@ -197,12 +405,15 @@ class HostConnection:
         A question that finds its connection dead is put once more on a new one: it must be harmless
             to repeat.
         """
-        stuck = self._workers.stuck(self._deadline)
+        future: Future[T] = Future()
+        stuck = self._stuck()
         if stuck is not None:
-            future: Future[T] = Future()
             future.set_exception(self._still_waiting(stuck))
-            return Pending(self, future)
-        return Pending(self, self._workers.submit(lambda number: self._wires[number].put(question)))
+        elif self._closed:
+            future.set_exception(self.silent())
+        else:
+            self._wires.put(self, future, question)
+        return Pending(self, future)
 
     def ask(self, question: Callable[[Connection], T], *, deadline: float | None = None) -> T:
         """The host's answer to a question.
@@ -226,10 +437,25 @@ class HostConnection:
             words("Check that the host and its libvirtd are running. VMs there may still run."),
         )
 
+    def leave(self) -> None:
+        """Put no question any more. Returns at once; ``close`` waits for the connections' end."""
+        if not self._closed:
+            self._closed = True
+            self._wires.leave()
+
     def close(self) -> None:
         """Let go of the connections; a stuck call is not waited for."""
-        if not self._workers.end(lambda number: self._wires[number].hang_up(), self._deadline):
+        self.leave()
+        if not self._wires.gone(time.monotonic() + self._deadline, self._deadline):
             _log.warning("%s was still busy when its connections were let go", self._host)
+
+    def _stuck(self) -> float | None:
+        """Seconds the longest question has lasted, when all that may be are and last too long."""
+        since = [each for each in list(self.running.values()) if each is not None]
+        now = time.monotonic()
+        if len(since) < self.limit or now - max(since) <= self._deadline:
+            return None
+        return now - min(since)
 
     def _still_waiting(self, seconds: float) -> HostUnreachableError:
         since = self._clock.now() - timedelta(seconds=seconds)
@@ -270,7 +496,7 @@ class _Backoff:
 
 
 class _Wire:
-    """One connection, used by one thread only; any thread may ask whether it is ``connected``."""
+    """One connection, used by one thread at a time; any may ask whether it is ``connected``."""
 
     def __init__(
         self,
@@ -290,6 +516,15 @@ class _Wire:
         self._closing = closing
         self._connection: Connection = None
         self._broken: Message = ""
+        # Whoever hands it out looks at these, under a lock
+        self.busy = False
+        self.since: float | None = None  # by ``time.monotonic()``, while it is at a question
+        self.used_at = float("-inf")
+
+    @property
+    def connection(self) -> Connection:
+        """The connection as it is, perhaps broken; None before the first question."""
+        return self._connection
 
     @property
     def connected(self) -> bool:

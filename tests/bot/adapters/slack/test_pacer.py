@@ -66,11 +66,16 @@ def test_a_channel_does_not_wait_for_another(pacer: NappingPacer) -> None:
 def test_what_is_reserved_is_for_what_is_final(pacer: NappingPacer) -> None:
     pacer.reserve("chat.update", 30)
     taken = dict.fromkeys(Urgency, 0)
-    for urgency in (Urgency.PROGRESS, Urgency.PROGRESS, Urgency.VOTE, Urgency.FINAL):
+    for urgency in (Urgency.PROGRESS, Urgency.PROGRESS, Urgency.ALERT, Urgency.VOTE, Urgency.FINAL):
         while pacer.take("chat.update", urgency=urgency):
             taken[urgency] += 1
         pacer.at += 10
-    assert taken == {Urgency.PROGRESS: 15, Urgency.VOTE: 0, Urgency.FINAL: 30}
+    assert taken == {
+        Urgency.PROGRESS: 15,
+        Urgency.ALERT: 0,
+        Urgency.VOTE: 0,
+        Urgency.FINAL: 30,
+    }
 
 
 def test_many_votes_at_once_are_not_all_shown_before_their_number_is_known(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import libvirt
 import pytest
 
-from bot.adapters.libvirt.transport.connections import HostConnection, quiet_ssh
+from bot.adapters.libvirt.transport import connections
+from bot.adapters.libvirt.transport.connections import HostConnection, Wires, quiet_ssh
+from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.adapters.workers import Workers
 from bot.domain.errors import HostUnreachableError
 from bot.testing import TickingClock
@@ -42,25 +45,130 @@ def test_one_connection_serves_all_questions_of_a_thread() -> None:
     asked.close()
 
 
-def test_no_connection_is_ever_used_by_two_threads() -> None:
+def test_no_connection_is_ever_used_by_two_threads_at_once() -> None:
     asked, meeting = line("test:///default", threads=3), threading.Barrier(3)
-    used: set[tuple[int, int]] = set()
+    used: list[set[int]] = []
 
     def question(connection: object) -> None:
-        used.add((id(connection), threading.get_ident()))
+        used[-1].add(id(connection))
         meeting.wait(PATIENCE)
 
     for _ in range(4):
+        used.append(set())
         for sent in [asked.send(question) for _ in range(3)]:
             sent.wait(time.monotonic() + PATIENCE)
-    assert (
-        len(used)
-        == len({connection for connection, _ in used})
-        == len({thread for _, thread in used})
-        == 3
-    )
+    assert [len(each) for each in used] == [3] * 4
+    assert len(set.union(*used)) == 3
     asked.close()
     assert not asked.connected
+
+
+@pytest.fixture
+def shared() -> Iterator[Callable[..., HostConnection]]:
+    """Makes kinds of questions that share the connections to one host."""
+    wires, made = Wires("host-a", "test:///default", SharedThreads("test")), list[HostConnection]()
+
+    def kind(**how: Any) -> HostConnection:
+        made.append(
+            HostConnection(
+                "host-a", "", clock=TickingClock(), deadline=PATIENCE, wires=wires, **how
+            )
+        )
+        return made[-1]
+
+    yield kind
+    for each in made:
+        each.close()
+    assert not wires.connected
+
+
+def test_kinds_of_questions_share_a_connection_that_answers(
+    shared: Callable[..., HostConnection],
+) -> None:
+    kinds = [shared(), shared(), shared(threads=4)]
+    assert len({each.ask(id) for _ in range(5) for each in kinds}) == 1
+
+
+def test_a_kind_that_hangs_delays_no_other_and_holds_one_connection(
+    shared: Callable[..., HostConnection],
+) -> None:
+    slow, quick, release = shared(), shared(), threading.Event()
+    held = slow.send(lambda connection: (id(connection), release.wait(PATIENCE)))
+    behind = slow.send(id)
+    others = {quick.ask(id) for _ in range(3)}
+    assert len(others) == 1
+    assert not behind.done(time.monotonic())
+    release.set()
+    first, _ = held.wait(time.monotonic() + PATIENCE)
+    assert first not in others
+    assert behind.wait(time.monotonic() + PATIENCE) in {first, *others}
+
+
+def test_what_is_closed_first_leaves_the_connection_to_the_others(
+    shared: Callable[..., HostConnection],
+) -> None:
+    left, stays = shared(), shared()
+    before = left.ask(id)
+    left.close()
+    assert stays.ask(id) == before
+    with pytest.raises(HostUnreachableError):
+        left.ask(id)
+
+
+def test_a_connection_that_was_needed_for_a_moment_is_closed_again(
+    shared: Callable[..., HostConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_UNUSED", 0.05)
+    slow, quick, release = shared(), shared(), threading.Event()
+    held = slow.send(lambda _: release.wait(PATIENCE))
+    second = quick.ask(lambda connection: connection)
+    release.set()
+    held.wait(time.monotonic() + PATIENCE)
+    assert until(lambda: second._o is None or None, "the second connection is closed")
+    assert quick.connected
+
+
+def test_hosts_that_hang_take_no_place_of_the_others() -> None:
+    threads, release = SharedThreads("test", size=4, grace=0.05), threading.Event()
+
+    def host(name: str) -> HostConnection:
+        return HostConnection(
+            name,
+            "",
+            clock=TickingClock(),
+            deadline=PATIENCE,
+            wires=Wires(name, "test:///default", threads),
+        )
+
+    silent = [host(f"silent-{number}") for number in range(12)]
+    held = [each.send(lambda _: release.wait(PATIENCE)) for each in silent]
+    well = [host(f"well-{number}") for number in range(12)]
+    assert [each.ask(lambda connection: connection.getType()) for each in well] == ["TEST"] * 12
+    assert not any(each.done(time.monotonic()) for each in held)
+    release.set()
+    assert all(each.wait(time.monotonic() + PATIENCE) for each in held)
+    for each in (*silent, *well):
+        each.close()
+
+
+def test_no_more_threads_work_at_once_than_there_may_be() -> None:
+    threads, lock = SharedThreads("test", size=3, grace=PATIENCE), threading.Lock()
+    at_once, most, done = 0, 0, threading.Semaphore(0)
+
+    def call() -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.002)
+        with lock:
+            at_once -= 1
+        done.release()
+
+    for _ in range(30):
+        threads.put(call)
+    assert all(done.acquire(timeout=PATIENCE) for _ in range(30))
+    assert most <= 3
 
 
 def test_a_refusal_comes_back_as_it_is() -> None:
