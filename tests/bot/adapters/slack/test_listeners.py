@@ -543,7 +543,7 @@ def test_a_timestamp_that_is_none_is_refused(server: HttpServer, stamp: str) -> 
 def test_a_client_that_trickles_is_hung_up_on(
     workspace: Workspace, server: HttpServer, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.adapters.slack.http.WHOLE_WITHIN", 0.2)
+    monkeypatch.setattr("bot.adapters.web_server.WHOLE_WITHIN", 0.2)
     address = urlsplit(server.url)
     slow = [
         socket.create_connection((str(address.hostname), address.port or 0), timeout=10)
