@@ -9,7 +9,7 @@ from bot.adapters.language import Language, Languages
 from bot.domain.card import Card, Form
 from bot.domain.message import Message
 from bot.ports import Chat, MessageRef, Urgency
-from bot.ports.chat import Lost, Shown
+from bot.ports.chat import NOWHERE, AnswerPlace, Lost, Shown
 
 
 class TranslatedChat:
@@ -76,9 +76,12 @@ class TranslatedChat:
         """A direct message in the person's language."""
         self._chat.tell(user, self._language(user).translate(card))
 
-    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:
+    def open_form(
+        self, trigger: str, form: Form, *, locale: str = "", place: AnswerPlace = NOWHERE
+    ) -> None:
         """Open a dialog in the language of who asked."""
-        self._chat.open_form(trigger, self._languages.of(locale).translate(form), locale=locale)
+        translated = self._languages.of(locale).translate(form)
+        self._chat.open_form(trigger, translated, locale=locale, place=place)
 
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home in that person's language."""

@@ -5,7 +5,7 @@ Every implementation passes the same contract suite.
 ``Hypervisor`` is composed of roles: a function that needs one of them takes that role alone.
 """
 
-from bot.ports.chat import Chat, MessageRef, Request, Urgency
+from bot.ports.chat import AnswerPlace, Chat, MessageRef, Request, Urgency
 from bot.ports.clock import Clock
 from bot.ports.cluster import ClusterReader
 from bot.ports.hypervisor import Hypervisor
@@ -28,6 +28,7 @@ from bot.ports.volumes import Volumes
 from bot.ports.work import Perform, Work
 
 __all__ = [
+    "AnswerPlace",
     "Chat",
     "Clock",
     "ClusterReader",

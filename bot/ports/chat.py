@@ -13,12 +13,24 @@ from bot.domain.errors import ChatRefusedError
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerPlace:
+    """Where an answer belongs. ``channel`` '': the home tab. ``answer_to``: as in ``Request``."""
+
+    channel: str = ""
+    thread: str = ""
+    answer_to: str = ""
+
+
+NOWHERE = AnswerPlace()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Something a person did in chat. ``key`` is equal for duplicates of one delivery.
 
     ``kind``: ``command`` (``text`` is what follows the slash command), ``click`` (``action``,
     ``value``), ``form`` (``action``, ``value`` = the form's hidden data, ``answers``), ``home``.
-    ``message`` is the clicked message's ts.
+    ``message`` is the clicked message's ts. A form comes from where it was opened.
     ``answer_to``: an address that takes a few answers for half an hour, where the chat gives one.
     """
 
@@ -36,6 +48,16 @@ class Request:
     trigger: str = ""
     locale: str = ""
     answer_to: str = ""
+
+    @property
+    def place(self) -> AnswerPlace:
+        """Where it was asked."""
+        return AnswerPlace(self.channel, self.thread, self.answer_to)
+
+    @property
+    def at_home(self) -> bool:
+        """Whether it was asked on the home tab, which has no channel."""
+        return not self.channel and self.kind in ("click", "form")
 
 
 class Urgency(IntEnum):
@@ -131,8 +153,13 @@ class Chat(Protocol):
         """A direct message."""
         ...
 
-    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:
-        """Open a dialog, for somebody who reads ``locale``; a trigger lives three seconds."""
+    def open_form(
+        self, trigger: str, form: Form, *, locale: str = "", place: AnswerPlace = NOWHERE
+    ) -> None:
+        """Open a dialog, for somebody who reads ``locale``; a trigger lives three seconds.
+
+        ``place``: where it was asked for; it comes back with the answers.
+        """
         ...
 
     def publish_home(self, user: str, card: Card) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from bot.domain.card import Card, Form
 from bot.domain.errors import ChatError, ChatRefusedError
 from bot.ports import MessageRef, Urgency
-from bot.ports.chat import Lost, Shown
+from bot.ports.chat import NOWHERE, AnswerPlace, Lost, Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class FakeChat:
         edits: every edit, in order, those by ``later`` too.
         whispers: what only one person saw, direct messages too, in order.
         forms: opened dialogs by trigger.
+        form_places: where each was asked for.
         homes: each person's home.
         groups: the answer of ``groups_of``; set it.
         locales: the answer of ``locale_of``; set it.
@@ -67,6 +68,7 @@ class FakeChat:
     edits: list[tuple[MessageRef, Card]] = field(default_factory=list)
     whispers: list[Whisper] = field(default_factory=list)
     forms: dict[str, Form] = field(default_factory=dict)
+    form_places: dict[str, AnswerPlace] = field(default_factory=dict)
     homes: dict[str, Card] = field(default_factory=dict)
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
     locales: dict[str, str] = field(default_factory=dict)
@@ -184,8 +186,14 @@ class FakeChat:
         with self._acting("tell"):
             self.whispers.append(Whisper("", user, card))
 
-    # Shown as it is
-    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002
+    def open_form(
+        self,
+        trigger: str,
+        form: Form,
+        *,
+        locale: str = "",  # noqa: ARG002 - shown as it is
+        place: AnswerPlace = NOWHERE,
+    ) -> None:
         """Open a dialog, once a trigger."""
         with self._acting("open_form"):
             if not trigger or trigger in self.expired or trigger in self.forms:
@@ -193,6 +201,7 @@ class FakeChat:
                     "The form did not open.", "It took too long to open; press the button again."
                 )
             self.forms[trigger] = form
+            self.form_places[trigger] = place
 
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's home."""

@@ -44,7 +44,7 @@ from bot.domain.card import Card, Chart, Context, Form, Picture
 from bot.domain.errors import ChatError
 from bot.domain.message import words
 from bot.ports import MessageRef, Urgency
-from bot.ports.chat import Lost, Shown
+from bot.ports.chat import NOWHERE, AnswerPlace, Lost, Shown
 
 log = structlog.get_logger()
 
@@ -222,8 +222,14 @@ class SlackChat:
     ) -> None:
         """A message that only one person sees; a direct message where that is not possible."""
         # There a real message is as private, and stays
-        if not channel or is_user(channel) or channel.startswith("D"):
+        if not channel or is_user(channel):
             self.tell(user, card)
+            return
+        if channel.startswith("D"):
+            parent = MessageRef(channel, thread) if thread else None
+            self._deliver(
+                card, lambda text, blocks: self._post_once(channel, text, blocks, parent, "")
+            )
             return
         if pictures(card):  # Slack shares no file in an ephemeral message
             self.tell(user, card)
@@ -254,11 +260,17 @@ class SlackChat:
         """
         self._deliver(card, lambda text, blocks: self._post_once(user, text, blocks, None, ""))
 
-    # It is translated by now
-    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002
+    def open_form(
+        self,
+        trigger: str,
+        form: Form,
+        *,
+        locale: str = "",  # noqa: ARG002 - it is translated by now
+        place: AnswerPlace = NOWHERE,
+    ) -> None:
         """Open a dialog; a trigger lives three seconds, and works once."""
         try:
-            view = modal(form)
+            view = modal(form, place)
         except InvalidUsageError as error:
             raise ChatError(
                 words(
@@ -311,8 +323,11 @@ class SlackChat:
 
         Whether Slack took it.
         """
-        form = self._form(card, {}, "modal")
-        text, blocks = form or (as_text(card), [])
+        return any(
+            self._said_to(address, text, blocks) for text, blocks, _ in self._forms(card, edit=True)
+        )
+
+    def _said_to(self, address: str, text: str, blocks: list[Json]) -> bool:
         said = {"response_type": "ephemeral", "replace_original": False, **_contents(text, blocks)}
         # Slack's own address, out of a verified payload
         request = urllib.request.Request(  # noqa: S310

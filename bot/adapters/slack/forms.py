@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from slackblocks import (
@@ -23,19 +24,22 @@ from bot.adapters.slack.text import literal, plain
 from bot.domain.card import ChoiceField, Form, FormField, Line, ManyField, TextField
 from bot.domain.errors import ChatError
 from bot.domain.message import words
+from bot.ports.chat import NOWHERE, AnswerPlace
 
 FORM = "form:"
 SOURCE = "source:"
+PLACED = "placed:"  # begins the hidden data of a form that knows where it was asked for
 
 
-def modal(form: Form) -> Json:
-    """A form as a modal view.
+def modal(form: Form, place: AnswerPlace = NOWHERE) -> Json:
+    """A form as a modal view, which carries where it was asked for.
 
     Raises:
         ChatError: its hidden data or an option's value does not fit; cutting it would change what
             is asked.
     """
-    if len(form.hidden) > limits.HIDDEN:
+    hidden = _hidden(form, place)
+    if len(hidden) > limits.HIDDEN:
         raise ChatError(
             words(
                 "The form “{title}” has more than {n} hidden characters.",
@@ -52,10 +56,24 @@ def modal(form: Form) -> Json:
             blocks=[*intro, *fields] or [DividerBlock()],
             submit=as_plain(form.submit, limits.VIEW_TITLE),
             close=as_plain(form.close, limits.VIEW_TITLE),
-            private_metadata=form.hidden or None,
+            private_metadata=hidden or None,
             callback_id=f"{FORM}{form.action}",
         )
     )
+
+
+def _hidden(form: Form, place: AnswerPlace) -> str:
+    if place == NOWHERE:
+        return form.hidden
+    return PLACED + json.dumps([form.hidden, place.channel, place.thread, place.answer_to])
+
+
+def hidden_of(metadata: str) -> tuple[str, AnswerPlace]:
+    """A form's hidden data, and where it was asked for."""
+    if not metadata.startswith(PLACED):
+        return metadata, NOWHERE
+    value, channel, thread, answer_to = json.loads(metadata.removeprefix(PLACED))
+    return value, AnswerPlace(channel, thread, answer_to)
 
 
 def _input(field: FormField) -> Block:

@@ -255,7 +255,8 @@ class Listeners:
         person = body.get("user", {}).get("id", "")
         why = self._take(body, lambda: payloads.from_click(body, self._now()), person)
         ack()
-        self._say(why, person, (body.get("channel") or {}).get("id", ""))
+        place = (body.get("channel") or {}).get("id", "")
+        self._say(why, person, place, answer_to=body.get("response_url") or "")
 
     def _on_view(self, ack: Ack, body: Json) -> None:
         person = body.get("user", {}).get("id", "")
@@ -360,16 +361,18 @@ class Listeners:
             log.exception("no choices", source=source)
             return []
 
-    def _say(self, text: Message, person: str, channel: str, thread: str = "") -> None:
+    def _say(
+        self, text: Message, person: str, channel: str, thread: str = "", answer_to: str = ""
+    ) -> None:
         """Tell a person aside, after the ack: it may take longer than Slack waits.
 
         A flood is answered once.
         """
         if text and person and text != STILL_TOO_FAST:
-            self._aside.submit(self._tell, person, channel, thread, error_card(text))
+            self._aside.submit(self._tell, person, channel, thread, answer_to, error_card(text))
 
-    def _tell(self, person: str, channel: str, thread: str, card: Card) -> None:
+    def _tell(self, person: str, channel: str, thread: str, answer_to: str, card: Card) -> None:
         try:
-            self._chat.whisper(channel, person, card, thread=thread)
+            self._chat.whisper(channel, person, card, thread=thread, answer_to=answer_to)
         except Exception:  # nobody waits for this thread's answer, so it is logged
             log.exception("could not tell a person", person=person)

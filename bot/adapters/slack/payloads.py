@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.adapters.slack.forms import FORM
+from bot.adapters.slack.forms import FORM, hidden_of
 from bot.adapters.slack.text import command_text, seemly
 from bot.ports import Request
 
@@ -91,13 +91,17 @@ def _thread(message: Json) -> str:
 def from_form(body: Json, now: datetime) -> Request:
     """A submitted form. A view's id and hash are in every copy of the delivery."""
     view = body["view"]
+    value, place = hidden_of(view.get("private_metadata", ""))
     return Request(
         key=f"form:{view['id']}:{view.get('hash', '')}",
         kind="form",
         by=body["user"]["id"],
         at=now,
         action=view.get("callback_id", "").removeprefix(FORM),
-        value=view.get("private_metadata", ""),
+        value=value,
+        channel=place.channel,
+        thread=place.thread,
+        answer_to=place.answer_to,
         answers=answers(view),
         trigger=body.get("trigger_id", ""),
     )

@@ -31,25 +31,28 @@ def answer(services: Services, request: Request) -> None:
 
     Every outcome reaches the person.
     """
-    try:
-        card = _answer(services, request)
-    except DroverError as error:
-        card = error_card(error.text, error.advice)
+    card = outcome(services, request)
     if card is not None:
         whisper(services, request, card)
 
 
+def outcome(services: Services, request: Request) -> Card | None:
+    """What a command line is answered to who typed it; None when it was said already."""
+    try:
+        return _answer(services, request)
+    except DroverError as error:
+        return error_card(error.text, error.advice)
+
+
 def run(services: Services, request: Request) -> Card | None:
     """Type the button's command for whoever pressed it."""
-    channel = request.channel or request.by  # a home tab has no channel
-    answer(services, replace(request, kind="command", text=request.value, channel=channel))
-    return None
+    return outcome(services, replace(request, kind="command", text=request.value))
 
 
 def from_form(services: Services, request: Request) -> Card | None:
     """Answer a command's dialog as if its answers had been typed.
 
-    The dialog remembers the channel.
+    The dialog remembers where it was opened.
     """
     name = request.action.removeprefix(FORM)
     command_of = services.catalog.commands.get(name)
@@ -59,8 +62,8 @@ def from_form(services: Services, request: Request) -> Card | None:
             words("See all with `help`."),
         )
     line = f"{name} {as_typed(command_of.grammar, dict(request.answers))}"
-    answer(services, replace(request, kind="command", text=line, channel=request.value))
-    return None
+    channel = request.channel or request.value  # a dialog of version 0.1 has it there
+    return outcome(services, replace(request, kind="command", text=line, channel=channel))
 
 
 def _answer(services: Services, request: Request) -> Card | None:
@@ -115,7 +118,7 @@ def _look(
     services: Services, request: Request, query: Query, intent: Any, person: Asker
 ) -> Card | None:
     """A query's answer; None when it is posted for all."""
-    if query.live or query.public(intent):
+    if request.channel and (query.live or query.public(intent)):  # a home tab is for one alone
         live_message.posted(services, query, intent, person, request)
         return None
     return queries.answer(services, query, intent, person)
@@ -143,8 +146,8 @@ def open_form(services: Services, request: Request) -> bool:
         return False
     if not policies.may_ask(services.policy, bare.name, roles_of(services, request.by)):
         return False  # the refusal is told as for a typed command
-    form = replace(bare.form(), action=f"{FORM}{bare.name}", hidden=request.channel)
-    services.chat.open_form(request.trigger, form, locale=request.locale)
+    form = replace(bare.form(), action=f"{FORM}{bare.name}")
+    services.chat.open_form(request.trigger, form, locale=request.locale, place=request.place)
     return True
 
 

@@ -55,7 +55,7 @@ def answer(services: Services, request: Request, wanted: Press) -> Card | None:
     card = buttons.press(services, pressed)
     if card is not None or dialog:
         return card
-    return _done(services.store.operation(operation.id), wanted.button)
+    return done_card(services.store.operation(operation.id), wanted.button)
 
 
 def lane(text: str) -> buttons.Lane | None:
@@ -106,8 +106,9 @@ def _plan_first(services: Services, request: Request, operation: Operation) -> C
     return replace(shown, elements=(*shown.elements, Section(how)))
 
 
-def _done(operation: Operation, button: str) -> Card:
-    said = _SAID[button](operation)
+def done_card(operation: Operation, button: str) -> Card:
+    """What a decision did, told to who made it where its message is not in sight."""
+    said = SAID[button](operation)
     line = words("*{id}* {title}\n{said}", id=operation.id, title=operation.plan.title, said=said)
     return Card(text=operation_cards.id_line(operation, said), elements=(Section(line),))
 
@@ -128,7 +129,7 @@ def _cancelled(operation: Operation) -> Message:
     return words("You cancelled it. It stops as soon as it is safe.")
 
 
-_SAID: Mapping[str, Callable[[Operation], Message]] = {
+SAID: Mapping[str, Callable[[Operation], Message]] = {
     "op.approve": _approved,
     "op.deny": lambda _: words("You denied it."),
     "op.withdraw": lambda _: words("You withdrew it."),

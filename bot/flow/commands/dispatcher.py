@@ -17,7 +17,7 @@ from bot.domain.message import words
 from bot.flow.commands import buttons, command, decisions, late_requests, queries
 from bot.flow.commands.buttons import ButtonAction, Lane
 from bot.flow.context import BUSY, OPEN, Services, whisper
-from bot.flow.operations import notify, operation_cards, propose
+from bot.flow.operations import decide, notify, operation_cards, propose
 from bot.ports import Request
 
 log = structlog.get_logger()
@@ -36,11 +36,11 @@ def handle(services: Services, request: Request) -> None:
         _answer(services, request)
     except DroverError as error:
         log.warning("request failed", key=request.key, error=str(error))
-        whisper(services, request, error_card(error.text, error.advice))
+        _say(services, request, error_card(error.text, error.advice))
     except Exception as error:
         log.exception("request failed", key=request.key)
         said = words("Something unforeseen went wrong: {error}.", error=str(error))
-        whisper(services, request, error_card(said, words("The bot's log has the details.")))
+        _say(services, request, error_card(said, words("The bot's log has the details.")))
     services.messages.afterwards(request.by, lambda: services.store.mark_handled(request.key))
 
 
@@ -65,14 +65,30 @@ def _press(services: Services, request: Request) -> None:
     if action is None:
         unknown = words("The button “{button}” is not known.", button=request.action)
         advice = words("It may be of an older version; type `help`.")
-        whisper(services, request, error_card(unknown, advice))
+        _say(services, request, error_card(unknown, advice))
         return
     card = action.handler(services, request)
-    if card is not None:
+    opened_dialog = request.kind == "click" and card is None and action.click is Lane.DIALOG
+    if request.at_home and not opened_dialog:
+        queries.home(services, request, card or _done_at_home(services, request))
+    elif card is not None:
+        _say(services, request, card)
+
+
+def _done_at_home(services: Services, request: Request) -> Card | None:
+    """What a button of the home tab did: the message that it changed is elsewhere."""
+    if request.action not in decisions.SAID:
+        return None
+    operation_id, _ = decide.ids_of(request)
+    return decisions.done_card(services.store.operation(operation_id), request.action)
+
+
+def _say(services: Services, request: Request, card: Card) -> None:
+    """Answer a person where they are: on the home tab, at its top."""
+    if request.at_home:
+        queries.home(services, request, card)
+    else:
         whisper(services, request, card)
-    # A home tab has no channel, and nobody else brings it up to date
-    if action.on_operation and request.kind == "click" and not request.channel:
-        queries.home(services, request)
 
 
 def pick_up(services: Services, replica: str = "") -> None:

@@ -79,8 +79,8 @@ def _listing(services: Services, command: Command, person: Asker) -> Listed:
     )
 
 
-def home(services: Services, request: Request) -> None:
-    """Fill a person's App Home."""
+def home(services: Services, request: Request, said: Card | None = None) -> None:
+    """Fill a person's App Home; ``said``: what their last click there is answered."""
     person = asker(services, request)
     operations = services.store.operations(states=OPEN, limit=100)
     allowed = [
@@ -96,6 +96,7 @@ def home(services: Services, request: Request) -> None:
         services.slash,
         commands=allowed,
         incidents=incidents,
+        said=said,
     )
     services.messages.answer(request.by, lambda: services.chat.publish_home(request.by, card))
 

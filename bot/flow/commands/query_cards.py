@@ -17,6 +17,7 @@ from bot.domain.card import (
     Buttons,
     Card,
     Context,
+    Divider,
     Element,
     Line,
     Section,
@@ -740,6 +741,15 @@ ONE_CLICK = (
 """Buttons of the dashboard and the commands they type, where these exist and the person may use them."""
 
 
+def _said_at_home(said: Card | None) -> list[Element]:
+    """The answer to the last click on the home tab, above everything else."""
+    if said is None:
+        return []
+    title = [Section(Words("*{title}*", {"title": said.title}))] if said.title != "" else []
+    note = words("The answer to your last click. It goes when you open this tab again.")
+    return [*title, *said.elements, Context((note,)), Divider()]
+
+
 def home_card(
     seen: Snapshot,
     operations: Sequence[Operation],
@@ -748,12 +758,14 @@ def home_card(
     *,
     commands: Collection[str] = (),
     incidents: Sequence[Incident] = (),
+    said: Card | None = None,
 ) -> Card:
     """The dashboard: what waits for me, what runs, what is wrong, my VMs (tagged ``owner`` with my id), the hosts."""
     waiting = [each for each in operations if may_vote(each, asker)]
     running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
     elements: list[Element] = [
-        Section(words("*Waiting for your vote:* {count}", count=len(waiting)))
+        *_said_at_home(said),
+        Section(words("*Waiting for your vote:* {count}", count=len(waiting))),
     ]
     for each in waiting[:5]:
         elements += [

@@ -167,7 +167,10 @@ def deny(services: Services, request: Request) -> Card | None:
         refusal = not_open(operation, digest) or _may_decide(services, operation, request.by)
         if refusal is None:
             services.chat.open_form(
-                request.trigger, operation_cards.deny_form(operation), locale=request.locale
+                request.trigger,
+                operation_cards.deny_form(operation),
+                locale=request.locale,
+                place=request.place,
             )
         return refusal
     why = dict(request.answers).get("why", "").strip()

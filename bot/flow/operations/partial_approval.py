@@ -27,7 +27,10 @@ def pick(services: Services, request: Request) -> Card | None:
         return refusal
     if request.kind != "form":
         services.chat.open_form(
-            request.trigger, operation_cards.pick_form(operation), locale=request.locale
+            request.trigger,
+            operation_cards.pick_form(operation),
+            locale=request.locale,
+            place=request.place,
         )
         return None
     chosen = [value for _, values in request.answers for value in values.split(",") if value]

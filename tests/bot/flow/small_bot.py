@@ -97,7 +97,16 @@ class Bot:
         key = f"key-{next(self.numbers)}"
         given = tuple(answers.items())
         return self._does(
-            Request(key, "form", by, self.clock.now(), action=action, value=value, answers=given)
+            Request(
+                key,
+                "form",
+                by,
+                self.clock.now(),
+                "CAPPROVALS",
+                action=action,
+                value=value,
+                answers=given,
+            )
         )
 
     def works(self) -> None:

@@ -484,4 +484,5 @@ def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(
     )
     watched.bot.store.accept(click)
     dispatcher.handle(watched.services, click)
-    assert "Nothing waits for your vote" in text(watched.bot.chat.shown_to("UANA")[-1])
+    assert "Nothing waits for your vote" in text(watched.bot.chat.homes["UANA"])
+    assert watched.bot.chat.shown_to("UANA") == ()

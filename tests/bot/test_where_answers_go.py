@@ -1,0 +1,181 @@
+"""Answers stand where the question was: a thread, a channel without the bot, a direct message, a dialog, the home tab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.slack import api
+from bot.adapters.slack.chat import SlackChat
+from bot.adapters.slack.listeners import Credentials, Listeners
+from bot.adapters.slack.manifest import manifest
+from bot.adapters.slack.pacer import Pacer
+from bot.domain.card import Card
+from bot.flow.commands.dispatcher import RequestWorkers
+from bot.flow.context import Places, Role
+from bot.flow.operations import operation_cards
+from bot.flow.operations.operation_messages import OperationMessages
+from lab.slack import Person, Workspace
+from lab.slack.shown import Message
+from tests.bot.flow.small_bot import Bot, small_bot
+from tests.waiting import until
+
+pytestmark = pytest.mark.process
+
+PACE = 200.0
+ROLES = {"engineer": Role(frozenset({"U0ANA"})), "approver": Role(frozenset({"U0BRUNO"}))}
+GENERAL, OPS = "#general", "#ops"
+
+
+class Site:
+    """A bot that listens and speaks in the local workspace."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        self.workspace = workspace
+        self.bot: Bot = small_bot(
+            folder, plugins=("migrate", "vm_lifecycle", "monitor"), roles=ROLES
+        )
+        client = api.client(workspace.bot_token, workspace.web_api)
+        self.chat = SlackChat(client, progress_every=0.05, pacer=Pacer(pace=PACE))
+        screen = OperationMessages(
+            self.bot.store, self.chat, partial(operation_cards.operation_card)
+        )
+        screen.start()
+        places = Places("C0APPROVALS", "C0OPS")
+        self.bot.services = replace(
+            self.bot.services, chat=self.chat, messages=screen, places=places
+        )
+        self.workers = RequestWorkers(self.bot.services, 2)
+        self.workers.start()
+        me = self.chat.identity()
+        self.listeners = Listeners(
+            Credentials(
+                workspace.bot_token,
+                workspace.app_token,
+                workspace.signing_secret,
+                workspace.web_api,
+            ),
+            team=me.team,
+            bot_user=me.user,
+            command="/kvm",
+            accept=self.workers.accept,
+            choices=lambda source, typed: [(typed, typed)] if source else [],
+            chat=self.chat,
+            per_minute=6000,
+        )
+        self.listeners.connect()
+        workspace.wait_connected()
+
+    @property
+    def ana(self) -> Person:
+        return self.workspace.person("ana")
+
+    def told(self, channel: str, word: str) -> Message:
+        """The message that only Ana sees there, once it is there."""
+        found = until(
+            lambda: [each for each in self.ana.ephemerals(channel) if word in each.plain()],
+            lambda: str([each.plain() for each in self.ana.ephemerals(channel)]),
+        )
+        return found[-1]
+
+    def direct(self) -> list[Message]:
+        return self.workspace.messages("@ana")
+
+    def home(self, word: str) -> str:
+        return until(
+            lambda: (
+                self.ana.home is not None
+                and word in self.ana.home.plain()
+                and self.ana.home.plain()
+            )
+        )
+
+    def home_is_another(self, version: str) -> bool:
+        return self.ana.home is not None and self.ana.home.raw["hash"] != version
+
+    def ends(self) -> None:
+        self.listeners.close()
+        self.workers.stop()
+        self.bot.services.messages.stop()
+        self.chat.close()
+        self.bot.store.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Workspace(manifest=manifest(), pace=PACE) as workspace:
+        made = Site(workspace, tmp_path)
+        yield made
+        made.ends()
+
+
+def test_a_mention_in_a_thread_is_answered_in_that_thread(site: Site) -> None:
+    parent = site.chat.post("C0OPS", Card("op-1"))
+    site.ana.say("@drover where web-1", OPS, thread_ts=parent.ts)
+    assert site.told(OPS, "host-b").thread_ts == parent.ts
+    site.ana.say("@drover migrate web-9", OPS, thread_ts=parent.ts)
+    assert site.told(OPS, "web-9").thread_ts == parent.ts
+    assert site.direct() == []
+
+
+def test_a_command_in_a_channel_without_the_bot_is_answered_there(site: Site) -> None:
+    site.ana.command("/kvm hosts", GENERAL)
+    assert any(block["type"] == "table" for block in site.told(GENERAL, "host-a").blocks)
+    site.ana.command("/kvm migrate web-1 to host-b", GENERAL)
+    site.told(GENERAL, "is proposed")
+    assert site.direct() == []
+
+
+def test_a_dialog_answers_where_it_was_opened_also_without_the_bot(site: Site) -> None:
+    site.ana.command("/kvm vm create", GENERAL)
+    view = site.ana.wait_view()
+    assert site.ana.submit(view, {"name": "web-1"}).ok
+    site.told(GENERAL, "web-1")
+    assert site.direct() == []
+
+
+def test_a_direct_message_is_answered_by_one_that_stays(site: Site) -> None:
+    site.ana.say("hosts", "@drover")
+    until(lambda: [each for each in site.direct() if "host-a" in each.plain()])
+    assert site.ana.ephemerals("@ana") == []
+
+
+def test_a_direct_message_in_a_thread_is_answered_there(site: Site) -> None:
+    site.chat.tell("U0ANA", Card("op-1 is done"))
+    (first,) = site.direct()
+    site.ana.say("hosts", "@drover", thread_ts=first.ts)
+    (answer,) = until(lambda: [each for each in site.direct() if "host-a" in each.plain()])
+    assert answer.thread_ts == first.ts
+
+
+def test_every_button_on_the_home_tab_shows_its_answer_there(site: Site) -> None:
+    site.ana.command("/kvm help", OPS)
+    site.ana.open_home()
+    site.home("My VMs")
+    home = site.ana.home
+    assert home is not None
+    assert {value for _, _, value in home.buttons()} >= {"status", "alerts", "approvals"}
+    for _, action, value in home.buttons():
+        now = site.ana.home
+        assert now is not None
+        site.ana.click(now, action, value=value)
+        until(partial(site.home_is_another, now.raw["hash"]))
+        shown = site.home("The answer to your last click")
+        assert shown.index("last click") < shown.index("My VMs")
+    site.ana.open_home()
+    until(lambda: site.ana.home and "last click" not in site.ana.home.plain())
+    assert site.direct() == []
+
+
+def test_a_vote_on_the_home_tab_says_there_what_it_did(site: Site) -> None:
+    site.ana.command("/kvm migrate web-1 to host-b", OPS)
+    bruno = site.workspace.person("bruno")
+    until(site.bot.store.operations)
+    bruno.open_home()
+    home = until(lambda: bruno.home if bruno.home and bruno.home.buttons() else None)
+    bruno.click(home, "op.approve")
+    until(lambda: bruno.home and "You approved it." in bruno.home.plain())
