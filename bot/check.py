@@ -13,10 +13,17 @@ from bot.domain import policy as policies
 from bot.domain.card import bare, said_elsewhere
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.errors import DroverError
-from bot.domain.message import Message, Names, Words, joined, nwords, words
+from bot.domain.message import Code, Message, Names, Words, joined, nwords, words
+from bot.domain.power import Power, Reading
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
-from bot.factories import connect_hypervisor, existing_store, load_catalog, signed_in
+from bot.factories import (
+    connect_hypervisor,
+    existing_store,
+    load_catalog,
+    power_control,
+    signed_in,
+)
 from bot.flow.commands import query_cards
 from bot.plugin_api import Query
 from bot.ports import Hypervisor
@@ -301,7 +308,48 @@ def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
         hypervisor.close()
     if save:
         save.write_text(codec.text(seen), encoding="utf-8")
-    return [*_answering(seen), *ready]
+    return [*_answering(seen), *_fences(settings, seen), *ready]
+
+
+def _fences(settings: DroverSettings, seen: Snapshot) -> list[Finding]:
+    """What the power controller of each host reads; nothing is switched."""
+    try:
+        control = power_control(settings)
+    except DroverError as error:
+        return [Finding(words("power controllers"), ok=False, text=_told(error))]
+    readings = [
+        (host, control.read(each)) for host in seen.hosts for each in control.devices(host.name)
+    ]
+    return [_fence(host, reading) for host, reading in readings]
+
+
+def _fence(host: Host, reading: Reading) -> Finding:
+    what = words("{host} power by {device}", host=host.name, device=reading.device)
+    if reading.power is Power.UNKNOWN:
+        why = reading.problem or words("no answer")
+        return Finding(what, ok=False, text=words("it does not answer: {why}", why=why))
+    power = words("on") if reading.power is Power.ON else words("off")
+    if not reading.identity or not host.uuid:
+        text = words("{power}; it names no machine, so two people bind it", power=power)
+        return Finding(
+            what,
+            ok=True,
+            text=text,
+            severity=Severity.WARN.value,
+            fix=words("{command}", command=Code(f"failover bind {host.name} {reading.device}")),
+        )
+    if reading.identity.lower() != host.uuid.lower():
+        text = words(
+            "it controls another machine ({other}); this one is {uuid}",
+            other=reading.identity,
+            uuid=host.uuid,
+        )
+        return Finding(what, ok=False, text=text)
+    return Finding(
+        what,
+        ok=True,
+        text=words("{power}, the same machine ({uuid})", power=power, uuid=host.uuid),
+    )
 
 
 def _readiness(settings: DroverSettings, seen: Snapshot, hypervisor: Hypervisor) -> list[Finding]:

@@ -18,16 +18,36 @@ import click
 from bot.domain.errors import DroverError
 from bot.factories import app_manifest
 from bot.settings import DroverSettings
-from bot.stage import BotProcess, config_for, hosts_for, image_for
+from bot.stage import POLICY, BotProcess, config_for, hosts_for, image_for, with_power
 from lab import Guest, Lab, LabError, missing
+from lab.bmc import Bmcs
 from lab.slack import Workspace
 from lab.slack.shown import Message
 from lab.sshd import Door, serve
 
 GUESTS: Mapping[str, Mapping[str, Any]] = {
-    "web-1": {"host": "host-a", "load": 0.2, "dirty_mib_s": 2.0, "tags": {"env": "dev"}},
+    "web-1": {
+        "host": "host-a",
+        "load": 0.2,
+        "dirty_mib_s": 2.0,
+        "tags": {"env": "dev", "failover": "first"},
+    },
     "web-2": {"host": "host-a", "load": 0.1, "tags": {"env": "dev"}},
+    "mail-1": {"host": "host-b", "tags": {"env": "prod", "failover": "last"}},
     "db-1": {"host": "host-c", "disk": "local", "tags": {"env": "prod"}},
+}
+ON_HOST_B = ("web-1", "mail-1")
+TWO_VOTES: Mapping[str, Any] = {
+    "rules": [
+        {
+            "name": "dead hosts",
+            "commands": ["host failover", "host readmit"],
+            "votes": 2,
+            "approvers": ["approver"],
+            "expires": "1h",
+        },
+        *POLICY["rules"],
+    ]
 }
 TRY = """
 The workspace is open at {page}
@@ -39,6 +59,7 @@ The workspace is open at {page}
   · /kvm vm create shop-1 --reason "to see it"       a VM from one line; then /kvm vm show shop-1, vm screenshot shop-1
   · /kvm balance   /kvm host drain host-a            even load, an empty host: one approval, a live checklist
   · /kvm host check host-b   /kvm host pair --all    is it ready, and what to type if not
+  · /kvm failover status   /kvm failover drill host-a   what if host-a died now: who starts where, who cannot
   · /kvm audit op-1   /kvm why web-1                 everything that happened, and why it is where it is
 The bot's log: {log}
 Ctrl-C ends everything and leaves nothing behind."""
@@ -106,6 +127,7 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
         try:
             stage = _set_up(stack, told, hosts, port, locale)
             _main_job(stage, told)
+            _dead_host(stage, told)
         except (TimeoutError, LabError) as error:
             raise DroverError(
                 # no message: the transcript of the demo
@@ -117,7 +139,8 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
         if leave:
             told.say(
                 "demo",
-                "asked, approved, moved, verified. To try it yourself: ./drover demo, without --exit",
+                "asked, approved, moved, verified; a host died, and its VMs run again. "
+                "To try it yourself: ./drover demo, without --exit",
             )
             return
         click.echo(TRY.format(page=stage.workspace.page, log=stage.bot.log))
@@ -132,14 +155,18 @@ class DemoStage:
     workspace: Workspace
     bot: BotProcess
     guests: Mapping[str, Guest]
+    powers: Bmcs
 
 
-def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: str) -> DemoStage:
+def _set_up(stack: ExitStack, told: Transcript, count: int, port: int, locale: str) -> DemoStage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
     # no message: the transcript of the demo
-    told.say("demo", f"starting {hosts} hosts: libvirtd and QEMU, each in namespaces of its own")
-    lab = stack.enter_context(Lab(hosts=hosts))
+    told.say("demo", f"starting {count} hosts: libvirtd and QEMU, each in namespaces of its own")
+    lab = stack.enter_context(Lab(hosts=count))
     guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
+    powers = stack.enter_context(Bmcs(lab))
+    # no message: the transcript of the demo
+    told.say("demo", "each host has a power controller (Redfish), which can switch it off")
     workspace = stack.enter_context(
         Workspace(
             port,
@@ -148,15 +175,14 @@ def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: s
         )
     )
     _build_page(told)
+    hosts = with_power(hosts_for(lab, _doors(lab, told)), powers, directory)
     bot = stack.enter_context(
-        BotProcess(
-            workspace, directory, _config(lab, workspace, directory, _doors(lab, told), locale)
-        )
+        BotProcess(workspace, directory, _config(lab, workspace, directory, hosts, locale))
     )
     workspace.wait_connected()
     # no message: the transcript of the demo
     told.say("demo", "the bot is connected to the local workspace")
-    return DemoStage(lab, workspace, bot, guests)
+    return DemoStage(lab, workspace, bot, guests, powers)
 
 
 def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
@@ -170,15 +196,21 @@ def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
 
 
 def _config(
-    lab: Lab, workspace: Workspace, directory: Path, doors: Mapping[str, Door], locale: str
+    lab: Lab, workspace: Workspace, directory: Path, hosts: list[dict[str, Any]], locale: str
 ) -> dict[str, Any]:
-    """Every plugin, with an image to make VMs from; measured often, since people try things for minutes only."""
+    """Every plugin, with an image to make VMs from.
+
+    Measured often, and a host counts as dead after seconds, since people try things for minutes
+    only.
+    """
+    failover = {"silence": 10, "start_cooldown": 0, "confirm_every": 1}
     return config_for(
         lab,
         workspace,
         directory,
-        hosts=hosts_for(lab, doors),
-        plugins={"vm_lifecycle": image_for(lab)},
+        hosts=hosts,
+        plugins={"vm_lifecycle": image_for(lab), "failover": failover},
+        policy=TWO_VOTES,
         monitor={"every": "5s"},
         locale=locale,
     )
@@ -209,7 +241,7 @@ def _main_job(stage: DemoStage, told: Transcript) -> None:
     line = '/kvm migrate web-1 to host-b --reason "disk swap on host-a"'
     told.say("Ana in #ops", line)
     ana.command(line, "#ops")
-    proposal = _seen(stage, told, "#approvals", lambda each: "op.approve" in _buttons(each))
+    proposal = _seen(stage, told, "#approvals", _is_open)
     # no message: the transcript of the demo
     told.say("Bruno in #approvals", "clicks Approve and confirms")
     bruno.click(proposal, "op.approve")
@@ -271,6 +303,97 @@ def _prove(stage: DemoStage, told: Transcript, ticks: int) -> None:
         # no message: the transcript of the demo
         "checked on the machine itself: web-1's one QEMU process runs on host-b, and the guest goes on",
     )
+
+
+def _dead_host(stage: DemoStage, told: Transcript) -> None:
+    """A host loses its power; two people agree; its VMs run again elsewhere; it is admitted again."""
+    ana = stage.workspace.person("ana")
+    told.say("Ana in #ops", "/kvm failover status")
+    _status(stage, told)
+    boots = {name: stage.guests[name].boots() for name in ON_HOST_B}
+    # no message: the transcript of the demo
+    told.say("demo", f"somebody pulls the plug of host-b, with {' and '.join(ON_HOST_B)} on it")
+    stage.lab.power_off("host-b")
+    proposal = _seen(stage, told, "#approvals", _is_open, timeout=180)
+    done = _both_approve(stage, told, proposal)
+    if "op.again" in _buttons(done):
+        # no message: the transcript of the demo
+        raise DroverError("The failover failed.", done.plain())
+    _prove_failover(stage, told, boots)
+    # no message: the transcript of the demo
+    told.say("demo", "host-b is repaired and switched on; nothing on it starts by itself")
+    stage.lab.power_on("host-b")
+    _doors(stage.lab, told)
+    _seen(stage, told, "#ops", _offers("host readmit host-b"), timeout=120)
+    told.say("Ana in #ops", "/kvm host readmit host-b")
+    ana.command("/kvm host readmit host-b", "#ops")
+    _both_approve(stage, told, _seen(stage, told, "#approvals", _is_open))
+
+
+def _status(stage: DemoStage, told: Transcript) -> None:
+    """Asked until the bot, which has just started, has kept the definitions of both VMs."""
+    deadline = time.monotonic() + 120
+    while True:
+        stage.workspace.person("ana").command("/kvm failover status", "#ops")
+        try:
+            found = stage.workspace.wait_message("#ops", _both_could_start, 5, seen_by="ana")
+        except TimeoutError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            told.say("Drover in #ops", readable(found.plain()))
+            return
+
+
+def _both_could_start(message: Message) -> bool:
+    """Whether a table says that both VMs of host-b could start elsewhere."""
+    lines = message.plain().splitlines()
+    return any("bmc-host-b" in line and line.rstrip().endswith("2/2") for line in lines)
+
+
+def _both_approve(stage: DemoStage, told: Transcript, proposal: Message) -> Message:
+    """Two people click; the same message at the end of its operation."""
+    for name in ("bruno", "carla"):
+        # no message: the transcript of the demo
+        told.say(f"{name.title()} in #approvals", "clicks Approve and confirms")
+        stage.workspace.person(name).click(proposal, "op.approve")
+    return _seen(
+        stage,
+        told,
+        "#approvals",
+        lambda each: each.ts == proposal.ts and _is_over(each),
+        timeout=240,
+    )
+
+
+def _is_open(message: Message) -> bool:
+    """Whether an operation waits for votes."""
+    return "op.approve" in _buttons(message)
+
+
+def _offers(command: str) -> Callable[[Message], bool]:
+    """Whether a button of a message types this."""
+    return lambda message: any(command in value for _, _, value in message.buttons())
+
+
+def _prove_failover(stage: DemoStage, told: Transcript, boots: Mapping[str, int]) -> None:
+    """Ask the machine, not the bot: each VM has one QEMU process, not on host-b, and has booted once more."""
+    for name, before in boots.items():
+        where = stage.lab.where(name)
+        if len(where) != 1 or where == ["host-b"]:
+            # no message: the transcript of the demo
+            raise DroverError(f"{name}'s QEMU processes are on: {where}.")
+        deadline = time.monotonic() + 120
+        while stage.guests[name].boots() <= before:
+            if time.monotonic() > deadline:
+                # no message: the transcript of the demo
+                raise DroverError(f"{name} did not boot again.")
+            time.sleep(0.2)
+        told.say(
+            "demo",
+            # no message: the transcript of the demo
+            f"checked on the machine itself: {name} runs once, on {where[0]}, and has booted",
+        )
 
 
 def _until_interrupted() -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ import tomli_w
 
 from bot.domain.errors import DroverError
 from lab import Lab
+from lab.bmc import PASSWORD, USER, Bmcs
 from lab.image import COMMAND_LINE, cloud_image
 from lab.network import GUEST_BRIDGE
 from lab.slack import Workspace
@@ -75,6 +76,32 @@ def hosts_for(lab: Lab, doors: Mapping[str, Door]) -> list[dict[str, Any]]:
         }
         for h in lab.hosts.values()
     ]
+
+
+def with_power(
+    hosts: Sequence[dict[str, Any]], served: Bmcs, directory: Path, deadline: float = 6.0
+) -> list[dict[str, Any]]:
+    """The tables ``[[hosts]]`` with the lab's power controllers; each has ``deadline`` seconds to answer."""
+    secret = directory / "bmc-password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o600)
+
+    def fence(name: str) -> dict[str, Any]:
+        options = {
+            "url": served.url,
+            "ca_file": str(served.certificate),
+            "system": served.system(name),
+            "username": USER,
+        }
+        return {
+            "agent": "redfish",
+            "name": f"bmc-{name}",
+            "password_file": str(secret),
+            "deadline": deadline,
+            "options": options,
+        }
+
+    return [{**host, "fence": [fence(host["name"])]} for host in hosts]
 
 
 def image_for(lab: Lab) -> dict[str, Any]:

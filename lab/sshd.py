@@ -62,7 +62,7 @@ class Door:
 def serve(lab: Lab, host: str) -> Door:
     """Start sshd in a host of the lab, unless it runs already, and wait until it answers.
 
-    It ends with the host.
+    It ends with the host; called again after the host was powered on, it starts with the same keys.
 
     The program is the installed one, or else Debian's, downloaded and unpacked but not installed,
     so that the machine itself gets no server.
@@ -72,26 +72,23 @@ def serve(lab: Lab, host: str) -> Door:
     """
     directory = lab.directory / host / "ssh"
     address = lab.hosts[host].address
+    proxy = directory / "proxy"
     door = Door(
         host,
         "root",
         address,
         directory / "login_key",
         directory / "known_hosts",
-        proxy_command(lab, host),
+        f"sh {proxy} %h %p",
     )
-    if directory.exists():
+    if not directory.exists():
+        _furnish(door, directory)
+    # The first process of a host is another one after each start
+    now = f"exec {proxy_command(lab, host)}\n".replace("%h", '"$1"').replace("%p", '"$2"')
+    if proxy.exists() and proxy.read_text() == now:
         return door
+    proxy.write_text(now)
     program, libraries = _program()
-    directory.mkdir()
-    for name in ("host_key", "login_key"):
-        _generate(directory / name)
-    (directory / "passwd").write_text(_passwd())
-    (directory / "sshd_config").write_text(_config(directory, address))
-    key = (directory / "host_key.pub").read_text().split()[:2]
-    (directory / "known_hosts").write_text(f"{address} {' '.join(key)}\n")
-    door.client.write_text(_client(door))
-    door.client.chmod(0o700)
     lab.run(host, "mount", "--bind", str(directory / "passwd"), "/etc/passwd")
     lab.run(host, "mkdir", "-p", "/run/sshd")
     # In the background of a shell: as a child of process 1 with a session of its own it takes
@@ -102,6 +99,19 @@ def serve(lab: Lab, host: str) -> Door:
     lab.run(host, "sh", "-c", start)
     _await_banner(lab, host)
     return door
+
+
+def _furnish(door: Door, directory: Path) -> None:
+    """Its keys and its configuration."""
+    directory.mkdir()
+    for name in ("host_key", "login_key"):
+        _generate(directory / name)
+    (directory / "passwd").write_text(_passwd())
+    (directory / "sshd_config").write_text(_config(directory, door.address))
+    key = (directory / "host_key.pub").read_text().split()[:2]
+    door.known_hosts.write_text(f"{door.address} {' '.join(key)}\n")
+    door.client.write_text(_client(door))
+    door.client.chmod(0o700)
 
 
 def proxy_command(lab: Lab, host: str) -> str:

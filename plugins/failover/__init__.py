@@ -115,6 +115,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             plan=partial(boot.protect, mine),
             still_good=partial(boot.protect_still_good, mine),
             emits=(OwnAutostart,),
+            example="failover protect",
         ),
         Action(
             intents.RESUME,
@@ -124,6 +125,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             plan=partial(boot.resume, mine),
             still_good=partial(boot.resume_still_good, mine),
             emits=(StartAgain,),
+            example="host resume host-a",
         ),
         Query(
             intents.DRILL,

@@ -44,6 +44,7 @@ from plugins.failover.steps import (
 )
 
 _PATIENCE = 4  # so many times the readings that a proof takes, before none is given any more
+_WORD = 20.0  # seconds that a controller, which answered before, may be without an answer
 _POLL = 1.0  # seconds between two readings of power while a host goes off
 
 
@@ -172,6 +173,7 @@ def confirm(step: ConfirmOff, hypervisor: Hypervisor, progress: Progress) -> Fac
         found = proven_off(devices, bonds, readings, rounds, rules=rules)
         if not isinstance(found, Missing):
             hypervisor.power.prove(found)
+            _await_word(step.host, hypervisor, progress)
             return {
                 "read off": ", ".join(f"{each.at:%H:%M:%S}" for each in found.readings),
                 "by": ", ".join(found.devices),
@@ -184,6 +186,17 @@ def confirm(step: ConfirmOff, hypervisor: Hypervisor, progress: Progress) -> Fac
         _cancelled(step.host, progress)
         progress.say(words("Read {host} {n} times", host=step.host, n=number))
         progress.sleep(step.every)
+
+
+def _await_word(host: str, hypervisor: PowerAccess, progress: Progress) -> None:
+    """Ask a controller that was at a loss for a moment again; what voids the proof is not waited for."""
+    waited = 0.0
+    while hypervisor.power.standing(host) is None and waited < _WORD:
+        hold = hypervisor.power.hold(host)
+        if hold is None or hold.proof is None:
+            return
+        progress.sleep(_POLL)
+        waited += _POLL
 
 
 def _lack(host: str, found: Missing) -> Message:
@@ -238,13 +251,14 @@ def _runs(seen: Sighting) -> bool:
     return seen.state is not None and seen.state.active and seen.paused_by != CORPSE
 
 
-def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
+def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
     """Define it on its target and start it, if it can run nowhere else. The proof is read again for that.
 
     Raises:
         StepLostError: the dead host is not proven off any more, or another host may have it.
         StepSkippedError: the target refuses it; the others are worth starting.
     """
+    _await_word(step.lost, hypervisor, progress)
     _nowhere_else(step, hypervisor)
     kept = hypervisor.power.definition(step.uuid, step.sha)
     if kept is None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from bot.domain.cluster import Vm
 from bot.domain.message import Code, Message, Words, words
+from bot.domain.power import Reading
 from bot.domain.readiness import (
     CommandResult,
     CpuBaseline,
@@ -50,6 +51,8 @@ class Seen:
     clock_error: float = 0.0
     reserve: int = 0
     guests: tuple[Vm, ...] = ()
+    readings: tuple[Reading, ...] = ()  # of its power controllers
+    bound: frozenset[str] = frozenset()  # those that were shown to be its own
 
     @property
     def shell(self) -> bool:

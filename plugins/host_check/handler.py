@@ -13,8 +13,9 @@ from typing import TypeVar
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, joined, words
+from bot.domain.power import Reading
 from bot.domain.readiness import CommandResult, HostFacts
-from bot.ports import Hypervisor, Readiness, Shell
+from bot.ports import Hypervisor, PowerAccess, Readiness, Shell
 from plugins.host_check import drift, pairs, planner, probes, rules
 from plugins.host_check.drift import Ageing
 from plugins.host_check.findings import (
@@ -113,7 +114,17 @@ def look(
     seen = Seen(host, reserve=box.reserve, guests=snapshot.on(host))
     seen = _with_shell(seen, hypervisor, asked, settings.survey_seconds)
     facts, trouble = _facts(host, hypervisor)
-    return replace(seen, facts=facts, trouble=trouble)
+    readings, bound = _power(host, hypervisor)
+    return replace(seen, facts=facts, trouble=trouble, readings=readings, bound=bound)
+
+
+def _power(host: str, hypervisor: PowerAccess) -> tuple[tuple[Reading, ...], frozenset[str]]:
+    """What the host's power controllers read, and those that were shown to be its own."""
+    devices = hypervisor.power.devices(host)
+    bound = (
+        frozenset(each.device for each in hypervisor.power.bonds(host)) if devices else frozenset()
+    )
+    return tuple(hypervisor.power.read(each) for each in devices), bound
 
 
 def _facts(host: str, hypervisor: Readiness) -> tuple[HostFacts | None, Message]:

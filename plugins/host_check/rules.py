@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from bot.domain.readiness import Finding, HostReport
-from plugins.host_check import rules_access, rules_resources, rules_virtualization
+from plugins.host_check import rules_access, rules_power, rules_resources, rules_virtualization
 from plugins.host_check.findings import Case, Seen
 from plugins.host_check.settings import HostCheckSettings
 
@@ -36,6 +36,8 @@ RULES: tuple[Rule, ...] = (
     rules_virtualization.huge_pages,
     rules_resources.ksm,
     rules_resources.clock,
+    rules_power.controllers,
+    rules_power.autostart,
 )
 AGEING: tuple[Rule, ...] = (rules_access.tls_certificates, rules_resources.clock)
 """What goes wrong by the mere passing of time."""

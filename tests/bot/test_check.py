@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from bot import app, check
 from bot.adapters.language import Languages
 from bot.domain.errors import SettingsError
 from bot.domain.message import Message, words
+from bot.domain.power import Power, Reading
 from bot.factories import load_catalog
 from bot.settings import DroverSettings, load
 from bot.testing import drawn
@@ -280,3 +283,22 @@ def test_a_host_is_told_with_how_many_vms_it_has() -> None:
         ("host host-b", True, "2 VMs, 4 CPUs"),
         ("host host-c", False, "no connection"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("power", "identity", "severity", "says"),
+    [
+        (Power.ON, "UUID-A", "PASS", "on, the same machine (uuid-a)"),
+        (Power.OFF, "", "WARN", "off; it names no machine"),
+        (Power.ON, "uuid-b", "FAIL", "it controls another machine (uuid-b)"),
+        (Power.UNKNOWN, "", "FAIL", "it does not answer: no answer"),
+    ],
+)
+def test_each_power_controller_is_tried(
+    power: Power, identity: str, severity: str, says: str
+) -> None:
+    box = replace(drawn("host-a 1cpu 4G").host("host-a"), uuid="uuid-a")
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    found = check._fence(box, Reading("host-a", "bmc-a", 1, power, at, identity))
+    assert (found.severity, str(found.what)) == (severity, "host-a power by bmc-a")
+    assert says in str(found.text)

@@ -14,9 +14,9 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from bot.adapters.slack.manifest import manifest
-from bot.stage import PACE, hosts_for
+from bot.stage import PACE, hosts_for, with_power
 from lab import Guest, Lab
-from lab.bmc import PASSWORD, USER, Bmcs
+from lab.bmc import Bmcs
 from lab.slack import Workspace
 from lab.sshd import Door
 from tests.e2e.play import Play, play
@@ -88,27 +88,7 @@ def bot_on(
     ``settings`` of the plugin.
     """
     lab, served = site
-    secret = directory / "bmc"
-    secret.write_text(PASSWORD)
-    secret.chmod(0o600)
-    hosts = hosts_for(lab, doors or {})
-    for host in hosts:
-        name = host["name"]
-        options = {
-            "url": served.url,
-            "ca_file": str(served.certificate),
-            "system": served.system(name),
-            "username": USER,
-        }
-        host["fence"] = [
-            {
-                "agent": "redfish",
-                "name": f"bmc-{name}",
-                "password_file": str(secret),
-                "deadline": deadline,
-                "options": options,
-            }
-        ]
+    hosts = with_power(hosts_for(lab, doors or {}), served, directory, deadline)
     plugins = {
         "enabled": ["host_check", "vm_lifecycle", "migrate", "monitor", "failover"],
         "failover": {**SETTINGS, **settings},

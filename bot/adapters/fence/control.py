@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from bot.domain.power import Device, Power, Reading
 from bot.ports.clock import Clock
 
 T = TypeVar("T")
+_GRACE = 1.0  # seconds that an agent may end later than its deadline
 
 
 def complaint(address: FenceAddress) -> str:
@@ -26,8 +28,9 @@ def complaint(address: FenceAddress) -> str:
 class FenceControl:
     """The port ``PowerControl`` over fence agents and Redfish. Safe for threads.
 
-    Each controller has one thread: a call that hangs costs that controller alone, and one that is
-    still waited for is not asked again.
+    Each controller has one thread: a call that hangs costs that controller alone, and while one
+    hangs no other is begun. Those who ask for a reading while another call is under way share the
+    next one: it begins after all of them asked.
 
     Args:
         addresses: of all hosts, in the order of the configuration.
@@ -41,8 +44,10 @@ class FenceControl:
         self._clock = clock
         self._addresses = {(each.device.host, each.device.name): each for each in addresses}
         self._agents = {key: _agent(each) for key, each in self._addresses.items()}
-        self._workers: dict[tuple[str, str], Workers] = {}
-        self._busy: set[tuple[str, str]] = set()
+        self._workers = {
+            key: Workers(f"power-{each.device.name}", 1) for key, each in self._addresses.items()
+        }
+        self._next: dict[tuple[str, str], Future[Answer]] = {}
         self._lock = threading.Lock()
 
     def devices(self, host: str) -> tuple[Device, ...]:
@@ -52,9 +57,8 @@ class FenceControl:
 
     def read(self, device: Device) -> Reading:
         """The power now; see the port."""
-        agent = self._agents[device.host, device.name]
         try:
-            answer = self._within(device, agent.read)
+            answer = self._ended(device, self._reading(device))
         except PowerError as error:
             answer = Answer(Power.UNKNOWN, problem=str(error.text))
         return Reading(
@@ -70,32 +74,45 @@ class FenceControl:
     def switch_off(self, device: Device) -> None:
         """Order ForceOff; see the port."""
         agent = self._agents[device.host, device.name]
-        self._within(device, lambda: agent.order(on=False))
+        self._ended(device, self._line(device).submit(lambda _: agent.order(on=False)))
 
     def switch_on(self, device: Device) -> None:
         """Order On; see the port."""
         agent = self._agents[device.host, device.name]
-        self._within(device, lambda: agent.order(on=True))
+        self._ended(device, self._line(device).submit(lambda _: agent.order(on=True)))
 
-    def _within(self, device: Device, call: Callable[[], T]) -> T:
+    def _reading(self, device: Device) -> Future[Answer]:
+        """The next reading that begins, for everybody who asked before it did."""
         key = (device.host, device.name)
-        deadline = self._addresses[key].deadline
+        agent, line = self._agents[key], self._line(device)
+
+        def read(_number: int) -> Answer:
+            with self._lock:
+                self._next.pop(key, None)
+            return agent.read()
+
         with self._lock:
-            if key in self._busy:
-                raise PowerError(words("its last call has not ended yet"))
-            self._busy.add(key)
-            workers = self._workers.setdefault(key, Workers(f"power-{device.name}", 1))
+            if key not in self._next:
+                self._next[key] = line.submit(read)
+            return self._next[key]
 
-        def free_after(_number: int) -> T:
-            try:
-                return call()
-            finally:
-                with self._lock:
-                    self._busy.discard(key)
+    def _line(self, device: Device) -> Workers:
+        """The thread of a controller.
 
+        Raises:
+            PowerError: it is still at a call whose time was over long ago.
+        """
+        key = (device.host, device.name)
+        if self._workers[key].stuck(self._addresses[key].deadline + _GRACE) is not None:
+            raise PowerError(words("its last call has not ended yet"))
+        return self._workers[key]
+
+    def _ended(self, device: Device, call: Future[T]) -> T:
+        """What a call answered. It may have waited for the one before it."""
+        deadline = self._addresses[device.host, device.name].deadline
         try:
             # The agents have the same deadline; this one is for what does not keep to it.
-            return workers.submit(free_after).result(deadline + 1.0)
+            return call.result(2 * (deadline + _GRACE))
         except NoAnswer as error:
             raise PowerError(words("no answer within {time}", time=Duration(deadline))) from error
 

@@ -12,7 +12,7 @@ import pytest
 from bot.adapters.powers import ProvenPowers
 from bot.domain.cluster import VmState
 from bot.domain.operation import Failed, State
-from bot.domain.power import Device, ProofKind
+from bot.domain.power import Device, Power, ProofKind
 from bot.flow.monitoring.definitions import KeptDefinitions
 from bot.testing.power import FakePower, Fault
 from plugins.failover.steps import ConfirmOff, FenceHost, RestartVm
@@ -289,6 +289,28 @@ def test_l5_after_a_kill_between_proof_and_start_the_proof_is_read_again(room: R
     assert room.bot.operation().state is State.FAILED
     assert "not proven off any more" in room.why()
     assert room.bot.hypervisor.snapshot().vm("db-1").host == "host-a"
+
+
+@pytest.mark.parametrize("unanswered", [1, 5])
+def test_a_controller_that_is_at_a_loss_for_a_moment_after_the_proof_is_asked_again(
+    room: Room, unanswered: int
+) -> None:
+    room.dies()
+    room.bot.clock.turn(60)
+    room.asks()
+    read, left = room.power.read, unanswered
+
+    def and_sometimes_nothing(device: Device) -> Any:
+        nonlocal left
+        holds = room.bot.store.holds()
+        if holds and holds[0].proof is not None and left:
+            left -= 1
+            return replace(read(device), power=Power.UNKNOWN, problem="busy")
+        return read(device)
+
+    room.power.read = and_sometimes_nothing  # type: ignore[method-assign]
+    assert room.works() is State.DONE, room.why()
+    assert left == 0
 
 
 def test_l20_and_l22_the_host_is_on_hold_until_it_is_admitted_by_votes(room: Room) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from bot.adapters.fence import FenceAddress, FenceControl, agents
+from bot.adapters.fence.device import Answer
 from bot.domain.errors import PowerError
 from bot.domain.power import Device, Power
 from bot.testing import TickingClock
+from tests.waiting import until
 
 A = Device("host-a", "bmc-a")
 
@@ -138,3 +142,55 @@ def test_a_failed_order_raises_and_its_password_is_hidden(
 
 def test_a_repr_tells_no_password() -> None:
     assert "s3cret" not in repr(address("fence_apc", password="s3cret"))
+
+
+class SlowAgent:
+    """Counts its readings; each takes as long as a test wants."""
+
+    def __init__(self) -> None:
+        self.began = 0
+        self.go_on = threading.Event()
+
+    def read(self) -> Answer:
+        self.began += 1
+        assert self.go_on.wait(10)
+        return Answer(Power.OFF)
+
+    def order(self, *, on: bool) -> None:
+        raise NotImplementedError
+
+
+def control_with(agent: SlowAgent, deadline: float) -> FenceControl:
+    made = FenceControl([address("fence_apc", deadline, ip="pdu")], TickingClock())
+    made._agents["host-a", "bmc-a"] = agent
+    return made
+
+
+def test_those_who_ask_at_once_all_get_an_answer_that_began_after_they_asked() -> None:
+    agent = SlowAgent()
+    control = control_with(agent, 5.0)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(control.read, A)
+        until(lambda: agent.began == 1)
+        others = [pool.submit(control.read, A) for _ in range(7)]
+        until(lambda: len(control._next) == 1)
+        agent.go_on.set()
+        answers = [each.result(10) for each in (first, *others)]
+    assert [each.power for each in answers] == [Power.OFF] * 8
+    assert agent.began <= 8
+    assert all(not each.problem for each in answers)
+
+
+def test_a_controller_that_hangs_is_not_asked_again() -> None:
+    agent = SlowAgent()
+    control = control_with(agent, 0.01)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(control.read, A)
+        until(lambda: control.read(A).problem == "its last call has not ended yet")
+        assert agent.began == 1
+        assert control.read(A).power is Power.UNKNOWN
+        with pytest.raises(PowerError, match="not ended"):
+            control.switch_off(A)
+        agent.go_on.set()
+        hanging.result(10)
+    until(lambda: control.read(A).power is Power.OFF)

@@ -1,0 +1,76 @@
+"""Power controllers of a host: whether they answer, and whether they were shown to be its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bot.domain.cluster import Vm
+from bot.domain.message import Code, Names, nwords, words
+from bot.domain.power import Power, Reading
+from bot.domain.readiness import Finding
+from plugins.host_check.findings import Case, failure, good, warning
+
+_POWER = {Power.ON: words("on"), Power.OFF: words("off")}
+
+
+def controllers(case: Case) -> Iterator[Finding]:
+    """One row for each controller; none where none is configured."""
+    for reading in case.seen.readings:
+        yield _controller(case, reading)
+
+
+def _controller(case: Case, reading: Reading) -> Finding:
+    name, label = f"power by {reading.device}", words("power by {device}", device=reading.device)
+    if reading.power is Power.UNKNOWN:
+        why = reading.problem or words("no answer")
+        fix = words("Check its address, its user and its password in `[[hosts.fence]]`.")
+        return failure(name, words("it does not answer: {why}", why=why), fix, label)
+    mine = case.seen.facts.uuid if case.seen.facts else ""
+    what = _POWER[reading.power]
+    if reading.identity and mine and reading.identity.lower() != mine.lower():
+        text = words(
+            "it controls another machine ({other}); this one is {uuid}",
+            other=reading.identity,
+            uuid=mine,
+        )
+        fix = words("Correct its `system` or `plug`: it would switch the other machine off.")
+        return failure(name, text, fix, label)
+    if reading.power is Power.OFF and case.seen.facts is not None:
+        text = words("it reads off, and {host} answers", host=case.seen.host)
+        fix = words("It is stale, or another machine's: do not trust it before that is fixed.")
+        return failure(name, text, fix, label)
+    if reading.identity and mine:
+        return good(name, words("{power}, the same machine ({uuid})", power=what, uuid=mine), label)
+    if reading.device in case.seen.bound:
+        return good(name, words("{power}, shown to be this host's", power=what), label)
+    text = words("{power}, never shown to be this host's: it proves nothing", power=what)
+    bind = Code(f"failover bind {case.seen.host} {reading.device}")
+    drill = Code(f"failover drill {case.seen.host} --real")
+    fix = words("Say so, two people: {bind}; or try it: {drill}.", bind=bind, drill=drill)
+    return warning(name, text, fix, label)
+
+
+def autostart(case: Case) -> Iterator[Finding]:
+    """VMs that a failover starts elsewhere and that libvirt starts with this host too."""
+    if not case.seen.readings:
+        return
+    name, label = "autostart", words("autostart and failover")
+    twice = [vm.name for vm in case.seen.guests if _starts_twice(vm)]
+    if not twice:
+        yield good(name, words("libvirt starts no VM that failover protects"), label)
+        return
+    yield warning(
+        name,
+        nwords(
+            "after a failover, libvirt would start an old copy of {names} when the host gets power",
+            "after a failover, libvirt would start old copies of {names} when the host gets power",
+            n=len(twice),
+            names=Names(tuple(twice), most=10),
+        ),
+        words("Let Drover start them: {command}.", command=Code("failover protect")),
+        label,
+    )
+
+
+def _starts_twice(vm: Vm) -> bool:
+    return vm.autostart and vm.persistent and vm.tags.get("failover") != "off"
