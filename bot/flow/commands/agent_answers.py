@@ -26,7 +26,7 @@ def answer(agents: Agents, agent: Agent, method: str, given: Given) -> Data:
     Args:
         agents: what agents may do.
         agent: who asks.
-        method: ``commands``, ``ask``, ``plan``, ``propose`` or ``follow``; nothing else exists.
+        method: ``hello``, ``commands``, ``ask``, ``plan``, ``propose`` or ``follow``; nothing else exists.
         given: ``command``, and of ``propose`` ``reason``; of ``follow`` ``operation``, ``after``
             (a version) and ``wait`` (seconds).
 
@@ -89,7 +89,13 @@ def _follow(agents: Agents, agent: Agent, given: Given) -> Data:
     return operation_data(found)
 
 
+def _hello(agents: Agents, agent: Agent, _: Given) -> Data:
+    agents.admit(agent)
+    return {"agent": agent.name, "person": agent.person}
+
+
 METHODS: Mapping[str, Answer] = {
+    "hello": _hello,
     "commands": _commands,
     "ask": _ask,
     "plan": _plan,

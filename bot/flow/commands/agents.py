@@ -87,7 +87,7 @@ class Agents:
 
     def commands(self, agent: Agent) -> tuple[Offered, ...]:
         """The commands that this agent may use."""
-        self._admit(agent)
+        self.admit(agent)
         services, roles = self._services, roles_of(self._services, agent.person)
         return tuple(
             Offered(name, str(each.summary), usage(each, "", full=True), isinstance(each, Action))
@@ -147,7 +147,7 @@ class Agents:
             after: the version that the agent has seen; 0: none.
             wait: seconds, at most ``LONGEST``.
         """
-        self._admit(agent)
+        self.admit(agent)
         if not roles_of(self._services, agent.person):
             raise NotAllowedError(
                 words("You may not read plans."),
@@ -163,7 +163,7 @@ class Agents:
 
     def _read(self, agent: Agent, line: str) -> tuple[Query | Action, Any, Asker]:
         """A command line with its intent and who asks, if that person and an agent may use it."""
-        self._admit(agent)
+        self.admit(agent)
         if len(line) > LINE:
             raise UsageError(words("The command is too long."), words("Write a shorter one."))
         services = self._services
@@ -192,7 +192,8 @@ class Agents:
     def _lets(self, name: str) -> bool:
         return policies.matches(self._limits.may, name)
 
-    def _admit(self, agent: Agent) -> None:
+    def admit(self, agent: Agent) -> None:
+        """Count a request of an agent whose person is known."""
         if agent.person in ("", BOT):
             raise NotAllowedError(
                 words("An agent asks for a person, and yours is not known."),
