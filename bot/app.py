@@ -57,6 +57,7 @@ TICK = timedelta(seconds=5)
 SWEEP = timedelta(seconds=15)
 HISTORY = timedelta(seconds=20)
 ENDING = 8.0  # seconds in which the bot ends; what is not done by then is done at the next start
+WORKING_AFTER = 0.8  # seconds without an answer after which who asked is told that it takes longer
 DEAF = 60.0  # seconds without a socket to Slack after which the bot does not call itself well
 TIDY = timedelta(hours=6)
 PROVE = timedelta(hours=6)
@@ -141,6 +142,7 @@ class Drover:
             silence=settings.policy.hold_after,
             settle=settings.monitor.settle,
             monitor=self._monitor,
+            working_after=WORKING_AFTER,
         )
         self._inventory = Inventory(self._hypervisor)
         self._definitions = KeptDefinitions(self._hypervisor, self._store, self._clock)

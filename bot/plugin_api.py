@@ -120,6 +120,10 @@ def private(_intent: object) -> bool:
     return False
 
 
+Counted = Callable[[int, int], None]
+"""Is told how many looks, of how many, are done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query(Generic[Intent]):
     """A command that only reads.
@@ -127,7 +131,8 @@ class Query(Generic[Intent]):
     ``grammar`` is a click command whose callback returns the intent, a frozen dataclass of the
     plugin's. ``answer(intent, View) -> Card``, pure. ``focus(intent)``: guests to read in depth.
     ``gather(intent, snapshot, hypervisor)``, from the plugin's handler, looks at what no snapshot
-    holds; ``answer`` finds it in ``View.found``. ``form()``: asked in a dialog when the command is
+    holds; ``answer`` finds it in ``View.found``. ``count(intent, snapshot, hypervisor, counted)``
+    does the same and says how far it is, where that may take long. ``form()``: asked in a dialog when the command is
     typed without arguments; its fields are named as the grammar's parameters. ``public(intent)``:
     the answer is posted in the channel, for all. ``live``: so many seconds long the answer, then
     always posted, is brought up to date. ``example``: a line that can be typed, behind the slash
@@ -142,6 +147,7 @@ class Query(Generic[Intent]):
     focus: Callable[[Intent], tuple[str, ...]] = nothing
     needs_snapshot: bool = True
     gather: Callable[[Intent, Snapshot, Hypervisor], Any] | None = None
+    count: Callable[[Intent, Snapshot, Hypervisor, Counted], Any] | None = None
     form: Callable[[], Form] | None = None
     public: Callable[[Intent], bool] = private
     live: float = 0.0

@@ -89,7 +89,7 @@ class HostFacts:
     ``virt_types`` are the accelerators libvirt offers (``kvm``, ``qemu``), which says nothing of
     whether they work. ``huge_pages`` maps a page size in KiB to their number; ``iommu`` None: this
     libvirt does not tell. ``shared_pages`` are memory pages merged by KSM. ``unread``: parts of it
-    that could not be read.
+    that could not be read. ``cpu``: words that together tell one CPU from another.
     """
 
     host: str
@@ -116,6 +116,7 @@ class HostFacts:
     secrets: tuple[str, ...] = ()
     hardware: str = ""  # the machine's maker and model, '' when not told
     unread: tuple[Unread, ...] = ()
+    cpu: frozenset[str] = frozenset()
 
 
 class CpuOrder(StrEnum):

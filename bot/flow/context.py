@@ -77,6 +77,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     silence: float = 600.0  # seconds without a bot after which what runs waits for a person
     settle: float = 60.0  # seconds after a move before the load that it brought is measured
+    working_after: float = 0.0  # seconds until who asked is told that it takes longer; 0: never
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 

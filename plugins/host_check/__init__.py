@@ -41,6 +41,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             planner.pair_grammar(),
             _pair,
             gather=partial(handler.pair, mine),
+            count=partial(handler.pair, mine),
             example="host pair host-a host-b",
             also=("matrix", "compatible"),
         ),
@@ -90,7 +91,8 @@ def _check(intent: planner.HostCheck, view: View) -> Card:  # noqa: ARG001 - the
 
 def _pair(intent: planner.HostPair, view: View) -> Card:  # noqa: ARG001
     reports = view.found.reports
-    return cards.pair_card(view.found, matrix.draw_matrix(reports) if len(reports) > 2 else None)
+    drawn = len(reports) > 2 and not view.found.groups
+    return cards.pair_card(view.found, matrix.draw_matrix(reports) if drawn else None)
 
 
 def _baseline(intent: planner.HostBaseline, view: View) -> Card:  # noqa: ARG001

@@ -16,7 +16,7 @@ from bot.domain.card import (
     Table,
     said_elsewhere,
 )
-from bot.domain.message import Duration, Names, Words, joined, nwords, words
+from bot.domain.message import Code, Duration, Names, Words, joined, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from plugins.host_check.findings import (
@@ -258,9 +258,13 @@ def pair_card(paired: PairResult, png: bytes | None) -> Card:
         elements.append(Picture(png, matrix_text(reports), MATRIX_TITLE))
     if len(reports) <= 2:
         elements += [Section(_direction(report)) for report in reports]
+    if paired.groups:
+        elements += [Section(_tried(paired)), Table(GROUP_COLUMNS, _group_rows(paired.groups))]
     if bad:
-        rows = tuple((where, *_row(finding)) for where, finding in _same(bad, len(reports)))
+        same = _same(bad, len(reports))
+        rows = tuple((where, *_row(finding)) for where, finding in same[:_MOST_ROWS])
         elements.append(Table((words("From → to"), *COLUMNS), rows))
+        elements += _rows_left(len(same) - _MOST_ROWS)
     else:
         elements.append(Section(PAIRS_GOOD))
     text = _pairs_text(reports)
@@ -271,6 +275,41 @@ MATRIX_TITLE = words("From each host (row) to each host (column)")
 EVERY_DIRECTION = words("every direction")
 _NAMED = 12  # directions with the same finding that are named in its row
 PAIRS_GOOD = words("VMs can move each way.")
+
+
+_MOST_ROWS = 40  # of a table, worst first
+_MOST_GROUPS = 10
+GROUP_COLUMNS = (words("Equal hosts"), words("Number"))
+
+
+def _tried(paired: PairResult) -> Line:
+    """What was tried of how much, and why that is enough."""
+    count = paired.hosts
+    tried = nwords(
+        "{tried} of {n} direction was tried: to an equal host, and between groups.",
+        "{tried} of {n} directions were tried: to an equal host, and between groups.",
+        n=count * (count - 1),
+        tried=len(paired.reports),
+    )
+    return joined((tried, words("Try two hosts: {command}.", command=Code("host pair A B"))))
+
+
+def _group_rows(groups: Sequence[tuple[str, ...]]) -> tuple[tuple[Line, ...], ...]:
+    shown = [(Names(group, most=_NAMED).line, str(len(group))) for group in groups[:_MOST_GROUPS]]
+    rest = groups[_MOST_GROUPS:]
+    if rest:
+        more = nwords("{n} more group", "{n} more groups", n=len(rest))
+        shown.append((more, str(sum(len(group) for group in rest))))
+    return tuple(shown)
+
+
+def _rows_left(count: int) -> list[Element]:
+    if count <= 0:
+        return []
+    text = nwords(
+        "and {n} more finding, less severe", "and {n} more findings, less severe", n=count
+    )
+    return [Context((text,))]
 
 
 def _pairs_text(reports: Sequence[PairReport]) -> Line:

@@ -134,9 +134,14 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class PairResult:
-    """What `host pair` found: one report per direction."""
+    """What `host pair` found: one report per direction that was tried.
+
+    ``groups``: of equal hosts, where some directions stand for all; () where all were tried.
+    """
 
     reports: tuple[PairReport, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    hosts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

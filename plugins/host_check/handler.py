@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import permutations
 from typing import TypeVar
 
 from bot.domain.cluster import Snapshot
@@ -15,8 +15,9 @@ from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, joined, words
 from bot.domain.power import Reading
 from bot.domain.readiness import CommandResult, HostFacts
+from bot.plugin_api import Counted
 from bot.ports import Hypervisor, PowerAccess, Readiness, Shell
-from plugins.host_check import drift, pairs, planner, probes, rules
+from plugins.host_check import classes, drift, pairs, planner, probes, rules
 from plugins.host_check.drift import Ageing
 from plugins.host_check.findings import (
     BaselineResult,
@@ -39,12 +40,20 @@ _OF_A_PAIR = (probes.Probe("user", "id -un"), probes.CERTIFICATES)
 
 
 def check(
-    settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hypervisor: Hypervisor
+    settings: HostCheckSettings,
+    intent: HostCheck,
+    snapshot: Snapshot,
+    hypervisor: Hypervisor,
+    counted: Counted = lambda _done, _of: None,
 ) -> CheckResult:
     """Every host asked for, looked at and judged."""
     names = planner.hosts_asked(intent.hosts, snapshot)
     now = datetime.now(UTC)
-    seen = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor))
+    seen = _side_by_side(
+        names,
+        lambda name: look(settings, name, snapshot, hypervisor),
+        lambda done: counted(done, len(names)),
+    )
     return CheckResult(tuple(rules.report(seen[name], settings, now) for name in names))
 
 
@@ -64,27 +73,46 @@ def read_ageing(
 
 
 def pair(
-    settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor
+    settings: HostCheckSettings,
+    intent: HostPair,
+    snapshot: Snapshot,
+    hypervisor: Hypervisor,
+    counted: Counted = lambda _done, _of: None,
 ) -> PairResult:
-    """Every direction between the hosts asked for, looked at and judged."""
+    """Every direction between the hosts asked for, looked at and judged.
+
+    Of many hosts the directions that ``classes.directions`` names, which stand for all.
+    """
     names = planner.hosts_asked(intent.hosts, snapshot)
     now = datetime.now(UTC)
+    counted(0, 2 * len(names))
     hosts = _side_by_side(
-        names, lambda name: look(settings, name, snapshot, hypervisor, asked=_OF_A_PAIR)
+        names,
+        lambda name: look(settings, name, snapshot, hypervisor, asked=_OF_A_PAIR),
+        lambda done: counted(done, 2 * len(names)),
     )
-    ways = list(permutations(names, 2))
+    groups = classes.groups_of([hosts[name] for name in names])
+    ways = classes.directions(names, groups)
+    of = len(names) + len(ways)
     # One after another out of one host, which would else be asked many things at once; hosts side
     # by side.
+    out_of: dict[str, list[str]] = {}
+    for source, target in ways:
+        out_of.setdefault(source, []).append(target)
     found = _side_by_side(
-        names,
+        out_of,
         lambda name: [
-            _look_across(settings, hosts[a], hosts[b], snapshot, hypervisor)
-            for a, b in ways
-            if a == name
+            _look_across(settings, hosts[name], hosts[target], snapshot, hypervisor)
+            for target in out_of[name]
         ],
+        lambda done: counted(len(names) + done * len(ways) // len(out_of), of),
     )
-    reports = {(each.source.host, each.target.host): each for name in names for each in found[name]}
-    return PairResult(tuple(pairs.report(reports[way], settings, now) for way in ways))
+    reports = {
+        (each.source.host, each.target.host): each for name in out_of for each in found[name]
+    }
+    judged = tuple(pairs.report(reports[way], settings, now) for way in ways)
+    whole = len(ways) == len(names) * (len(names) - 1)
+    return PairResult(judged, () if whole else groups, len(names))
 
 
 def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Readiness) -> BaselineResult:
@@ -211,8 +239,17 @@ def _look_across(
     return replace(seen, answers=answers, no_shell=why)
 
 
-def _side_by_side(keys: Iterable[K], look_at: Callable[[K], V]) -> dict[K, V]:
-    """``look_at`` for each key, several at once."""
+def _side_by_side(
+    keys: Iterable[K], look_at: Callable[[K], V], counted: Callable[[int], None] = lambda _: None
+) -> dict[K, V]:
+    """``look_at`` for each key, several at once; ``counted`` is told how many are done."""
     keys = list(keys)
+    done = itertools.count(1)
+
+    def looked_at(key: K) -> V:
+        found = look_at(key)
+        counted(next(done))
+        return found
+
     with ThreadPoolExecutor(min(_AT_ONCE, len(keys)) or 1, thread_name_prefix="host-check") as pool:
-        return dict(zip(keys, pool.map(look_at, keys), strict=True))
+        return dict(zip(keys, pool.map(looked_at, keys), strict=True))

@@ -17,10 +17,11 @@ from bot.domain.operation import Origin
 from bot.flow.commands import decisions, live_message, queries, query_cards
 from bot.flow.commands.buttons import ButtonAction, Lane, Permission
 from bot.flow.commands.parse import as_typed, options, parse, usage
+from bot.flow.commands.working import Working
 from bot.flow.context import Services, asker, roles_of, whisper
 from bot.flow.operations import operation_cards, partial_approval
 from bot.flow.operations.propose import propose
-from bot.plugin_api import Action, Asker, Command, Decision, Picked, Query
+from bot.plugin_api import Action, Asker, Command, Counted, Decision, Picked, Query
 from bot.ports import Request
 
 FORM = "cmd:"  # how the dialogs of commands are named
@@ -77,9 +78,13 @@ def _answer(services: Services, request: Request) -> Card | None:
         return refusal
     if found.help:
         return _help(services, found.command)
-    if isinstance(found.command, Query):
-        return _look(services, request, found.command, found.intent, person)
-    return _propose(services, services.catalog.action(found.command.name), found.intent, request)
+    with Working(services, request, found.command.name) as working:
+        if isinstance(found.command, Query):
+            return _look(
+                services, request, found.command, found.intent, person, counted=working.count
+            )
+        action = services.catalog.action(found.command.name)
+        return _propose(services, action, found.intent, request)
 
 
 def _refusal(services: Services, command: Command, person: Asker) -> Card | None:
@@ -115,13 +120,19 @@ def _help(services: Services, command: Command) -> Card:
 
 
 def _look(
-    services: Services, request: Request, query: Query, intent: Any, person: Asker
+    services: Services,
+    request: Request,
+    query: Query,
+    intent: Any,
+    person: Asker,
+    *,
+    counted: Counted,
 ) -> Card | None:
     """A query's answer; None when it is posted for all."""
     if request.channel and (query.live or query.public(intent)):  # a home tab is for one alone
         live_message.posted(services, query, intent, person, request)
         return None
-    return queries.answer(services, query, intent, person)
+    return queries.answer(services, query, intent, person, counted)
 
 
 def _propose(services: Services, action: Action, intent: Any, request: Request) -> Card | None:

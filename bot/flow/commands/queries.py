@@ -24,7 +24,7 @@ from bot.flow.commands.parse import usage
 from bot.flow.context import OPEN, Services, asker, snapshot
 from bot.flow.operations import operation_cards
 from bot.hookspecs import hookimpl
-from bot.plugin_api import Asker, Command, Decision, Listed, Measured, Query, View
+from bot.plugin_api import Asker, Command, Counted, Decision, Listed, Measured, Query, View
 from bot.ports import Request
 
 AUDITED = 500  # operations looked through for one answer; the whole trail is `drover audit export`
@@ -33,10 +33,23 @@ _OPERATION = re.compile(r"op-\d+")
 _PERSON = re.compile(r"<?@?(?P<id>[UW][A-Z0-9]{3,}|drover)(\|[^>]*)?>?")
 
 
-def answer(services: Services, query: Query, intent: Any, person: Asker) -> Card:
-    """A query's card for a person."""
+def _uncounted(done: int, of: int) -> None:
+    """Tell nobody how far it is."""
+
+
+def answer(
+    services: Services,
+    query: Query,
+    intent: Any,
+    person: Asker,
+    counted: Counted = _uncounted,
+) -> Card:
+    """A query's card for a person; ``counted`` is told how far it is."""
     seen = view(services, person, query.focus(intent), needs_snapshot=query.needs_snapshot)
-    if query.gather is not None:
+    if query.count is not None:
+        found = query.count(intent, seen.snapshot, services.hypervisor, counted)
+        seen = replace(seen, found=found)
+    elif query.gather is not None:
         seen = replace(seen, found=query.gather(intent, seen.snapshot, services.hypervisor))
     return query.answer(intent, seen)
 

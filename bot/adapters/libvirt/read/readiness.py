@@ -211,6 +211,7 @@ def _host_facts(host: str, connection: Connection) -> HostFacts:
         numa_nodes=len(capabilities.findall("host/topology/cells/cell")) or 1,
         memory=known.memory,
         cpu_model=known.cpu_model,
+        cpu=known.cpu,
         emulator=capabilities.findtext(f"guest/arch[@name='{known.arch}']/emulator", ""),
         virt_types=frozenset(
             each.get("type", "")
