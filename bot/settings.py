@@ -389,7 +389,7 @@ class AgentSection(Section):
 
 
 class AgentsSection(Section):
-    """What agents may do for people: see ``docs/agents.md``.
+    """What agents may do for people: see ``docs/how-to/agents.md``.
 
     ``may``: patterns of commands, of those that the person may use; empty: agents may do nothing.
     """

@@ -21,7 +21,6 @@ from docsite.tables import code, table
 
 EXAMPLE = Path(__file__).parents[1] / "config" / "drover.example.toml"
 SECRETS = {"bot_token", "app_token", "signing_secret"}
-_LIST = {"hosts": "[[hosts]]", "pools": "[[pools]]"}
 _HEAD = re.compile(r"^#? ?(\[+[\w.-]+\]+)")
 _KEY = re.compile(r"^#? ?\"?([\w-]+)\"? *= .*?(?<=\s)# *(.+)$")
 _MORE = re.compile(r"^ {8,}# *(.+)$")
@@ -80,7 +79,7 @@ def _section(name: str, field: FieldInfo, said: Mapping[tuple[str, str], str]) -
         enabled = {"enabled": settings.PluginsSection.model_fields["enabled"]}
         yield _rows(enabled, said, "plugins")
         return
-    title = "[roles.NAME]" if name == "roles" else _LIST.get(name, f"[{name}]")
+    title = _heading(name, field)
     for model in _models(field.annotation):
         for part in _tables(name, title, model, said):
             yield part.replace("### ", "## ", 1)
@@ -94,11 +93,17 @@ def _tables(
     fields = {name: each for name, each in model.model_fields.items() if name not in SECRETS}
     yield _rows(fields, said, path)
     for name, field in fields.items():
-        many = typing.get_origin(field.annotation) is tuple
-        inner = f"{title.strip('[]')}.{name}"
-        head = f"[[{inner}]]" if many else f"[{inner}]"
+        head = _heading(f"{title.strip('[]')}.{name}", field)
         for below in _models(field.annotation):
             yield from _tables(f"{path}.{name}", head, below, said)
+
+
+def _heading(path: str, field: FieldInfo) -> str:
+    """How a table is written: one of many, one of a name, or the only one."""
+    origin = typing.get_origin(field.annotation)
+    if origin is tuple:
+        return f"[[{path}]]"
+    return f"[{path}.NAME]" if origin is dict else f"[{path}]"
 
 
 def _about(model: type[BaseModel]) -> str:

@@ -51,10 +51,18 @@ def test_every_setting_is_in_the_reference() -> None:
     page = configuration.settings_page()
     secret = {"bot_token", "app_token", "signing_secret"}
     wanted = {*DroverSettings.model_fields, *SlackSection.model_fields, *RuleSection.model_fields}
-    heads = {"slack", "database", "hosts", "pools", "roles", "policy", "limits", "plugins"}
-    for key in wanted - secret - heads - {"monitor", "metrics"}:
+    fields = DroverSettings.model_fields
+    heads = {name for name, each in fields.items() if configuration._is_section(name, each)}
+    for key in wanted - secret - heads:
         assert f"| `{key}` |" in page, key
-    for section in ("[slack]", "[[hosts]]", "[[hosts.fence]]", "[[policy.rules]]", "[roles.NAME]"):
+    for section in (
+        "[slack]",
+        "[[hosts]]",
+        "[[hosts.fence]]",
+        "[[policy.rules]]",
+        "[roles.NAME]",
+        "[agents.known.NAME]",
+    ):
         assert f"## {section}\n" in page
     for plugin in CATALOG.plugins:
         if plugin != "core":
