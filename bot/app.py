@@ -38,7 +38,7 @@ from bot.factories import (
     serve_alertmanager,
     serve_metrics,
 )
-from bot.flow.commands import late_requests
+from bot.flow.commands import forms, late_requests
 from bot.flow.commands.autocomplete import Inventory
 from bot.flow.commands.dispatcher import RequestWorkers, pick_up
 from bot.flow.context import Places, Role, Services
@@ -191,6 +191,7 @@ class Drover:
             enterprise=identity.enterprise,
             belongs=lambda user: self._chat.belongs(user, identity),
             in_words=self._translated.in_words,
+            problems=partial(forms.problems, self.services.catalog, slack.command),
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
             _check_channel(self._chat, place, identity)

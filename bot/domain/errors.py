@@ -38,6 +38,10 @@ class DroverError(Exception):
         return f"{self.text} {self.advice}".strip()
 
 
+MISSING = "argument-missing"
+"""The code of a ``UsageError`` that says: something more is to be named; a dialog can ask for it."""
+
+
 class UsageError(DroverError):
     """The words of a command make no sense.
 

@@ -10,7 +10,7 @@ import click
 
 from bot.domain.backing import Fate
 from bot.domain.codec import later
-from bot.domain.errors import UsageError
+from bot.domain.errors import MISSING, UsageError
 from bot.domain.message import Message, words
 from bot.domain.units import seconds_of, size
 
@@ -535,7 +535,8 @@ def delete() -> click.Command:
         _one_of(vm, tag)
         if disks is None:
             raise UsageError(
-                words("Choose what happens to its disks: `--keep-disks` or `--remove-disks`.")
+                words("Choose what happens to its disks: `--keep-disks` or `--remove-disks`."),
+                code=MISSING,
             )
         return Deletion(vm, "=".join(tag) if tag else "", disks == "remove", now, reason)
 
@@ -573,7 +574,9 @@ def tag() -> click.Command:
         vm: str, give: tuple[tuple[str, str], ...], take: tuple[str, ...], reason: str
     ) -> NewTags:
         if not give and not take:
-            raise UsageError(words("Which tags? Use for example `env=dev`, or `--remove env`."))
+            raise UsageError(
+                words("Which tags? Use for example `env=dev`, or `--remove env`."), code=MISSING
+            )
         return NewTags(vm, tuple(give), tuple(take), reason)
 
     return command(
@@ -613,7 +616,9 @@ def resize() -> click.Command:
 
     def made(vm: str, cpus: int, memory: int, reason: str) -> NewSize:
         if not cpus and not memory:
-            raise UsageError(words("Which size? Use for example `--cpus 4` or `--memory 8G`."))
+            raise UsageError(
+                words("Which size? Use for example `--cpus 4` or `--memory 8G`."), code=MISSING
+            )
         return NewSize(vm, cpus, memory, reason)
 
     return command(
@@ -645,7 +650,8 @@ def snapshot(which: str) -> click.Command:
     more = (
         [click.Option(["--description"], default="", metavar="TEXT")] if which == "create" else []
     )
-    name = click.Argument(["snapshot"], metavar="SNAPSHOT")
+    metavar = "NAME" if which == "create" else "SNAPSHOT"
+    name = click.Argument(["snapshot"], metavar=metavar)
     return command(f"vm snapshot {which}", made, VM, name, *more, REASON)
 
 
@@ -698,4 +704,5 @@ def _tag_option() -> click.Option:
 
 def _one_of(vm: str, tag: tuple[str, str] | None) -> None:
     if bool(vm) == bool(tag):
-        raise UsageError(words("Name one VM, or all with a tag: `--tag env=dev`."))
+        code = "" if vm else MISSING
+        raise UsageError(words("Name one VM, or all with a tag: `--tag env=dev`."), code=code)

@@ -15,6 +15,7 @@ from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.card import Card
+from bot.flow.commands import forms
 from bot.flow.commands.dispatcher import RequestWorkers
 from bot.flow.context import Places, Role
 from bot.flow.operations import operation_cards
@@ -66,6 +67,7 @@ class Site:
             choices=lambda source, typed: [(typed, typed)] if source else [],
             chat=self.chat,
             per_minute=6000,
+            problems=partial(forms.problems, self.bot.services.catalog, "/kvm"),
         )
         self.listeners.connect()
         workspace.wait_connected()
@@ -179,3 +181,40 @@ def test_a_vote_on_the_home_tab_says_there_what_it_did(site: Site) -> None:
     home = until(lambda: bruno.home if bruno.home and bruno.home.buttons() else None)
     bruno.click(home, "op.approve")
     until(lambda: bruno.home and "You approved it." in bruno.home.plain())
+
+
+def test_a_dialog_tells_all_that_is_wrong_at_its_fields_and_stays_open(site: Site) -> None:
+    site.ana.command("/kvm vm create", OPS)
+    view = site.ana.wait_view()
+    refused = site.ana.submit(view, {"name": " ", "cpus": "lots", "memory": "big"})
+    assert refused.errors == {
+        "name": "Please write something here.",
+        "cpus": "Use a whole number from 0 to 512.",
+        "memory": "“big” is not a size; use for example 512M or 4G.",
+    }
+    assert site.ana.view is not None
+    assert site.ana.submit(view, {"name": "web-1", "cpus": "2", "memory": "4G"}).ok
+
+
+def test_a_refusal_is_changed_in_the_same_dialog(site: Site) -> None:
+    site.ana.command("/kvm vm create", OPS)
+    assert site.ana.submit(site.ana.wait_view(), {"name": "web-1", "reason": "more load"}).ok
+    refused = site.told(OPS, "web-1")
+    (change,) = [action for _, action, _ in refused.buttons()]
+    site.ana.click(refused, change)
+    again = site.ana.wait_view()
+    given = {
+        block["block_id"]: block["element"].get("initial_value")
+        for block in again.blocks
+        if block["type"] == "input"
+    }
+    assert (given["name"], given["reason"]) == ("web-1", "more load")
+
+
+def test_a_command_without_its_arguments_opens_pickers_that_work(site: Site) -> None:
+    site.ana.command("/kvm migrate", OPS)
+    view = site.ana.wait_view(title="migrate")
+    assert site.ana.options(view, "source:vms", "web") == [("web", "web")]
+    assert site.ana.submit(view, {"vm": "web-1", "to": "host-b"}).ok
+    site.told(OPS, "is proposed")
+    assert site.bot.operation().origin.command == "/kvm migrate web-1 host-b"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +42,7 @@ Json = dict[str, Any]
 Accept = Callable[[Request], bool]
 Choices = Callable[[str, str], Sequence[tuple[str, str]]]
 Reader = Callable[[], Request]
+Problems = Callable[[Request], Mapping[str, Message]]
 InWords = Callable[[str, Message], str]
 
 ASKING = 1.5  # seconds that an ack may wait for whose member somebody is; Slack waits 3
@@ -123,6 +124,7 @@ class Listeners:
         belongs: asks Slack of a person whom a payload of the organisation does not tell to be its
             member.
         in_words: a message as a person reads it, for what an ack says.
+        problems: what is wrong with a form's answers, by field, as far as memory tells.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class Listeners:
         enterprise: str = "",
         belongs: Belongs = lambda _: False,
         in_words: InWords = lambda _, message: str(message),
+        problems: Problems = lambda _: {},
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._credentials = credentials
@@ -151,6 +154,7 @@ class Listeners:
         self._enterprise = enterprise
         self._belongs = belongs
         self._in_words = in_words
+        self._problems = problems
         self._paces = Paces(per_minute)
         self._per_minute = per_minute
         self._now = now
@@ -260,9 +264,8 @@ class Listeners:
 
     def _on_view(self, ack: Ack, body: Json) -> None:
         person = body.get("user", {}).get("id", "")
-        if empty := payloads.blank(body["view"]):
-            text = self._in_words(person, NOTHING_WRITTEN)
-            ack(response_action="errors", errors=dict.fromkeys(empty, text))
+        if wrong := self._wrong(body, person):
+            ack(response_action="errors", errors=wrong)
             return
         why = self._take(body, lambda: payloads.from_form(body, self._now()), person)
         field = next(
@@ -276,6 +279,23 @@ class Listeners:
         else:
             ack()
             self._say(why, person, "")
+
+    def _wrong(self, body: Json, person: str) -> dict[str, str]:
+        """What is wrong with a form, all at once and at its fields: what was typed stays there."""
+        found: dict[str, Message] = dict.fromkeys(payloads.blank(body["view"]), NOTHING_WRITTEN)
+        if not self._stranger(body, person):
+            try:
+                found |= self._problems(payloads.from_form(body, self._now()))
+            except Exception:  # a listener never raises; the form is then handled as it is
+                log.exception("a form could not be checked", person=person)
+        fields = [
+            each["block_id"] for each in body["view"]["blocks"] if each.get("type") == "input"
+        ]
+        return {
+            name if name in fields else fields[0]: self._in_words(person, text).replace("`", "")
+            for name, text in found.items()
+            if fields
+        }
 
     def _on_event(self, ack: Ack, body: Json) -> None:
         event = body.get("event", {})

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bot.domain.cluster import Snapshot
 from bot.ports import Hypervisor
 
 MOST = 100
+
+
+def _hosts(seen: Snapshot) -> set[str]:
+    return {host.name for host in seen.hosts}
+
+
+_SOURCES: Mapping[str, Callable[[Snapshot], set[str]]] = {
+    "vms": lambda seen: {vm.name for vm in seen.vms},
+    "hosts": _hosts,
+    "networks": lambda seen: {
+        name for host in seen.hosts for name in (*host.networks, *host.bridges)
+    },
+}
 
 
 class Inventory:
@@ -30,11 +43,9 @@ class Inventory:
         return self._seen
 
     def choices(self, source: str, typed: str) -> Sequence[tuple[str, str]]:
-        """(value, text) of the guests (``vms``) or hosts (``hosts``) whose name holds what was typed."""
+        """(value, text) of the VMs (``vms``), ``hosts`` or ``networks`` whose name holds what was typed."""
         seen = self._seen
         if seen is None:
             return ()
-        names = (
-            {vm.name for vm in seen.vms} if source == "vms" else {host.name for host in seen.hosts}
-        )
+        names = _SOURCES.get(source, _hosts)(seen)
         return [(name, name) for name in sorted(names) if typed.lower() in name.lower()][:MOST]

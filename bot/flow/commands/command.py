@@ -14,17 +14,16 @@ from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import words
 from bot.domain.operation import Origin
-from bot.flow.commands import decisions, live_message, queries, query_cards
+from bot.flow.commands import decisions, forms, live_message, queries, query_cards
 from bot.flow.commands.buttons import ButtonAction, Lane, Permission
-from bot.flow.commands.parse import as_typed, options, parse, usage
+from bot.flow.commands.forms import FORM
+from bot.flow.commands.parse import Parsed, as_typed, command_of, options, parse, usage
 from bot.flow.commands.working import Working
-from bot.flow.context import Services, asker, roles_of, whisper
+from bot.flow.context import Services, asker, whisper
 from bot.flow.operations import operation_cards, partial_approval
 from bot.flow.operations.propose import propose
 from bot.plugin_api import Action, Asker, Command, Counted, Decision, Picked, Query
 from bot.ports import Request
-
-FORM = "cmd:"  # how the dialogs of commands are named
 
 
 def answer(services: Services, request: Request) -> None:
@@ -51,33 +50,54 @@ def run(services: Services, request: Request) -> Card | None:
 
 
 def from_form(services: Services, request: Request) -> Card | None:
-    """Answer a command's dialog as if its answers had been typed.
+    """Answer a command's dialog as if its answers had been typed; a click opens the dialog again.
 
-    The dialog remembers where it was opened.
+    The dialog remembers where it was opened. What is refused can be changed.
     """
     name = request.action.removeprefix(FORM)
-    command_of = services.catalog.commands.get(name)
-    if command_of is None:
+    command = services.catalog.commands.get(name)
+    if not isinstance(command, Query | Action):
         raise UsageError(
             words("There is no command “{name}” any more.", name=name),
             words("See all with `help`."),
         )
-    line = f"{name} {as_typed(command_of.grammar, dict(request.answers))}"
+    if request.kind == "click":
+        _open(services, request, forms.Wanted(command, forms.known_of(request.value)))
+        return None
+    line = f"{name} {as_typed(command.grammar, dict(request.answers))}"
     channel = request.channel or request.value  # a dialog of version 0.1 has it there
-    return outcome(services, replace(request, kind="command", text=line, channel=channel))
+    typed = replace(request, kind="command", text=line, channel=channel)
+    card = outcome(services, typed)
+    if card is None or isinstance(command, Query) or _proposed(services, request):
+        return card
+    return forms.with_change(card, request)
+
+
+def _proposed(services: Services, request: Request) -> bool:
+    """Whether a request has become an operation."""
+    newest = services.store.operations(by=request.by, limit=1)
+    return bool(newest) and newest[0].origin.key == request.key
 
 
 def _answer(services: Services, request: Request) -> Card | None:
-    if open_form(services, request):
+    person = asker(services, request)
+    command, _ = command_of(services.catalog, services.slash, request.text)
+    if not isinstance(command, Decision) and (refusal := _refusal(services, command, person)):
+        return refusal
+    if asked := _dialog(services, request):
+        _open(services, request, asked)
         return None
     found = parse(services.catalog, services.slash, request.text)
-    if isinstance(found.command, Decision) and not found.help:
-        return decisions.answer(services, request, found.intent)
-    person = asker(services, request)
-    if refusal := _refusal(services, found.command, person):
-        return refusal
     if found.help:
         return _help(services, found.command)
+    if isinstance(found.command, Decision):
+        return decisions.answer(services, request, found.intent)
+    return _carry_out(services, request, found, person)
+
+
+def _carry_out(services: Services, request: Request, found: Parsed, person: Asker) -> Card | None:
+    if refusal := _refusal(services, found.command, person):
+        return refusal  # an option may have made it another command
     with Working(services, request, found.command.name) as working:
         if isinstance(found.command, Query):
             return _look(
@@ -146,32 +166,35 @@ def _propose(services: Services, action: Action, intent: Any, request: Request) 
 
 
 def opens_form(services: Services, request: Request) -> bool:
-    """Whether a command is typed without arguments and has a dialog."""
-    return _with_form(services, request) is not None
+    """Whether a typed line, or the answers of a dialog, lack something that a dialog asks for."""
+    if request.kind == "form":
+        name = request.action.removeprefix(FORM)
+        command = services.catalog.commands.get(name)
+        if command is None or not request.action.startswith(FORM):
+            return False
+        line = f"{name} {as_typed(command.grammar, dict(request.answers))}"
+        request = replace(request, text=line)
+    return _dialog(services, request) is not None
 
 
-def open_form(services: Services, request: Request) -> bool:
-    """Open a command's dialog when the command is typed without arguments and has one."""
-    bare = _with_form(services, request)
-    if bare is None or bare.form is None:
-        return False
-    if not policies.may_ask(services.policy, bare.name, roles_of(services, request.by)):
-        return False  # the refusal is told as for a typed command
-    form = replace(bare.form(), action=f"{FORM}{bare.name}")
-    services.chat.open_form(request.trigger, form, locale=request.locale, place=request.place)
-    return True
-
-
-def _with_form(services: Services, request: Request) -> Query | Action | None:
-    """The command that is typed without arguments and has a dialog, where one can be opened."""
-    bare = services.catalog.commands.get(" ".join(request.text.lower().split()))
-    if bare is None or isinstance(bare, Decision) or bare.form is None:
+def _dialog(services: Services, request: Request) -> forms.Wanted | None:
+    """What a dialog is to ask for, where one can be opened."""
+    if not request.trigger:
         return None
-    return bare if request.trigger else None
+    return forms.wanted(services.catalog, services.slash, request.text)
+
+
+def _open(services: Services, request: Request, asked: forms.Wanted) -> None:
+    services.chat.open_form(
+        request.trigger,
+        forms.form_of(services, asked),
+        locale=request.locale,
+        place=request.place,
+    )
 
 
 ACTIONS: Mapping[str, ButtonAction] = {
     "run": ButtonAction(run, Permission.COMMAND, click=Lane.WORK, on_operation=False),
-    FORM: ButtonAction(from_form, Permission.COMMAND, on_operation=False),
+    FORM: ButtonAction(from_form, Permission.COMMAND, click=Lane.DIALOG, on_operation=False),
 }
 """The buttons and dialogs of commands."""

@@ -145,6 +145,8 @@ def lane_of(services: Services, request: Request) -> Lane:
     action = find(request.action)
     if action is None:
         return Lane.WORK
+    if request.kind == "form" and command.opens_form(services, request):
+        return Lane.DIALOG
     return action.form if request.kind == "form" else action.click
 
 

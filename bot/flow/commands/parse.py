@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bot.catalog import Catalog
-from bot.domain.errors import UsageError
+from bot.domain.errors import MISSING, UsageError
 from bot.domain.message import Code, Join, Message, Names, Words, words
 from bot.domain.words import NOT_CLOSED, split_words
 from bot.plugin_api import Command, Instead
@@ -49,6 +49,15 @@ def parse(catalog: Catalog, slash: str, text: str) -> Parsed:
     return Parsed(command, intent)
 
 
+def command_of(catalog: Catalog, slash: str, text: str) -> tuple[Command, list[str]]:
+    """The command that a line is about, and the words behind it.
+
+    Raises:
+        UsageError: no such command.
+    """
+    return catalog.find(_split(text) or ["help"], slash)
+
+
 def usage(command: Command, slash: str, *, full: bool = False) -> str:
     """A command's usage line, or its whole help."""
     context = click.Context(
@@ -81,17 +90,30 @@ def as_typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
     options: list[str] = []
     for parameter in grammar.params:
         value = answers.get(parameter.name or "", "").strip()
-        if value and isinstance(parameter, click.Argument):
-            arguments.append(value)
+        if value and isinstance(parameter, click.Option):
+            options += _option(parameter, value)
+        elif value and parameter.nargs == -1:
+            arguments += _several(value)
         elif value:
-            # One word: an answer such as --help is then no option.
-            options += (
-                [f"{parameter.opts[0]}={value}"]
-                if parameter.opts[0].startswith("--")
-                else [parameter.opts[0], value]
-            )
+            arguments.append(value)
     apart = ["--"] if any(each.startswith("-") for each in arguments) else []
     return shlex.join([*options, *apart, *arguments] if apart else [*arguments, *options])
+
+
+def _option(option: click.Option, value: str) -> list[str]:
+    name = option.opts[0]
+    if option.is_flag:
+        return [] if isinstance(option.flag_value, str) and option.flag_value != value else [name]
+    # One word: an answer such as --help is then no option.
+    return [f"{name}={value}"] if name.startswith("--") else [name, value]
+
+
+def _several(value: str) -> list[str]:
+    """The words of a field that takes several; one word where a quote is not closed."""
+    try:
+        return split_words(value)
+    except ValueError:
+        return [value]
 
 
 def _split(text: str) -> list[str]:
@@ -117,7 +139,8 @@ def _intent(command: Command, slash: str, rest: Sequence[str]) -> Any:
             error.advice = _write(command, slash)
         raise
     except click.ClickException as error:
-        raise UsageError(_slip(error), _write(command, slash)) from error
+        code = MISSING if isinstance(error, click.MissingParameter) else ""
+        raise UsageError(_slip(error), _write(command, slash), code=code) from error
 
 
 def _slip(error: click.ClickException) -> Message:

@@ -11,7 +11,7 @@ from bot.domain.message import Code, Words, nwords, words
 from bot.flow.context import Services, whisper
 from bot.ports import Request
 
-EVERY = 15.0  # seconds until it is said again
+EVERY = 15.0  # seconds until it is said again, and then ever less often
 
 
 class Working:
@@ -54,7 +54,8 @@ class Working:
                     return
                 text = self._text()
                 whisper(self._services, self._request, Card(text, elements=(Section(text),)))
-            rest = EVERY
+            # A channel without the bot takes five answers to one command
+            rest = EVERY if rest < EVERY else rest * 3
 
     def _text(self) -> Words:
         done, of = self._counted

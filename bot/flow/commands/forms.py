@@ -1,0 +1,331 @@
+"""Dialogs of commands, made from their grammars: what was typed is filled in, what is missing can be picked.
+
+An argument is picked from a list where its metavar says what it is: VM, HOST, NETWORK; SNAPSHOT,
+TARGET (a disk) and MAC of the VM that is named. What is wrong is told at its field, all at once.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import shlex
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+
+from bot.catalog import Catalog
+from bot.domain.card import (
+    Button,
+    Buttons,
+    Card,
+    ChoiceField,
+    Form,
+    FormField,
+    ManyField,
+    Section,
+    TextField,
+    said_elsewhere,
+)
+from bot.domain.cluster import Vm
+from bot.domain.errors import MISSING, DroverError, UsageError
+from bot.domain.message import Join, Message, Names, Words, words
+from bot.flow.commands.parse import as_typed, command_of, parse
+from bot.flow.context import Services
+from bot.plugin_api import Action, Command, Decision, Query
+from bot.ports import Request
+
+FORM = "cmd:"  # how the dialogs of commands are named
+PATIENCE = 1.5  # seconds that a dialog waits for what a VM has; its trigger lives three
+MOST_KEPT = 1900  # characters of answers that a button carries
+Choices = tuple[tuple[str, str], ...]
+
+SOURCES = {
+    "VM": "vms",
+    "HOST": "hosts",
+    "to HOST": "hosts",
+    "NETWORK": "networks",
+    "NET": "networks",
+}
+"""Lists of the whole cluster, by the metavar of an argument."""
+
+OF_VM: Mapping[str, Callable[[Vm], Choices]] = {
+    "SNAPSHOT": lambda vm: _names(
+        each.name for each in (vm.detail.snapshot_list or () if vm.detail else ())
+    ),
+    "TARGET": lambda vm: tuple(
+        (each.target, f"{each.target}: {each.source}"[:75])
+        for each in (vm.detail.disks if vm.detail else ())
+    ),
+    "MAC": lambda vm: tuple(
+        (each.mac, f"{each.mac}: {each.source}"[:75])
+        for each in (vm.detail.nics if vm.detail else ())
+        if each.mac
+    ),
+}
+"""Lists of one VM, by the metavar of an argument."""
+
+LABELS: Mapping[str, Message] = {
+    "VM": words("VM"),
+    "HOST": words("Host"),
+    "to HOST": words("Host (empty: the best one)"),
+    "NETWORK": words("Network"),
+    "NET": words("Network"),
+    "SNAPSHOT": words("Snapshot"),
+    "TARGET": words("Disk"),
+    "MAC": words("NIC"),
+    "NAME": words("Name"),
+    "NEW-NAME": words("New name"),
+    "SIZE": words("Size"),
+    "DURATION|off": words("Duration, or off"),
+    "KEY=VALUE": words("Tag"),
+    "CONTROLLER": words("Power controller"),
+    "reason": words("Reason"),
+    "cpus": words("vCPUs"),
+    "memory": words("Memory"),
+    "state": words("On or off"),
+    "cpu": words("CPU limit"),
+    "disks": words("Its disks"),
+    "description": words("Description"),
+    "copy_storage": words("Copy its disks as well"),
+    "policy": words("How hard to try"),
+    "bandwidth": words("Bandwidth in MiB/s"),
+    "lines": words("Lines"),
+    "what": words("VM, host, pool or cluster"),
+    "metric": words("Metric"),
+    "since": words("Since"),
+}
+"""What fields are called, by the metavar or the name of a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A command that is asked for in a dialog, and what is known of its arguments already."""
+
+    command: Query | Action
+    known: Mapping[str, str]
+
+
+def wanted(catalog: Catalog, slash: str, text: str) -> Wanted | None:
+    """Return the command of a line that lacks arguments, with those that it has; None where none is asked for."""
+    try:
+        command, rest = command_of(catalog, slash, text)
+    except UsageError:
+        return None
+    if isinstance(command, Decision):
+        return None
+    if not rest and command.form is not None:
+        return Wanted(command, {})
+    try:
+        parse(catalog, slash, text)
+    except UsageError as error:
+        return Wanted(command, _known(command, rest)) if error.code == MISSING else None
+    return None
+
+
+def _known(command: Command, rest: Sequence[str]) -> Mapping[str, str]:
+    """What of an unfinished line can be filled in, by field."""
+    context = command.grammar.make_context(command.name, [], resilient_parsing=True)
+    try:
+        found, _, _ = command.grammar.make_parser(context).parse_args(list(rest))
+    except click.ClickException:
+        return {}
+    return {name: text for name, value in found.items() if (text := _as_answer(value))}
+
+
+def _as_answer(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, list | tuple):
+        given = [each for each in value if isinstance(each, str)]
+        return shlex.join(given[1:] if given[:1] == ["to"] else given)
+    return value if isinstance(value, str) else ""
+
+
+def form_of(services: Services, asked: Wanted) -> Form:
+    """The dialog: the command's own, or one made from its grammar."""
+    command = asked.command
+    form = command.form() if command.form is not None else _made(services, asked)
+    fields = tuple(_filled(each, asked.known.get(each.name, "")) for each in form.fields)
+    return replace(form, action=f"{FORM}{command.name}", fields=fields)
+
+
+def _made(services: Services, asked: Wanted) -> Form:
+    command, known = asked.command, asked.known
+    needs_vm = [each for each in _shown(command) if _kind(each) in OF_VM]
+    first = bool(needs_vm) and not known.get("vm")
+    vm = None if first or not needs_vm else _read(services, known["vm"])
+    shown = [each for each in _shown(command) if not first or each.name == "vm"]
+    fields = [_field(each, command, vm) for each in sorted(shown, key=_order)]
+    changes = isinstance(command, Action)
+    submit = words("Next") if first else words("Plan") if changes else words("Show")
+    return Form(
+        FORM,
+        command.name,
+        submit,
+        tuple(fields),
+        (Section(command.summary),),
+    )
+
+
+def _shown(command: Command) -> list[click.Parameter]:
+    """The parameters with a field: of options that share a name the first; none that are repeated."""
+    found: dict[str, click.Parameter] = {}
+    for each in command.grammar.params:
+        if not getattr(each, "multiple", False) and not getattr(each, "hidden", False):
+            found.setdefault(each.name or "", each)
+    return list(found.values())
+
+
+def _order(parameter: click.Parameter) -> tuple[bool, bool]:
+    return (not isinstance(parameter, click.Argument), parameter.name == "reason")
+
+
+def _kind(parameter: click.Parameter) -> str:
+    """What an argument is, by its metavar: VM of ``[VM]``."""
+    return (parameter.metavar or "").strip("[]…")
+
+
+def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormField:
+    name, kind = parameter.name or "", _kind(parameter)
+    label = LABELS.get(kind) or LABELS.get(name) or name.replace("_", " ").capitalize()
+    told = getattr(parameter, "help", None)
+    hint = said_elsewhere(told) if told else ""
+    required = parameter.required or (name == "vm" and kind == "VM")
+    if kind in OF_VM and vm is not None and (options := OF_VM[kind](vm)):
+        return ChoiceField(name, label, options, required=required)
+    if kind in SOURCES:
+        return ChoiceField(name, label, source=SOURCES[kind], required=required)
+    if isinstance(parameter.type, click.Choice):
+        choices = tuple((str(each), str(each)) for each in parameter.type.choices)
+        return ChoiceField(name, label, choices, required=required)
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        if isinstance(parameter.flag_value, str):
+            return ChoiceField(name, label, _alternatives(command, name), required=True)
+        return ManyField(name, label, (("yes", hint or label),))
+    return TextField(name, label, hint=hint, required=required)
+
+
+def _alternatives(command: Command, name: str) -> tuple[tuple[str, Message], ...]:
+    """The flags of which one sets a parameter: ``--keep-disks`` or ``--remove-disks``."""
+    return tuple(
+        (str(each.flag_value), said_elsewhere(each.help or each.opts[0]))
+        for each in command.grammar.params
+        if each.name == name and isinstance(each, click.Option)
+    )
+
+
+def _filled(field: FormField, value: str) -> FormField:
+    if not value:
+        return field
+    if isinstance(field, ManyField):
+        return replace(field, initial=tuple(value.split(",")))
+    return replace(field, initial=value)
+
+
+def _names(found: Iterable[str]) -> Choices:
+    return tuple((name, name[:75]) for name in found)
+
+
+def _read(services: Services, name: str) -> Vm | None:
+    """A VM in depth, read in time for a dialog; None where that takes too long or it is not there."""
+    found: queue.Queue[Vm | None] = queue.Queue(1)
+
+    def read() -> None:
+        try:
+            found.put(services.hypervisor.snapshot((name,)).vm(name))
+        except DroverError:
+            found.put(None)  # the command itself tells what is wrong
+
+    threading.Thread(target=read, name="dialog-reads", daemon=True).start()
+    try:
+        return found.get(timeout=PATIENCE)
+    except queue.Empty:
+        return None
+
+
+def known_of(value: str) -> Mapping[str, str]:
+    """The answers that a button brings back into its dialog."""
+    found = json.loads(value) if value.startswith("{") else {}
+    return {str(name): str(answer) for name, answer in found.items()}
+
+
+def with_change(card: Card, request: Request) -> Card:
+    """A refusal of what a dialog asked for, with a button that opens it again, filled in."""
+    kept = {name: answer for name, answer in request.answers if answer}
+    value = json.dumps(kept, ensure_ascii=False)
+    if len(value) > MOST_KEPT:
+        return card
+    change = replace(Button(words("Change…"), FORM, value), action=request.action)
+    return replace(card, elements=(*card.elements, Buttons((change,))))
+
+
+# -- what is wrong with answers
+
+
+def problems(catalog: Catalog, slash: str, request: Request) -> Mapping[str, Message]:
+    """What is wrong with a dialog's answers, by field; {} when nothing is, as far as that is seen without a host."""
+    command = catalog.commands.get(request.action.removeprefix(FORM))
+    if not request.action.startswith(FORM) or command is None:
+        return {}
+    answers = dict(request.answers)
+    context = click.Context(command.grammar)
+    found = {
+        name: problem
+        for parameter in command.grammar.params
+        if (name := parameter.name or "") in answers and answers[name].strip()
+        if (problem := _problem(parameter, context, answers[name].strip()))
+    }
+    return found or _as_a_whole(catalog, slash, command, answers)
+
+
+def _as_a_whole(
+    catalog: Catalog, slash: str, command: Command, answers: Mapping[str, str]
+) -> Mapping[str, Message]:
+    """What is wrong with the answers together, at the first field that is empty."""
+    try:
+        parse(catalog, slash, f"{command.name} {as_typed(command.grammar, answers)}")
+    except UsageError as error:
+        everything = {each.name for each in _shown(command)} <= answers.keys()
+        if error.code == MISSING and not everything:
+            return {}  # the next dialog asks for the rest
+        empty = [name for name, answer in answers.items() if not answer and name != "reason"]
+        at = (empty or list(answers) or [""])[0]
+        text = words("Fill in this field or another one.") if error.code == MISSING else error.text
+        return {at: text}
+    return {}
+
+
+def _problem(parameter: click.Parameter, context: click.Context, answer: str) -> Message:
+    """Why one answer will not do, in the words of its field; '' when it will."""
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return ""
+    several = parameter.nargs == -1 or getattr(parameter, "multiple", False)
+    value = (answer,) if several else answer
+    try:
+        parameter.process_value(context, value)
+    except UsageError as error:
+        return error.text
+    except click.ClickException as error:
+        return _in_field(parameter.type, error)
+    return ""
+
+
+def _in_field(kind: click.ParamType[Any], error: click.ClickException) -> Message:
+    if isinstance(kind, click.IntRange):
+        if kind.max is None:
+            return words("Use a whole number, at least {least}.", least=int(kind.min or 0))
+        return words(
+            "Use a whole number from {least} to {most}.",
+            least=int(kind.min or 0),
+            most=int(kind.max),
+        )
+    if isinstance(kind, click.types.IntParamType):
+        return words("Use a whole number.")
+    if isinstance(kind, click.types.FloatParamType):
+        return words("Use a number.")
+    if isinstance(kind, click.Choice):
+        return words("Use {choices}.", choices=Names(tuple(map(str, kind.choices)), Join.OR))
+    return Words("{text}", {"text": error.format_message()})
