@@ -320,6 +320,9 @@ def _dead_host(stage: DemoStage, told: Transcript) -> None:
         # no message: the transcript of the demo
         raise DroverError("The failover failed.", done.plain())
     _prove_failover(stage, told, boots)
+    told.say("Ana in #ops", "/kvm failover report")
+    ana.command("/kvm failover report", "#ops")
+    _seen(stage, told, "#ops", _is_report, seen_by="ana")
     # no message: the transcript of the demo
     told.say("demo", "host-b is repaired and switched on; nothing on it starts by itself")
     stage.lab.power_on("host-b")
@@ -369,6 +372,12 @@ def _both_approve(stage: DemoStage, told: Transcript, proposal: Message) -> Mess
 def _is_open(message: Message) -> bool:
     """Whether an operation waits for votes."""
     return "op.approve" in _buttons(message)
+
+
+def _is_report(message: Message) -> bool:
+    """Whether it tells how long each VM was away."""
+    tables = [block for block in message.blocks if block["type"] == "table"]
+    return bool(tables) and len(tables[0]["rows"][0]) == 9
 
 
 def _offers(command: str) -> Callable[[Message], bool]:

@@ -14,12 +14,17 @@ from plugins.failover import (
     binding,
     boot,
     boot_steps,
+    copies,
     evidence,
     handler,
     intents,
     kept,
     planner,
+    power_steps,
+    power_test,
+    quiet,
     readmission,
+    recovery,
     rest,
     watch,
     whatif,
@@ -31,11 +36,16 @@ from plugins.failover.steps import (
     BindDevice,
     ClearCorpse,
     ConfirmOff,
+    ExpectSilence,
     FenceHost,
     OwnAutostart,
+    PauseCopy,
+    PowerOff,
+    PowerOn,
     ReadmitVm,
     RestartVm,
     StartAgain,
+    StopCopy,
 )
 
 
@@ -127,6 +137,39 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(StartAgain,),
             example="host resume host-a",
         ),
+        Action(
+            intents.COPIES,
+            intents.COPIES_SUMMARY,
+            intents.copies_grammar(),
+            intents.StopCopies,
+            plan=copies.plan,
+            still_good=copies.still_good,
+            emits=(StopCopy, PauseCopy),
+            risk=Risk.HIGH,
+            example="failover stop-copies host-a",
+        ),
+        Action(
+            intents.QUIET,
+            intents.QUIET_SUMMARY,
+            intents.quiet_grammar(),
+            intents.Quiet,
+            plan=quiet.plan,
+            still_good=quiet.still_good,
+            emits=(ExpectSilence,),
+            example="host quiet host-a --for 30m",
+        ),
+        Action(
+            intents.TEST,
+            intents.TEST_SUMMARY,
+            intents.power_test_grammar(),
+            intents.PowerTest,
+            plan=partial(power_test.plan, mine),
+            still_good=partial(power_test.still_good, mine),
+            emits=(PowerOff, PowerOn),
+            risk=Risk.HIGH,
+            survey=witnesses.of_test,
+            example="failover test host-a",
+        ),
         Query(
             intents.DRILL,
             intents.DRILL_SUMMARY,
@@ -142,6 +185,14 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             partial(whatif.status, mine),
             gather=witnesses.of_status,
             example="failover status",
+        ),
+        Query(
+            intents.REPORT,
+            intents.REPORT_SUMMARY,
+            intents.report_grammar(),
+            recovery.report,
+            needs_snapshot=False,
+            example="failover report",
         ),
         Query(
             "vm definition",
@@ -169,6 +220,11 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
         StepHandler(BindDevice, handler.is_bound, handler.bind),
         StepHandler(OwnAutostart, boot_steps.is_owned, boot_steps.own),
         StepHandler(StartAgain, boot_steps.is_up, boot_steps.start),
+        StepHandler(StopCopy, copies.is_stopped, copies.stop),
+        StepHandler(PauseCopy, copies.is_paused, copies.pause),
+        StepHandler(ExpectSilence, power_steps.is_expected, power_steps.expect),
+        StepHandler(PowerOff, power_steps.is_off, power_steps.switch_off),
+        StepHandler(PowerOn, power_steps.is_on, power_steps.switch_on),
     )
 
 
@@ -176,7 +232,8 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 def register_jobs(settings: Settings) -> Sequence[Watch]:
     """Looks after silent hosts."""
     mine = settings.of(FailoverSettings)
-    by_itself = (intents.FAILOVER, intents.RESUME) if mine.mode is Mode.AUTO else ()
+    acts = (intents.FAILOVER, intents.RESUME, intents.COPIES)
+    by_itself = acts if mine.mode is Mode.AUTO else ()
     return (
         Watch(
             watch.NAME,
@@ -191,4 +248,5 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 def _recalled(intent: intents.Failover, history: History) -> intents.Failover:
     """The wish with what is kept of the host's VMs; their XML stays in the store."""
     kept = tuple(replace(each, xml="") for each in history.definitions(host=intent.host))
-    return replace(intent, kept=kept)
+    until = quiet.until(history.operations(limit=quiet.RECENT), intent.host)
+    return replace(intent, kept=kept, quiet=until)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from bot.domain.definition import Definition
 from bot.domain.message import words
 from bot.domain.power import Reading
+from bot.domain.units import seconds_of
 from bot.plugin_api import Instead
 from plugins.failover.evidence import Evidence
 
@@ -22,6 +24,18 @@ PROTECT, RESUME = "failover protect", "host resume"
 PROTECT_SUMMARY = words("Let Drover start VMs at boot, so that a dead host's old copies never do.")
 RESUME_SUMMARY = words("Start the VMs of a host that has started anew, in order of priority.")
 _OFF = words("Give autostart back to libvirt.")
+QUIET, TEST = "host quiet", "failover test"
+QUIET_SUMMARY = words("Expect a host's silence for a while, so that it is not taken for death.")
+TEST_SUMMARY = words(
+    "Switch an empty host off and on, and so show whose its power controllers are."
+)
+_FOR = words("How long, such as 30m or 2h; 24h at most.")
+_AGAIN = words("Expect it to answer again from now on.")
+_REAL = words("Switch the empty host off and on.")
+COPIES = "failover stop-copies"
+COPIES_SUMMARY = words("Stop what runs twice since a dead host came back.")
+REPORT = "failover report"
+REPORT_SUMMARY = words("How long each VM was away in a failover, part by part.")
 DRILL, STATUS, BIND = "failover drill", "failover status", "failover bind"
 BIND_SUMMARY = words(
     "Say, two people, that a power controller that names no machine belongs to a host."
@@ -42,6 +56,7 @@ class Failover:
 
     ``attested``: what people saw of it, where no controller can prove it off.
     ``by_itself``: nobody is asked, so two kinds of witnesses must be silent at the last moment too.
+    ``quiet``: until when people expect the host to be silent; None: they do not.
     """
 
     host: str
@@ -52,6 +67,40 @@ class Failover:
     evidence: Evidence | None = None
     attested: str = ""
     by_itself: bool = False
+    quiet: datetime | None = field(default=None, metadata={"later": True})
+
+
+@dataclass(frozen=True, slots=True)
+class StopCopies:
+    """``failover stop-copies``. ``before``, ``now``: the host's boot ids, '' not known."""
+
+    host: str
+    reason: str = ""
+    before: str = ""
+    now: str = ""
+
+    @property
+    def reborn(self) -> bool:
+        """Whether the host has started anew: its copies are then the newer and the wrong ones."""
+        return bool(self.before and self.now) and self.before != self.now
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """``host quiet``. ``seconds`` 0: its silence is not expected any more."""
+
+    host: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerTest:
+    """``failover test``. ``readings``: what the host's controllers read now."""
+
+    host: str
+    reason: str = ""
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +113,13 @@ class Drill:
 @dataclass(frozen=True, slots=True)
 class Status:
     """``failover status``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``failover report``. ``operation`` '': the newest failover."""
+
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +195,68 @@ def attest_grammar() -> click.Command:
 
 
 def drill_grammar() -> click.Command:
-    """``failover drill HOST`` → ``Drill``."""
-    host = click.Argument(["host"], metavar="HOST")
-    return _command(DRILL, str(DRILL_SUMMARY), Drill, host)
+    """``failover drill HOST [--real]`` → ``Drill``, or a test."""
+
+    def made(host: str, *, real: bool) -> Drill | Instead:
+        return Instead(TEST, PowerTest(host)) if real else Drill(host)
+
+    return _command(
+        DRILL,
+        str(DRILL_SUMMARY),
+        made,
+        click.Argument(["host"], metavar="HOST"),
+        click.Option(["--real"], is_flag=True, help=str(_REAL)),
+    )
+
+
+def power_test_grammar() -> click.Command:
+    """``failover test HOST`` → ``PowerTest``."""
+    return _command(
+        TEST,
+        str(TEST_SUMMARY),
+        PowerTest,
+        click.Argument(["host"], metavar="HOST"),
+        click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
+
+
+def copies_grammar() -> click.Command:
+    """``failover stop-copies HOST`` → ``StopCopies``."""
+    return _command(
+        COPIES,
+        str(COPIES_SUMMARY),
+        StopCopies,
+        click.Argument(["host"], metavar="HOST"),
+        click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
+
+
+def quiet_grammar() -> click.Command:
+    """``host quiet HOST [--for TIME] [--off]`` → ``Quiet``."""
+
+    def made(host: str, *, lasts: str, off: bool, reason: str) -> Quiet:
+        return Quiet(host, 0.0 if off else float(seconds_of(lasts)), reason)
+
+    return _command(
+        QUIET,
+        str(QUIET_SUMMARY),
+        made,
+        click.Argument(["host"], metavar="HOST"),
+        click.Option(["--for", "lasts"], default="30m", metavar="TIME", help=str(_FOR)),
+        click.Option(["--off"], is_flag=True, help=str(_AGAIN)),
+        click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
 
 
 def status_grammar() -> click.Command:
     """``failover status`` → ``Status``."""
     return _command(STATUS, str(STATUS_SUMMARY), Status)
+
+
+def report_grammar() -> click.Command:
+    """``failover report [OPERATION]`` → ``Report``."""
+    operation = click.Argument(["operation"], required=False, default="", metavar="[OPERATION]")
+    return _command(REPORT, str(REPORT_SUMMARY), Report, operation)
 
 
 def bind_grammar() -> click.Command:

@@ -12,7 +12,7 @@ from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason,
 from bot.domain.power import Power
 from bot.domain.steps import AttestOff, HoldHost, Step
 from bot.plugin_api import Rules
-from plugins.failover import reports
+from plugins.failover import quiet, recovery, reports
 from plugins.failover.candidates import StaysOff, Wanted, choose, old_copies
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import Failover
@@ -55,16 +55,20 @@ def what_if(settings: FailoverSettings, intent: Failover, snapshot: Snapshot) ->
     if not placed:
         why = tuple(each.why for each in stays) or (_nothing(host),)
         return Refused(words("Start the VMs of {host} elsewhere", host=host.name), why)
+    steps = tuple(_steps(settings, intent, snapshot, placed))
     return Plan(
         reports.title(host.name, len(placed), attested=bool(intent.attested)),
-        tuple(_steps(settings, intent, snapshot, placed)),
+        steps,
         Risk.HIGH,
         Blast(
             tuple(each.candidate.vm.name for each in placed),
             tuple(dict.fromkeys((host.name, *(each.target for each in placed)))),
             sum(each.candidate.vm.memory for each in placed),
         ),
-        Prediction(seconds=_seconds(settings, placed), basis=words("typical times of its steps")),
+        Prediction(
+            seconds=max(recovery.forecast(steps).values()),
+            basis=words("typical times of its steps"),
+        ),
         reasons=tuple(reports.evidence(intent.evidence)) if intent.evidence else (),
         warnings=tuple(_warnings(settings, intent, snapshot, placed, stays)),
         bars=tuple(_bars(snapshot, placed)),
@@ -91,7 +95,8 @@ def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tupl
         return (
             Objection("no-evidence", words("Nobody could be asked about {host}.", host=host.name)),
         )
-    judged = judge(intent.evidence, patience(settings))
+    evidence = quiet.expected(intent.evidence, intent.quiet)
+    judged = judge(evidence, patience(settings))
     provable = judged.verdict in {Verdict.GONE, Verdict.DEAD}
     if intent.attested and provable:
         return (reports.provable(host.name),)
@@ -161,23 +166,6 @@ def _starts(settings: FailoverSettings, lost: str, placed: Placed) -> Iterable[S
         yield AwaitReady(
             vm.uuid, vm.name, placed.target, each.ready, settings.ready_patience, each.wave
         )
-
-
-_FENCE, _START, _BOOT = 12.0, 3.0, 30.0  # seconds
-
-
-def _seconds(settings: FailoverSettings, placed: Sequence[Placed]) -> float:
-    """A rough guess: the fence, the confirmation, then each wave's starts on its busiest host."""
-    confirm = settings.confirm_reads * settings.confirm_every
-    total = _FENCE + confirm
-    for wave in sorted({each.candidate.wave for each in placed}):
-        mine = [each for each in placed if each.candidate.wave == wave]
-        busiest = max(
-            sum(each.target == target for each in mine) for target in {each.target for each in mine}
-        )
-        total += -(-busiest // settings.starts_per_host) * _START
-        total += _BOOT if any(each.candidate.ready != "none" for each in mine) else 0.0
-    return total
 
 
 def _warnings(

@@ -213,19 +213,30 @@ def _attest(host: str) -> Message:
     )
 
 
+def _expected(host: str, judged: Judged) -> tuple[Message, Message]:
+    if judged.until is None:
+        return (
+            words("{host} is in maintenance, so its silence is expected.", host=host),
+            words(
+                "If it is dead, end its maintenance first: {command}.",
+                command=Code(f"host maintenance {host} off"),
+            ),
+        )
+    return (
+        words("{host} is expected to be unreachable until {at}.", host=host, at=When(judged.until)),
+        words(
+            "If it is dead, end that first: {command}.", command=Code(f"host quiet {host} --off")
+        ),
+    )
+
+
 _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
     Verdict.WELL: lambda host, _: (words("{host} answers.", host=host), ""),
     Verdict.BACK: lambda host, _: (
         words("{host} answers: it has started anew.", host=host),
         words("Start its VMs there: {command}.", command=Code(f"vms {host}")),
     ),
-    Verdict.EXPECTED: lambda host, _: (
-        words("{host} is in maintenance, so its silence is expected.", host=host),
-        words(
-            "If it is dead, end its maintenance first: {command}.",
-            command=Code(f"host maintenance {host} off"),
-        ),
-    ),
+    Verdict.EXPECTED: _expected,
     Verdict.DEAF: lambda host, _: (
         words("{host} lives: its shell answers, only its libvirt does not.", host=host),
         words("Restart libvirtd there. Its VMs run on meanwhile."),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from bot.domain.message import Message, words
+from bot.domain.message import Message, When, words
 from bot.domain.steps import Lane, Step
 
 
@@ -252,6 +253,114 @@ class StartAgain(Step):
     @property
     def hosts(self) -> tuple[str, ...]:
         """Its host."""
+        return (self.host,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectSilence(Step):
+    """Expect a host to be silent until a moment; one that has passed: not any more."""
+
+    host: str
+    until: datetime
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words(
+            "Expect {host} to be unreachable until {at}", host=self.host, at=When(self.until)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOff(Step):
+    """Switch an empty host off with its controllers, and see that this host falls silent."""
+
+    host: str
+    level: int
+    devices: tuple[str, ...]
+    patience: float
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words(
+            "Switch {host} off with {devices}, and see it become unreachable",
+            host=self.host,
+            devices=self.devices,
+        )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOn(Step):
+    """Switch a host on again after a test, and keep that these controllers are its own."""
+
+    host: str
+    level: int
+    devices: tuple[str, ...]
+    patience: float
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Switch {host} on again, and wait until it answers", host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class StopCopy(Step):
+    """Force off the copy of a VM on a host that has started anew; the other one runs on."""
+
+    uuid: str
+    name: str
+    host: str
+    lives_on: str
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Force off the second copy of {vm} on {host}", vm=self.name, host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Where the copy is."""
+        return (self.host,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseCopy(Step):
+    """Pause one copy of a VM that runs twice, so that it writes no more; people choose which stays."""
+
+    uuid: str
+    name: str
+    host: str
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Pause {vm} on {host}", vm=self.name, host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Where the copy is."""
         return (self.host,)
 
     @property

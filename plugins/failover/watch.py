@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from shlex import quote
+from typing import Any
 
 from bot.domain.card import Card, Context, Section
 from bot.domain.cluster import Snapshot
 from bot.domain.message import Code, Message, joined, words
-from bot.domain.metrics import AlertSeverity
+from bot.domain.metrics import AlertSeverity, Change
 from bot.domain.operation import Operation
 from bot.domain.plan import Objection, Refused
 from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from bot.ports import Hypervisor
-from plugins.failover import boot, planner, reports, witnesses
+from plugins.failover import boot, copies, planner, quiet, reports, whatif, witnesses
 from plugins.failover.evidence import Evidence
-from plugins.failover.intents import FAILOVER, READMIT, RESUME, Failover, Resume
+from plugins.failover.intents import (
+    COPIES,
+    FAILOVER,
+    READMIT,
+    RESUME,
+    Failover,
+    Resume,
+    StopCopies,
+)
 from plugins.failover.settings import FailoverSettings, Mode
 from plugins.failover.sight import Sight
 from plugins.failover.verdict import Cause, Judged, Verdict, automatic_objection
@@ -25,6 +34,9 @@ from plugins.failover.verdict import Cause, Judged, Verdict, automatic_objection
 NAME = "failover"
 EVERY = timedelta(seconds=5)  # so after each sweep
 RECENT = 200  # operations among which the last failovers are looked for
+# no message: the title of its lines in a digest, as they are kept
+READINESS = "Failover readiness"
+_READY_EVERY = timedelta(minutes=5)
 _LISTEN_EVERY = 600.0  # seconds between two looks whether other hosts hear those that answer
 _POWER_EVERY = 60.0  # seconds between two readings of the power of hosts that answer
 _GRACE = 30.0  # seconds that a second kind of witness is waited for before people are asked
@@ -82,6 +94,7 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
     noticed += [Alert(_key(host), _ended(host), over=True) for host in sorted(told - standing)]
     back = tuple(_returned(view.snapshot)) if settings.mode is not Mode.OFF else ()
     noticed += back
+    noticed += _copies(settings, view, found)
     ended = set(view.memory.get("back", ())) - {each.key for each in back}
     noticed += [Alert(key, _admitted(), over=True) for key in sorted(ended)]
     anew = _anew(settings, view, found)
@@ -89,10 +102,44 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
     gone = set(view.memory.get("reborn", ())) - set(anew)
     noticed += [Alert(f"reborn:{host}", _admitted(), over=True) for host in sorted(gone)]
     keys = sorted(each.key for each in back)
-    boots = {**view.memory.get("boots", {}), **{k: v for k, v in found.boots.items() if v}}
+    held = {host.name for host in view.snapshot.hosts if host.held}  # known from before it failed
+    fresh = {name: boot for name, boot in found.boots.items() if boot and name not in held}
+    boots = {**view.memory.get("boots", {}), **fresh}
     reborn = sorted(anew) if settings.mode is Mode.ALERT else []
-    memory = {"told": sorted(standing), "back": keys, "boots": boots, "reborn": reborn}
-    return Looked(tuple(noticed), {key: value for key, value in memory.items() if value})
+    changes, kept = _readiness(settings, view)
+    memory = {"told": sorted(standing), "back": keys, "boots": boots, "reborn": reborn, **kept}
+    lasting = {key: value for key, value in memory.items() if value}
+    return Looked(tuple(noticed), lasting, changes)
+
+
+def _readiness(
+    settings: FailoverSettings, view: WatchView
+) -> tuple[tuple[Change, ...], Mapping[str, Any]]:
+    """What the next digest tells of VMs that could not be started elsewhere, now and then looked at."""
+    looked_at = view.memory.get("ready_at", "")
+    known: Mapping[str, str] | None = view.memory.get("stuck")
+    before = {"ready_at": looked_at, "stuck": known or {}}
+    if settings.mode is Mode.OFF or any(not host.up for host in view.snapshot.hosts):
+        return (), before  # with a host away nothing is as usual
+    if looked_at and view.now - datetime.fromisoformat(looked_at) < _READY_EVERY:
+        return (), before
+    running, stuck = whatif.readiness(settings, view.snapshot, view.history)
+    told = {name: str(why) for name, why in stuck.items()}
+    lines = [
+        words("{vm} could not start elsewhere: {why}", vm=name, why=stuck[name])
+        for name in sorted(set(stuck) - set(known or {}))
+    ]
+    lines += [
+        words("{vm} could start elsewhere again.", vm=name)
+        for name in sorted(set(known or {}) - set(stuck))
+    ]
+    if lines:
+        ready = running - len(stuck)
+        lines.insert(
+            0, words("{ready} of {n} running VMs could start elsewhere.", ready=ready, n=running)
+        )
+    changes = tuple(Change(view.now, READINESS, line) for line in lines)
+    return changes, {"ready_at": view.now.isoformat(), "stuck": told}
 
 
 def _anew(settings: FailoverSettings, view: WatchView, found: Found) -> frozenset[str]:
@@ -155,6 +202,26 @@ def _returned(snapshot: Snapshot) -> Iterator[Alert]:
             yield Alert(f"held:{host.name}", _waits(host.name), remedies=(remedy,))
 
 
+def _copies(settings: FailoverSettings, view: WatchView, found: Found) -> Iterator[Proposal]:
+    """That second copies are stopped: by itself where a rule lets it, for each look counts."""
+    if settings.mode not in {Mode.PROPOSE, Mode.AUTO}:
+        return
+    known: Mapping[str, str] = view.memory.get("boots", {})
+    for host in view.snapshot.hosts:
+        twice = copies.twice(view.snapshot, host.name) if host.up and host.held else ()
+        if not twice:
+            continue
+        before, now = known.get(host.name, ""), found.boots.get(host.name, "")
+        names = ",".join(sorted(vm.uuid for vm, _ in twice))
+        yield Proposal(
+            COPIES,
+            StopCopies(host.name, before=before, now=now),
+            why=words("VMs run twice since {host} came back.", host=host.name),
+            key=f"copies:{host.name}:{now}:{names}",
+            automatic=settings.mode is Mode.AUTO,
+        )
+
+
 def _two_copies(vm: str, host: str, other: str) -> Card:
     said = words(
         "*{vm} runs twice:* on {host}, which came back, and on {other}. Both write the same disks. "
@@ -185,7 +252,8 @@ def _critical(host: str, card: Card, *remedies: Remedy) -> Alert:
 
 
 def _noticed(settings: FailoverSettings, view: WatchView, evidence: Evidence) -> Iterator[Noticed]:
-    judged = planner.verdict_of(settings, evidence)
+    until = quiet.until(view.history.operations(limit=RECENT), evidence.host)
+    judged = planner.verdict_of(settings, quiet.expected(evidence, until))
     if settings.mode is Mode.OFF or judged.verdict in {
         Verdict.WELL,
         Verdict.EXPECTED,

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.domain.card import Card, Context, Element, Section, Table
-from bot.domain.cluster import Host
+from bot.domain.cluster import Host, Snapshot
 from bot.domain.definition import Definition
-from bot.domain.message import Duration, Message, Names, Percent, joined, nwords, words
+from bot.domain.message import Day, Duration, Message, Names, Percent, joined, nwords, words
 from bot.domain.plan import Plan, Refused
-from bot.domain.power import Bound, Hold, Reading
-from bot.plugin_api import View
-from plugins.failover import planner, reports
+from bot.domain.power import Binding, Bound, Hold, Reading
+from bot.plugin_api import History, View
+from plugins.failover import planner, recovery, reports
 from plugins.failover.candidates import StaysOff, Wanted, choose
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import Drill, Failover, Status
@@ -35,7 +35,7 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     evidence: Evidence = view.found
     kept = view.history.definitions(host=host.name)
     intent = Failover(host.name, kept=kept, evidence=evidence)
-    placed, off = _outcome(settings, view, host, kept)
+    placed, off = _outcome(settings, view.snapshot, host, kept)
     plan = planner.what_if(settings, intent, view.snapshot)
     said = nwords(
         "If {host} died now, {started} of its {n} running VM would start elsewhere.",
@@ -46,11 +46,18 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     )
     elements: list[Element] = [Section(said)]
     if placed:
-        columns = (words("VM"), words("Host"), words("Wave"))
+        columns = (words("VM"), words("Host"), words("Wave"), words("After the vote"))
+        after = recovery.forecast(plan.steps) if isinstance(plan, Plan) else {}
         rows = tuple(
-            (each.candidate.vm.name, each.target, str(each.candidate.wave)) for each in placed
+            (
+                each.candidate.vm.name,
+                each.target,
+                str(each.candidate.wave),
+                words("{time}", time=Duration(after.get(each.candidate.vm.uuid, 0.0))),
+            )
+            for each in placed
         )
-        elements.append(Table(columns, rows, frozenset({2})))
+        elements.append(Table(columns, rows, frozenset({2, 3})))
     if off:
         elements.append(Section(_stays(off)))
     small: list[Message] = list(_provable(host, evidence))
@@ -70,7 +77,7 @@ def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # no
     reasons: list[Message] = []
     for host in sorted(view.snapshot.hosts, key=lambda each: each.name):
         kept = view.history.definitions(host=host.name)
-        placed, off = _outcome(settings, view, host, kept)
+        placed, off = _outcome(settings, view.snapshot, host, kept)
         ready, running = ready + len(placed), running + len(placed) + len(off)
         reasons += [each.why.text for each in off]
         rows.append(
@@ -95,10 +102,23 @@ def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # no
     return Card(said, words("Failover"), (*elements, Context((mode,))))
 
 
+def readiness(
+    settings: FailoverSettings, snapshot: Snapshot, history: History
+) -> tuple[int, Mapping[str, Message]]:
+    """How many running VMs there are, and which of them could not start elsewhere today, with why."""
+    running = 0
+    stuck: dict[str, Message] = {}
+    for host in snapshot.hosts:
+        placed, off = _outcome(settings, snapshot, host, history.definitions(host=host.name))
+        running += len(placed) + len(off)
+        stuck |= {each.name: each.why.text for each in off}
+    return running, stuck
+
+
 def _outcome(
-    settings: FailoverSettings, view: View, host: Host, kept: Sequence[Definition]
+    settings: FailoverSettings, snapshot: Snapshot, host: Host, kept: Sequence[Definition]
 ) -> tuple[tuple[Placed, ...], tuple[StaysOff, ...]]:
-    seen = planner.without_corpses(view.snapshot)
+    seen = planner.without_corpses(snapshot)
     candidates, off = choose(settings, seen, host.name, kept, Wanted())
     placed, nowhere = place(settings, seen, host.name, candidates)
     return placed, (*off, *nowhere)
@@ -148,4 +168,17 @@ def _controllers(host: Host, shown: Shown) -> Message:
     if not readings:
         return words("none: no power controller")
     bound = {each.device: each for each in shown.bonds.get(host.name, ())}
-    return joined([reports.power(each, bound=each.device in bound) for each in readings], "; ")
+    lines = [
+        _dated(reports.power(each, bound=each.device in bound), bound.get(each.device))
+        for each in readings
+    ]
+    return joined(lines, "; ")
+
+
+def _dated(line: Message, bond: Bound | None) -> Message:
+    """With when a drill, or people, last showed whose it is."""
+    if bond is None or bond.by is Binding.UUID:
+        return line
+    if bond.by is Binding.DRILL:
+        return words("{line} by a drill on {day}", line=line, day=Day(bond.at.date()))
+    return words("{line} by two people on {day}", line=line, day=Day(bond.at.date()))

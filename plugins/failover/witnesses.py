@@ -14,7 +14,7 @@ from bot.domain.power import Binding, Bound, Device, Reading, Round
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor, PowerAccess, Shell
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
-from plugins.failover.intents import Bind, Drill, Failover, Status
+from plugins.failover.intents import Bind, Drill, Failover, PowerTest, Status
 from plugins.failover.sight import Sight
 from plugins.failover.whatif import Shown
 
@@ -39,6 +39,13 @@ def of_drill(sight: Sight, about: Drill, snapshot: Snapshot, hypervisor: Hypervi
 
 
 def of_bind(intent: Bind, snapshot: Snapshot, hypervisor: PowerAccess) -> Bind:
+    """The wish with what the host's controllers read now."""
+    power = hypervisor.power
+    devices = power.devices(snapshot.host(intent.host).name)
+    return replace(intent, readings=tuple(power.read(each) for each in devices))
+
+
+def of_test(intent: PowerTest, snapshot: Snapshot, hypervisor: PowerAccess) -> PowerTest:
     """The wish with what the host's controllers read now."""
     power = hypervisor.power
     devices = power.devices(snapshot.host(intent.host).name)

@@ -223,3 +223,21 @@ def test_l11_what_was_put_before_people_stays_theirs_to_decide(
     (only,) = room.bot.store.operations()
     assert (only.state, only.origin.automatic) == (State.PROPOSED, False)
     assert room.power.orders == []
+
+
+def test_the_digest_is_told_which_vms_could_not_start_elsewhere(room: Room) -> None:
+    looks = Looks(room)
+    assert looks.look().changes == ()
+    seen = room.bot.hypervisor.snapshot().vm("app-1")
+    room.bot.hypervisor.put(replace(seen, tags={"failover": "off"}))
+    assert looks.look().changes == ()  # not at every look
+    told = [str(each.text) for each in looks.look(after=300).changes]
+    assert told[0] == "2 of 3 running VMs could start elsewhere."
+    assert "app-1 could not start elsewhere" in told[1]
+    assert looks.look(after=300).changes == ()
+    room.bot.hypervisor.put(seen)
+    again = [str(each.text) for each in looks.look(after=300).changes]
+    assert again == [
+        "3 of 3 running VMs could start elsewhere.",
+        "app-1 could start elsewhere again.",
+    ]

@@ -1,0 +1,85 @@
+"""Pure: ``host quiet``, a silence that people expect. The operation itself is what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bot.domain.cluster import Snapshot
+from bot.domain.message import words
+from bot.domain.operation import Operation, State
+from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.plugin_api import Rules
+from plugins.failover.evidence import Evidence, Expected
+from plugins.failover.intents import QUIET, Quiet
+from plugins.failover.steps import ExpectSilence
+
+RECENT = 200  # operations among which it is looked for
+WHY = "quiet"
+_MOST = 86400.0  # seconds
+
+
+def plan(intent: Quiet, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+    """Expect it from now on, or not any more."""
+    host = snapshot.host(intent.host)
+    title = words("Expect the silence of {host}", host=host.name)
+    if intent.seconds > _MOST:
+        return Refused(
+            title,
+            (
+                Objection(
+                    "too-long",
+                    words("A host may be quiet for 24 hours at most."),
+                    words("For longer, use `host maintenance`."),
+                ),
+            ),
+        )
+    return Plan(
+        title,
+        (ExpectSilence(host.name, snapshot.taken_at + timedelta(seconds=intent.seconds)),),
+        Risk.MEDIUM,
+        Blast(hosts=(host.name,)),
+        reasons=(
+            Reason(
+                "no-failover",
+                words("Until then no failover of {host} is proposed or begun.", host=host.name),
+            ),
+        )
+        if intent.seconds
+        else (),
+    )
+
+
+def still_good(
+    intent: Quiet,
+    planned: Plan,  # noqa: ARG001 - an Action's shape
+    snapshot: Snapshot,
+    rules: Rules,
+) -> tuple[Objection, ...]:
+    """What stands against it now."""
+    again = plan(intent, snapshot, rules)
+    return again.objections if isinstance(again, Refused) else ()
+
+
+def until(operations: Iterable[Operation], host: str) -> datetime | None:
+    """Until when a host's silence is expected, by the newest operation that said so.
+
+    Args:
+        operations: newest first.
+        host: its name.
+    """
+    for each in operations:
+        if each.action != QUIET or each.state is not State.DONE:
+            continue
+        for step in each.plan.steps:
+            if isinstance(step, ExpectSilence) and step.host == host:
+                return step.until
+    return None
+
+
+def expected(evidence: Evidence, quiet: datetime | None) -> Evidence:
+    """The evidence with that people expect the silence, unless that is over."""
+    if quiet is None or quiet <= evidence.at or evidence.expected is not None:
+        return evidence
+    return replace(evidence, expected=Expected(WHY, quiet))
