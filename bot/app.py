@@ -15,6 +15,7 @@ import structlog
 from bot.adapters.durable import DurableWork
 from bot.adapters.language import Languages
 from bot.adapters.schedule import Schedule
+from bot.adapters.seen_head import SeenHead
 from bot.adapters.slack import api
 from bot.adapters.slack.chat import Identity, SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
@@ -28,6 +29,7 @@ from bot.domain.message import Code, words
 from bot.factories import (
     SystemClock,
     connect_hypervisor,
+    head_file,
     load_catalog,
     measuring,
     only_bot,
@@ -45,7 +47,7 @@ from bot.flow.context import Places, Role, Services
 from bot.flow.monitoring import outside_alerts, watch
 from bot.flow.monitoring.definitions import KeptDefinitions
 from bot.flow.monitoring.other_ways import OtherWays
-from bot.flow.operations import overdue, perform
+from bot.flow.operations import overdue, perform, restored
 from bot.flow.operations.operation_cards import operation_card
 from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Report
@@ -154,6 +156,7 @@ class Drover:
         )
         self._schedule = Schedule()
         self._told_gone = False
+        self._head = SeenHead(head_file(settings))
         self._other_ways = OtherWays(
             self.services, self._monitor, other_ways(settings, languages), self._chat_silence
         )
@@ -196,6 +199,7 @@ class Drover:
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
             _check_channel(self._chat, place, identity)
         self.services.messages.start()
+        self._distrust_restored()
         late_requests.hold(self.services)  # before the work queue resumes what a crash left
         self._work.start()
         self._workers.start()
@@ -354,10 +358,24 @@ class Drover:
         except StoreGoneError as error:
             self._tell_gone(error)
             return
+        self._keep_head()
         overdue.expire(self.services)
         overdue.remind(self.services)
         if self._listening():
             say_well(self._settings)
+
+    def _distrust_restored(self) -> None:
+        """Before anything is taken up: whether this is the database that the bot left."""
+        lost = self._head.lost(self._store)
+        if lost is not None:
+            log.error("the database was restored from a backup", lost=lost.events)
+            restored.distrust(self.services, lost.position, lost.events)
+
+    def _keep_head(self) -> None:
+        try:
+            self._head.keep(self._store.head())
+        except OSError as error:
+            log.warning("where the audit trail ends is not kept", error=str(error))
 
     def _tell_gone(self, error: StoreGoneError) -> None:
         """Tell people once that the database is gone: what is decided from now on is lost."""

@@ -418,6 +418,21 @@ def _own_folder() -> Path:
     return folder
 
 
+def head_file(settings: DroverSettings) -> Path:
+    """Where it is kept how the audit trail ended, apart from the database.
+
+    Beside the SQLite file. With PostgreSQL in ``$STATE_DIRECTORY``, else where the health file is.
+
+    Raises:
+        StoreError: that folder belongs to somebody else.
+    """
+    if (database := database_file(settings)) is not None:
+        return database.with_name(f"{database.name}.head")
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    name = f"drover-{settings.replica}.head"
+    return Path(given) / name if given else health_file(settings).with_name(name)
+
+
 def say_well(settings: DroverSettings) -> None:
     """Write down that the bot is well now.
 

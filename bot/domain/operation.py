@@ -525,6 +525,11 @@ def _keep_gain(operation: Operation, event: GainMeasured) -> Changes:
     }
 
 
+def _note_after(operation: Operation, event: Noted) -> Changes:
+    """Of what is over: when it ended stays."""
+    return {**_note(operation, event), "changed_at": operation.changed_at}
+
+
 def _note(operation: Operation, event: Noted) -> Changes:
     marks = operation.marks | {event.mark} if event.mark else operation.marks
     return {"notes": (*operation.notes, event.text), "marks": marks}
@@ -590,6 +595,12 @@ TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
     },
     State.DONE: {
         GainMeasured: (State.DONE, _keep_gain),
+        Noted: (State.DONE, _note_after),
+    },
+    **{
+        state: {Noted: (state, _note_after)}
+        for state in State
+        if state.over and state is not State.DONE
     },
 }
 

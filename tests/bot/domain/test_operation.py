@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -161,10 +161,17 @@ def test_what_the_table_names_leads_where_it_says_and_leaves_the_old_value(
     assert (after.version, after.changed_at) == (operation.version + 1, NOW)
 
 
-def test_what_is_over_takes_no_more_than_what_is_measured_of_it() -> None:
-    over = {event for state in State if state.over for event in TRANSITIONS.get(state, {})}
-    assert over == {GainMeasured}
-    assert all(not state.over for state in TRANSITIONS if state is not State.DONE)
+def test_what_is_over_stays_so_and_takes_only_notes_and_what_is_measured_of_it() -> None:
+    rows = {state: TRANSITIONS.get(state, {}) for state in State if state.over}
+    assert {event for row in rows.values() for event in row} == {GainMeasured, Noted}
+    assert all(target is state for state, row in rows.items() for target, _ in row.values())
+    assert [state for state, row in rows.items() if GainMeasured in row] == [State.DONE]
+
+
+def test_a_note_on_what_is_over_does_not_move_its_end() -> None:
+    ended = IN_STATE[State.DONE]
+    noted = advance(ended, Noted(ended.changed_at + timedelta(days=1), "drover", "hm"))
+    assert (noted.changed_at, noted.notes) == (ended.changed_at, (*ended.notes, "hm"))
 
 
 # votes
@@ -374,7 +381,7 @@ def test_no_sequence_of_events_breaks_the_rules(votes: int, events: list[Event])
             assert operation == before
             continue
         assert operation == before
-        assert not operation.state.over or isinstance(event, GainMeasured)
+        assert not operation.state.over or isinstance(event, GainMeasured | Noted)
         operation = after
         taken.append(event)
     voters = [vote.by for vote in operation.votes]
