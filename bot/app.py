@@ -14,6 +14,7 @@ import structlog
 
 from bot.adapters.durable import DurableWork
 from bot.adapters.language import Languages
+from bot.adapters.linked_chat import LinkedChat
 from bot.adapters.schedule import Schedule
 from bot.adapters.seen_head import SeenHead
 from bot.adapters.slack import api
@@ -26,6 +27,7 @@ from bot.domain.admission import Limits
 from bot.domain.card import error_card
 from bot.domain.errors import ChatError, DroverError, SettingsError, StoreGoneError
 from bot.domain.message import Code, words
+from bot.domain.personal import Personal
 from bot.factories import (
     SystemClock,
     connect_hypervisor,
@@ -40,6 +42,7 @@ from bot.factories import (
     serve_alertmanager,
     serve_metrics,
 )
+from bot.flow import personal_settings
 from bot.flow.commands import forms, late_requests
 from bot.flow.commands.autocomplete import Inventory
 from bot.flow.commands.dispatcher import RequestWorkers, pick_up
@@ -63,6 +66,7 @@ WORKING_AFTER = 0.8  # seconds without an answer after which who asked is told t
 DEAF = 60.0  # seconds without a socket to Slack after which the bot does not call itself well
 TIDY = timedelta(hours=6)
 PROVE = timedelta(hours=6)
+OWN_DIGESTS = "0 8 * * *"  # when people are sent the digests of their own VMs
 GONE = "database-gone"
 
 
@@ -103,7 +107,12 @@ class Drover:
             pacer=Pacer(pace=settings.slack.pace),
             languages=languages,
         )
-        self._translated = translated = TranslatedChat(self._chat, languages)
+        self._translated = TranslatedChat(
+            self._chat,
+            languages,
+            lambda user: personal_settings.read_from(self._series, user).language,
+        )
+        linked = LinkedChat(self._translated, self._store)
         self._hypervisor = connect_hypervisor(settings, self._store)
         self._work = DurableWork(
             lambda operation_id: perform.perform(self.services, operation_id),
@@ -118,15 +127,16 @@ class Drover:
         self.services = Services(
             catalog=catalog,
             store=self._store,
-            chat=translated,
+            chat=linked,
             hypervisor=self._hypervisor,
             clock=self._clock,
             work=self._work,
             messages=OperationMessages(
                 self._store,
-                translated,
+                linked,
                 partial(operation_card, pickable=catalog.pickable),
                 settings.slack.command,
+                self._wishes_of,
             ),
             policy=settings.domain_policy(),
             places=Places(
@@ -145,6 +155,9 @@ class Drover:
             settle=settings.monitor.settle,
             monitor=self._monitor,
             working_after=WORKING_AFTER,
+            notes=self._series,
+            zone=settings.zone,
+            languages=languages.available,
         )
         self._inventory = Inventory(self._hypervisor)
         self._definitions = KeptDefinitions(self._hypervisor, self._store, self._clock)
@@ -281,6 +294,7 @@ class Drover:
             self._schedule.cron(
                 report.name, report.cron, self._settings.zone, partial(self._report, report)
             )
+        self._schedule.cron("my-vms", OWN_DIGESTS, self._settings.zone, self._own_digests)
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
 
     def _show_outside(self) -> None:
@@ -298,6 +312,16 @@ class Drover:
         """Seconds without a socket to Slack, when they are too many to be a reconnection."""
         silent = time.monotonic() - self._heard_at
         return silent if silent > DEAF else 0.0
+
+    def _wishes_of(self, user: str) -> tuple[Personal, float]:
+        """What a person wants of direct messages, and how many seconds their quiet hours last."""
+        mine = personal_settings.read_from(self._series, user)
+        return mine, mine.quiet_seconds(self._clock.now(), self._settings.zone)
+
+    def _own_digests(self, slot: datetime) -> None:
+        """Send the digests of people's own VMs."""
+        if (seen := self._inventory.latest()) is not None:
+            personal_settings.send_digests(self.services, slot, seen)
 
     def _keep_definitions(self) -> None:
         self._definitions.keep(self._inventory.latest())

@@ -40,7 +40,7 @@ def _entry(link: ChainedEvent) -> dict[str, Any]:
     data = json.loads(link.data)
     return {
         "position": link.position,
-        "operation": f"op-{link.operation}",
+        "operation": f"op-{link.operation}" if link.operation else "",
         "seq": link.seq,
         "at": link.at,
         "by": link.by,

@@ -44,6 +44,7 @@ from bot.plugin_api import (
     Action,
     Command,
     Decision,
+    Outlook,
     PlacementRule,
     Report,
     Rules,
@@ -58,7 +59,7 @@ _OPERATION = re.compile(r"op-\d+")
 
 _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
-    plan.Blast, plan.Prediction, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance,
+    plan.Blast, plan.DefinitionChange, plan.Prediction, operation.Summary, operation.Attempted, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance,
     steps.HoldHost, steps.AttestOff, steps.WaitForPerson, steps.Carried,
     backing.Fate, definition.Definition, power.Hold, power.Proof, power.Reading, power.Bound, power.Device,
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
@@ -92,6 +93,7 @@ class Catalog:
     plugins: tuple[str, ...]
     hooks: pluggy.HookRelay
     owners: Mapping[str, str] = field(default_factory=dict)  # command name → plugin
+    outlooks: tuple[Outlook, ...] = ()
     translations: tuple[Path, ...] = ()  # the ``locale`` folders of the plugins
 
     def find(self, typed: Sequence[str], slash: str = "") -> tuple[Command, list[str]]:
@@ -336,6 +338,7 @@ def _collect(
         plugins=tuple(name for name, _ in manager.list_name_plugin()),
         hooks=manager.hook,
         owners=owners,
+        outlooks=tuple(each for _, each in _each(manager, "register_outlooks", settings)),
         translations=tuple(_translations(manager)),
     )
 

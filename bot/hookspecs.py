@@ -1,6 +1,6 @@
-"""The whole contract with plugins: six hooks.
+"""The whole contract with plugins: seven hooks.
 
-The first five run once, at start; the last after each commit.
+The first six run once, at start; the last after each commit.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pluggy
 from bot.domain.operation import Event, Operation
 from bot.plugin_api import (
     Action,
+    Outlook,
     PlacementRule,
     Query,
     Report,
@@ -55,6 +56,12 @@ def register_placement_rules(settings: Settings) -> Sequence[PlacementRule]:
 @hookspec
 def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
     """What runs by the clock."""
+    return ()
+
+
+@hookspec
+def register_outlooks(settings: Settings) -> Sequence[Outlook]:
+    """What a plan would make true of the cluster, told with every proposal that changes hosts."""
     return ()
 
 

@@ -18,8 +18,8 @@ from bot.domain.cluster import Snapshot
 from bot.domain.definition import Definition
 from bot.domain.message import Message
 from bot.domain.metrics import AlertSeverity, Change, Incident, Losses, Sweep
-from bot.domain.operation import Event, Facts, Operation, State
-from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
+from bot.domain.operation import Attempted, Event, Facts, Operation, State, Summary
+from bot.domain.plan import Objection, Plan, Reason, Refused, Risk, Spread
 from bot.domain.policy import Policy
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
@@ -58,6 +58,9 @@ class History(Protocol):
     ) -> tuple[Operation, ...]: ...
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]: ...
     def events(self, operation_id: str) -> tuple[Event, ...]: ...
+    def attempts(
+        self, *, by: str = "", since: datetime | None = None, limit: int = 100
+    ) -> tuple[Attempted, ...]: ...
     def broken_link(self, *, whole: bool = True) -> Message: ...
     def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]: ...
 
@@ -208,6 +211,9 @@ class Action(Generic[Intent]):
     the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
     promises an evener load; foretold at the start, measured after the end. ``values``: further
     dataclasses that its intent and its steps are made of. ``example`` and ``also``: as for a Query.
+    ``summarize(operation, snapshot) ->
+    Summary | None``: what is true of the hosts at the end, whatever the end; asked on a fresh
+    snapshot and stored with the end.
     """
 
     name: str
@@ -229,6 +235,7 @@ class Action(Generic[Intent]):
     values: tuple[type, ...] = ()
     example: str = ""
     also: tuple[str, ...] = ()
+    summarize: Callable[[Operation, Snapshot], Summary | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +270,13 @@ class Decision:
 
 Command = Query | Action | Decision
 """Whatever can be typed."""
+
+
+Outlook = Callable[[Plan, Snapshot, tuple[Snapshot, ...]], Reason | None]
+"""Says what a plan would make true of the cluster: ``(plan, before, stages) -> Reason | None``.
+
+``stages``: the cluster as the plan leaves it between its parts, the last one at its end.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ Channels in the configured one, what one person sees in that person's own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bot.adapters.language import Language, Languages
 from bot.domain.card import Card, Form
 from bot.domain.message import Message
@@ -20,9 +22,13 @@ class TranslatedChat:
     Args:
         chat: what delivers.
         languages: what can be shown.
+        chosen: the locale that a person chose for this bot; '': the one of the chat.
     """
 
-    def __init__(self, chat: Chat, languages: Languages) -> None:
+    def __init__(
+        self, chat: Chat, languages: Languages, chosen: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        self._chosen = chosen
         self._chat = chat
         self._languages = languages
 
@@ -91,9 +97,15 @@ class TranslatedChat:
         """Ids and handles of the user groups a person is in."""
         return self._chat.groups_of(user)
 
+    def permalink(self, ref: MessageRef) -> str:
+        """The address of a message."""
+        return self._chat.permalink(ref)
+
     def locale_of(self, user: str) -> str:
         """The locale of a person; '' when there is nothing to choose from."""
-        return self._chat.locale_of(user) if len(self._languages.available) > 1 else ""
+        if len(self._languages.available) < 2:
+            return ""
+        return self._chosen(user) or self._chat.locale_of(user)
 
     def in_words(self, user: str, message: Message) -> str:
         """A message as one person reads it, for what is answered without a card."""

@@ -199,11 +199,13 @@ class Card:
     """One message.
 
     ``text`` is all that a phone's notification shows; ``title`` is its header ('' for none).
+    ``refused``: it tells somebody that they may not, which the audit trail keeps.
     """
 
     text: Line
     title: Line = ""
     elements: tuple[Element, ...] = ()
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

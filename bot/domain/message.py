@@ -36,6 +36,17 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Ref:
+    """An operation by id. ``url``: of its message, filled in where a chat knows it."""
+
+    id: str
+    url: str = field(default="", compare=False, metadata={"later": True})
+
+    def __str__(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """Bytes."""
 
@@ -202,7 +213,7 @@ class Words:
 Message = str | Words
 """What people read: a sentence as data, or literal text."""
 
-Member = str | Person | Code | Words
+Member = str | Person | Ref | Code | Words
 """What a list is made of."""
 
 Quantity = int | float | Size | Rate | Duration | When | Percent | Number
@@ -213,6 +224,7 @@ Value = (
     | int
     | float
     | Person
+    | Ref
     | Size
     | Rate
     | Duration
@@ -232,6 +244,7 @@ Argument = Value | datetime | date | timedelta | Iterable[Member]
 VALUES: tuple[type, ...] = (
     Words,
     Person,
+    Ref,
     Size,
     Rate,
     Duration,

@@ -246,8 +246,24 @@ class Asked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """What is true of the hosts when an operation ends, as its action saw them.
+
+    ``complete``: what was asked for is true. ``title`` stands in the place of the plan's title.
+    ``remedies`` lead out of what is left.
+    """
+
+    title: Message
+    text: Message = ""
+    complete: bool = True
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finished(Event):
     """Every step is done."""
+
+    summary: Summary | None = later(None)  # noqa: RUF009 - a field, see later
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +277,27 @@ class Failed(Event):
     advice: Message = ""
     index: int | None = None
     remedies: tuple[Remedy, ...] = ()
+    summary: Summary | None = later(None)  # noqa: RUF009 - a field, see later
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Event):
     """Stopped on a person's request; ``why`` says how far it had come."""
 
+    why: Message = ""
+    summary: Summary | None = later(None)  # noqa: RUF009 - a field, see later
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted(Event):
+    """Somebody tried what they may not; it is of no operation's history, but in the same trail.
+
+    ``what``: the line that was typed, or the button. ``operation``: which one it was about, '' for
+    none. ``why``: what they were told.
+    """
+
+    what: str
+    operation: str = ""
     why: Message = ""
 
 
@@ -334,6 +365,7 @@ class Operation:
     ruled_at: datetime | None = None
     held: Message = ""  # why it waits for a person before anything more is done
     held_at: datetime | None = None
+    summary: Summary | None = None  # what was true of the hosts at its end
     unreadable: Message = ""  # why its history cannot be read here: nothing is done with it
 
     @property
@@ -539,22 +571,32 @@ def _ask(operation: Operation, event: Asked) -> Changes:
     return {"asked": operation.asked | {event.ask}}
 
 
-def _finish(operation: Operation, _event: Finished) -> Changes:
+def _finish(operation: Operation, event: Finished) -> Changes:
     if operation.todo:
         raise IllegalEventError(
             nwords(
                 "{n} step is not done yet.", "{n} steps are not done yet.", n=len(operation.todo)
             )
         )
-    return {}
+    return {"summary": event.summary}
 
 
 def _fail(_operation: Operation, event: Failed) -> Changes:
-    return {"outcome": event.why, "advice": event.advice, "remedies": event.remedies}
+    return {
+        "outcome": event.why,
+        "advice": event.advice,
+        "remedies": event.remedies,
+        "summary": event.summary,
+    }
 
 
 def _cancel(_operation: Operation, event: Cancelled) -> Changes:
-    return {"decided_by": event.by, "outcome": event.why, "under_way": frozenset()}
+    return {
+        "decided_by": event.by,
+        "outcome": event.why,
+        "under_way": frozenset(),
+        "summary": event.summary,
+    }
 
 
 # state → event → (next state, what else changes). What is not here is illegal, raises and changes

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.domain import codec
+from bot.domain.codec import later
 from bot.domain.message import Message, Words
 from bot.domain.steps import Step
 
@@ -81,11 +82,32 @@ class Spread:
     idlest: float
 
 
+class Edit(StrEnum):
+    """What becomes of a part of a definition, by the sign that a diff shows."""
+
+    ADD = "+"
+    CHANGE = "~"
+    REMOVE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionChange:
+    """One line of a diff: ``part`` (such as memory) of ``subject`` (a VM), before and after."""
+
+    edit: Edit
+    part: Message
+    after: Message = ""
+    before: Message = ""
+    subject: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What would be done, in order. The digest of it is what approvers sign.
 
-    ``tags`` are those of the guests touched, ``key=value``, for the policy.
+    ``tags`` are those of the guests touched, ``key=value``, for the policy. ``changes``: what it
+    makes of definitions. ``outlook``: what will be true of the cluster afterwards, such as N+1,
+    whatever plugin found it.
     """
 
     title: Message
@@ -97,6 +119,8 @@ class Plan:
     warnings: tuple[Reason, ...] = ()
     bars: tuple[HostBar, ...] = ()
     tags: tuple[str, ...] = ()
+    changes: tuple[DefinitionChange, ...] = later(())
+    outlook: tuple[Reason, ...] = later(())
 
     @property
     def digest(self) -> str:

@@ -23,6 +23,21 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """What a step makes a VM take: on ``host`` so many vCPUs and bytes; 0: as much as it has.
+
+    ``starts``: it runs from then on.
+    """
+
+    uuid: str
+    host: str
+    vcpus: int = 0
+    memory: int = 0
+    starts: bool = True
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do, complete: nothing about it is looked up later.
 
@@ -56,6 +71,11 @@ class Step:
     def least_votes(self) -> int:
         """How many votes its plan takes at least, whatever the policy says."""
         return 0
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """What VMs take of hosts after it; moves say it themselves."""
+        return ()
 
 
 class MigrationPolicy(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,16 +15,19 @@ from bot.catalog import Catalog
 from bot.domain.admission import Limits
 from bot.domain.card import Card
 from bot.domain.cluster import Inbound, Snapshot, Vm
-from bot.domain.errors import ConflictError
-from bot.domain.operation import Event, Operation, State
+from bot.domain.errors import ConflictError, StoreError
+from bot.domain.operation import Attempted, Event, Operation, State
 from bot.domain.policy import Policy
 from bot.domain.steps import MigrateVm, Step
 from bot.flow.monitoring.monitor import Monitor
 from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Asker
 from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
+from bot.ports.series import Notes
 
 log = structlog.get_logger()
+
+_OPERATION = re.compile(r"\bop-\d+\b")
 
 BUSY = (State.APPROVED, State.RUNNING)
 OPEN = (State.PROPOSED, *BUSY)
@@ -78,6 +82,9 @@ class Services:
     silence: float = 600.0  # seconds without a bot after which what runs waits for a person
     settle: float = 60.0  # seconds after a move before the load that it brought is measured
     working_after: float = 0.0  # seconds until who asked is told that it takes longer; 0: never
+    notes: Notes | None = None  # where people's own settings are kept; None: nowhere
+    zone: str = "UTC"  # where it is told otherwise by nobody
+    languages: tuple[str, ...] = ("en",)
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -94,12 +101,34 @@ def roles_of(services: Services, user: str) -> frozenset[str]:
 
 
 def whisper(services: Services, request: Request, card: Card) -> None:
-    """Answer whoever asked, where they did; returns at once."""
+    """Answer whoever asked, where they did; returns at once.
+
+    A refusal goes into the audit trail first.
+    """
+    if card.refused:
+        keep_attempt(services, request, card)
     place, by = request.channel or request.by, request.by
     answer = partial(
         services.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to
     )
     services.messages.answer(by, answer)
+
+
+def keep_attempt(services: Services, request: Request, card: Card) -> None:
+    """Put into the audit trail that somebody tried what they may not; ``card``: their answer."""
+    typed = request.kind == "command"
+    what = f"{services.slash} {request.text}" if typed else f"{request.action} {request.value}"
+    about = _OPERATION.search(what)
+    attempt = Attempted(
+        services.clock.now(), request.by, what.strip(), about[0] if about else "", card.text
+    )
+    try:
+        services.store.keep_attempt(attempt)
+    # The person is answered all the same; nothing was done that the trail would have to hold
+    except StoreError as error:
+        log.error(  # noqa: TRY400 - the expected kind
+            "a refused attempt is not in the audit trail", by=request.by, error=str(error)
+        )
 
 
 def asker(services: Services, request: Request) -> Asker:

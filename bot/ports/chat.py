@@ -176,6 +176,10 @@ class Chat(Protocol):
         """
         ...
 
+    def permalink(self, ref: MessageRef) -> str:
+        """The address that leads to a message; '' when it cannot be known now."""
+        ...
+
     def locale_of(self, user: str) -> str:
         """The locale that a person has chosen, such as ``pt-BR``; cached.
 

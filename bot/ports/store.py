@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bot.domain.definition import Definition
 from bot.domain.message import Message
-from bot.domain.operation import Event, Operation, Proposed, State
+from bot.domain.operation import Attempted, Event, Operation, Proposed, State
 from bot.ports.chat import MessageRef, Request
 from bot.ports.power import Holds
 
@@ -66,6 +66,16 @@ class Store(Holds, Protocol):
             ConflictError: somebody else was first.
             IllegalEventError: the state does not take the event.
         """
+        ...
+
+    def keep_attempt(self, attempt: Attempted) -> None:
+        """Keep a refused attempt in the audit trail."""
+        ...
+
+    def attempts(
+        self, *, by: str = "", since: datetime | None = None, limit: int = 100
+    ) -> tuple[Attempted, ...]:
+        """Refused attempts of a person ('': of all), newest first."""
         ...
 
     def operation(self, operation_id: str) -> Operation:

@@ -214,6 +214,12 @@ class FakeChat:
             raise self.groups_error
         return self.groups.get(user, frozenset())
 
+    def permalink(self, ref: MessageRef) -> str:
+        """An address made of channel and timestamp, as Slack makes it."""
+        if ref not in self.messages:
+            return ""
+        return f"https://chat.example/archives/{ref.channel}/p{ref.ts.replace('.', '')}"
+
     def locale_of(self, user: str) -> str:
         """As set in ``locales``."""
         return self.locales.get(user, "")

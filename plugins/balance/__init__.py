@@ -23,6 +23,7 @@ from plugins.balance import (
     recheck,
     rolling,
     shares,
+    summaries,
     watch,
 )
 from plugins.balance.settings import BalanceSettings, Mode
@@ -81,6 +82,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(SetMaintenance, MigrateVm),
             example="host drain host-b",
             also=("evacuate", "cordon", "empty host"),
+            summarize=summaries.after_drain,
         ),
         Action(
             drain.UNDRAIN,
@@ -94,6 +96,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             recall=drain.with_vms_away,
             example="host undrain host-b",
             also=("uncordon",),
+            summarize=summaries.after_undrain,
         ),
         Action(
             drain.ROLLING,
@@ -107,6 +110,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             risk=Risk.HIGH,
             example="host rolling host-a",
             also=("patch", "upgrade", "rolling update"),
+            summarize=summaries.after_rolling,
         ),
         Action(
             shares.SHARES_NAME,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 from bot.hookspecs import hookimpl
-from bot.plugin_api import Query, Report, Settings, SettingsSection, Watch
+from bot.plugin_api import Outlook, Query, Report, Settings, SettingsSection, Watch
 from plugins.monitor import cards, conditions, planner
 from plugins.monitor.settings import MonitorSettings
 
@@ -94,6 +94,12 @@ def register_commands(settings: Settings) -> Sequence[Query]:
             also=("alarms", "incidents", "warnings", "problems"),
         ),
     )
+
+
+@hookimpl
+def register_outlooks(settings: Settings) -> Sequence[Outlook]:
+    """Whether any one host may still fail after a plan."""
+    return (partial(planner.n_plus_one, settings.of(MonitorSettings)),)
 
 
 @hookimpl

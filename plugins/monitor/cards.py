@@ -33,6 +33,7 @@ from bot.domain.metrics import (
     VmSample,
 )
 from bot.domain.operation import Operation, State
+from bot.domain.plan import Reason
 from bot.plugin_api import Measured
 from plugins.monitor.rates import By, cpu_share, memory_share
 from plugins.monitor.rollups import Point
@@ -271,6 +272,42 @@ def short_verdict(losses: Sequence[Loss]) -> Words:
     if bad:
         return words("N+1 LOST: {hosts} cannot fail.", hosts=names(bad))
     return words("N+1 OK.")
+
+
+def outlook(was: Sequence[Loss], between: Iterable[Sequence[Loss]], end: Sequence[Loss]) -> Reason:
+    """N+1 before, during and after a plan, for its approvers."""
+    if _lost(end) and _lost(was):
+        return Reason("n-plus-one-stays-lost", words("*N+1 stays LOST*: {why}", why=_why_lost(end)))
+    if _lost(end):
+        return Reason("n-plus-one-lost", words("*N+1 would be LOST*: {why}", why=_why_lost(end)))
+    if during := next((each for each in between if _lost(each)), None):
+        text = words("N+1 OK at the end, but *lost meanwhile*: {why}", why=_why_lost(during))
+        return Reason("n-plus-one-meanwhile", text)
+    return Reason("n-plus-one", words("N+1 OK"))
+
+
+def _lost(found: Sequence[Loss]) -> bool:
+    return len(found) < 2 or any(each.stranded for each in found)
+
+
+def _why_lost(found: Sequence[Loss]) -> Words:
+    if not found:
+        return words("no host is in service.")
+    if len(found) == 1:
+        return words("only {host} is in service.", host=found[0].host)
+    bad = [each for each in found if each.stranded]
+    first = words(
+        "if {host} fails, {vms} cannot be restarted elsewhere.",
+        host=bad[0].host,
+        vms=names(vm.name for vm in bad[0].stranded),
+    )
+    if len(bad) == 1:
+        return first
+    return words(
+        "{first} The same holds for {hosts}.",
+        first=first,
+        hosts=names(each.host for each in bad[1:]),
+    )
 
 
 def load_chart(sweep: Sweep | None) -> Chart | None:

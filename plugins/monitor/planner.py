@@ -16,6 +16,7 @@ from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.message import Code, Message, Number, Percent, Size
 from bot.domain.metrics import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
 from bot.domain.operation import State
+from bot.domain.plan import Plan, Reason
 from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of, size
 from bot.plugin_api import Composed, ReportView, View
@@ -240,6 +241,19 @@ def status(settings: MonitorSettings, intent: Status, view: View) -> Card:
     running = view.history.operations(states=(State.APPROVED, State.RUNNING), limit=50)
     lost = losses(view.snapshot, settings.vcpus_per_core, settings.domain_tag)
     return cards.status_card(view.snapshot, view.measured, lost, running, view.asker.now)
+
+
+def n_plus_one(
+    settings: MonitorSettings, plan: Plan, before: Snapshot, stages: tuple[Snapshot, ...]
+) -> Reason | None:
+    """What a plan would make of N+1; None where a loss could never be taken: of a single host."""
+    del plan
+    if len(before.hosts) < 2:
+        return None
+    was, *between, end = (
+        losses(each, settings.vcpus_per_core, settings.domain_tag) for each in (before, *stages)
+    )
+    return cards.outlook(was, between, end)
 
 
 def top(intent: Top, view: View) -> Card:

@@ -11,6 +11,7 @@ from bot.domain.card import Card, Section
 from bot.domain.cluster import Vm
 from bot.domain.errors import Remedy
 from bot.domain.message import Message, Names, Value, When, Words, nwords, words
+from bot.domain.owner import OWNER, tag_value
 from bot.domain.plan import Objection
 from bot.domain.words import command
 from plugins.vm_lifecycle import texts
@@ -98,7 +99,7 @@ def _kind(intent: Any) -> tuple[str, str]:
 def ttl_ends(vm: Vm, ends: datetime) -> Card:
     """The announcement that a VM will be shut down."""
     args: dict[str, Value] = {"vm": vm.name, "host": vm.host, "ends": When(ends)}
-    owner = vm.tags.get("owner")
+    owner = tag_value(OWNER, vm.tags.get(OWNER, ""))
     line = (
         words("*{vm}* on {host} is shut down at {ends}; owner: {owner}.", **args, owner=owner)
         if owner

@@ -29,7 +29,7 @@ from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of
-from plugins.vm_lifecycle import cloud_init, texts
+from plugins.vm_lifecycle import changes, cloud_init, texts
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import CatalogueImage, VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms
@@ -738,12 +738,14 @@ def _plan(
         blast=Blast(
             tuple(vm.name for vm in vms),
             tuple(dict.fromkeys(vm.host for vm in vms)),
+            memory=sum(vm.memory for vm in vms),
             storage=sum(step.capacity for step in steps),
         ),
         reasons=tuple(dict.fromkeys(reason for each in placed for reason in each.reasons)),
         warnings=tuple(_unknown_host(host) for host in unseen),
         bars=placement.bars(snapshot, [(replace(vm, host=""), vm.host) for vm in vms]),
         tags=tuple(f"{key}={value}" for key, value in recipe.tags),
+        changes=changes.of(steps if len(steps) == 1 else (CreateVms(steps),), ()),
     )
 
 

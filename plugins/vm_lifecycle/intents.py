@@ -12,6 +12,7 @@ from bot.domain.backing import Fate
 from bot.domain.codec import later
 from bot.domain.errors import MISSING, UsageError
 from bot.domain.message import Message, words
+from bot.domain.owner import stored_tag
 from bot.domain.units import seconds_of, size
 
 SUMMARIES: dict[str, Message] = {
@@ -324,7 +325,7 @@ class _Tag(click.ParamType[tuple[str, str]]):
             raise UsageError(words("“{value}” is not a tag; use for example env=dev.", value=value))
         if key.strip() == "ttl":
             content = TTL.convert(content, _param, _ctx)
-        return key.strip(), content.strip()
+        return key.strip(), stored_tag(key.strip(), content.strip())
 
 
 class _Ttl(click.ParamType[str]):

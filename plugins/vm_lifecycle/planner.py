@@ -11,11 +11,12 @@ from bot.domain import placement
 from bot.domain.cluster import Health, Host, Snapshot, StoredSize, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Code, Message, Names, Size, joined, nwords, words
+from bot.domain.owner import has_tag
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import Step
 from bot.domain.words import version_text
-from plugins.vm_lifecycle import cards, creation, plan_warnings, texts
+from plugins.vm_lifecycle import cards, changes, creation, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
     NewName,
@@ -112,6 +113,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
             each for vm in touched for each in plan_warnings.of(intent, vm, settings.grace)
         ),
         tags=tags_of(touched),
+        changes=changes.of(steps, touched),
     )
 
 
@@ -154,7 +156,7 @@ def choose(intent: Any, snapshot: Snapshot) -> tuple[Vm, ...] | Objection:
         except AmbiguousNameError as error:
             return Objection("ambiguous-vm", error.text, error.advice)
     key, _, value = tag.partition("=")
-    found = {vm.uuid: snapshot.vm(vm.uuid) for vm in snapshot.vms if vm.tags.get(key) == value}
+    found = {vm.uuid: snapshot.vm(vm.uuid) for vm in snapshot.vms if has_tag(vm, key, value)}
     return tuple(sorted(found.values(), key=lambda vm: vm.name)) or Objection(
         "no-such-tag",
         words("No VM has the tag {tag}.", tag=tag),

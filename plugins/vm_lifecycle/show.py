@@ -91,7 +91,7 @@ def _pairs(vm: Vm, host: Host, seen: VmReading) -> Iterable[tuple[Line, Line]]:
         yield words("NICs"), words("{nics}", nics=nics)
     yield words("Autostart"), words("yes") if vm.autostart else words("no")
     tags = texts.own_tags(vm)
-    yield words("Tags"), " ".join(tags) if tags else words("no tags")
+    yield words("Tags"), joined(tags, " ") if tags else words("no tags")
     if ends := texts.moment_of(vm.tags.get(texts.EXPIRES, "")):
         yield words("Shut down at (ttl)"), words("{at}", at=ends)
     if until := vm.tags.get("drover.deleted"):

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bot.domain.codec import later
 from bot.domain.message import Message, Names, Size, When, nwords, words
-from bot.domain.steps import Step
+from bot.domain.steps import Demand, Step
 
 
 class PowerVerb(StrEnum):
@@ -87,6 +87,11 @@ class CreateVm(OnVm):
             disk=Size(self.capacity),
         )
 
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """Its size, where it is created."""
+        return (Demand(self.uuid, self.host, self.vcpus, self.memory, self.start, self.tags),)
+
 
 @dataclass(frozen=True, slots=True)
 class CreateVms(Step):
@@ -111,6 +116,11 @@ class CreateVms(Step):
     def vms(self) -> tuple[str, ...]:
         """The VMs."""
         return tuple(each.uuid for each in self.guests)
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """Those of each."""
+        return tuple(demand for each in self.guests for demand in each.demands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +186,11 @@ class PowerVm(OnVm):
         title = _POWER_LOST[self.verb] if self.lose_definition else _POWER[self.verb]
         return replace(title, args={"vm": self.name, "host": self.host})
 
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """A VM that starts takes as much as it is defined with."""
+        return (Demand(self.uuid, self.host),) if self.verb is PowerVerb.START else ()
+
 
 @dataclass(frozen=True, slots=True)
 class ResizeVm(OnVm):
@@ -194,6 +209,11 @@ class ResizeVm(OnVm):
             vm=self.name,
             memory=Size(self.memory),
         )
+
+    @property
+    def demands(self) -> tuple[Demand, ...]:
+        """The new size."""
+        return (Demand(self.uuid, self.host, self.vcpus, self.memory, starts=False),)
 
 
 @dataclass(frozen=True, slots=True)

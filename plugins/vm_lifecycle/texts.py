@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from bot.domain.cluster import Vm, VmState
-from bot.domain.message import Code, Message, When, words
+from bot.domain.message import Code, Message, When, Words, words
+from bot.domain.owner import tag_value
 from bot.domain.plan import Objection
 from bot.domain.words import command, unfit
 
@@ -43,10 +44,10 @@ def shell(template: str, *names: str) -> Code:
     return Code(command(template, *names))
 
 
-def own_tags(vm: Vm) -> tuple[str, ...]:
+def own_tags(vm: Vm) -> tuple[Words, ...]:
     """The tags that people gave a VM, ``key=value``."""
     return tuple(
-        f"{key}={value}"
+        words("{key}={value}", key=key, value=tag_value(key, value))
         for key, value in sorted(vm.tags.items())
         if not key.startswith("drover.") and key != EXPIRES
     )

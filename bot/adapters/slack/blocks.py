@@ -28,6 +28,7 @@ from slackblocks import (
     RawText,
     RichText,
     RichTextElement,
+    RichTextLink,
     RichTextSection,
     RichTextUser,
     SectionBlock,
@@ -41,6 +42,7 @@ from bot.adapters.slack import charts, limits
 from bot.adapters.slack.plaintext import lines_of, more_rows, notification, pad, with_title
 from bot.adapters.slack.text import (
     cut,
+    is_link,
     is_user,
     mrkdwn,
     parts,
@@ -68,6 +70,7 @@ from bot.domain.card import (
     Style,
     Table,
 )
+from bot.domain.message import Ref
 
 log = structlog.get_logger()
 
@@ -399,11 +402,17 @@ def _cell(line: Line) -> Any:
     Which rich text shows without any markup to escape.
     """
     found = [part for part in parts(line) if not part.mark]
-    if not any(part.bold or part.italic or part.code or _mentions(part.value) for part in found):
+    if not any(
+        part.bold or part.italic or part.code or _mentions(part.value) or _leads(part.value)
+        for part in found
+    ):
         return RawText(_cell_text(line))
     elements: list[RichTextElement] = []
     for part in found:
-        if _mentions(part.value):
+        if _leads(part.value):
+            # _leads has looked
+            elements.append(RichTextLink(part.value.url, part.value.id))  # type: ignore[union-attr]
+        elif _mentions(part.value):
             # _mentions has looked
             elements.append(RichTextUser(part.value.id))  # type: ignore[union-attr]
         elif text := cut(value_text(part.value), limits.CELL):
@@ -413,6 +422,10 @@ def _cell(line: Line) -> Any:
                 )
             )
     return RichTextSection(elements) if elements else RawText("–")
+
+
+def _leads(value: object) -> bool:
+    return isinstance(value, Ref) and is_link(value.url)
 
 
 def _mentions(value: object) -> bool:

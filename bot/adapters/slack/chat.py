@@ -313,6 +313,21 @@ class SlackChat:
         """The locale that a person has chosen; cached; '' when it cannot be known."""
         return self._locales.of(user)
 
+    def permalink(self, ref: MessageRef) -> str:
+        """The address of a message; '' when Slack does not tell it at once."""
+        try:
+            answer = self._call(
+                self._client.chat_getPermalink,
+                urgency=Urgency.PROGRESS,
+                tries=1,
+                channel=ref.channel,
+                message_ts=ref.ts,
+            )
+        except ChatError as error:
+            log.info("no address of a message", channel=ref.channel, ts=ref.ts, error=str(error))
+            return ""
+        return str(answer["permalink"])
+
     # -- how messages get out
 
     def _call(self, method: Callable[..., Any], **arguments: Any) -> Json:

@@ -9,7 +9,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.domain.message import Code, Message, Names, Person, Value, When, Words, said_of, tokens
+from bot.domain.message import (
+    Code,
+    Message,
+    Names,
+    Person,
+    Ref,
+    Value,
+    When,
+    Words,
+    said_of,
+    tokens,
+)
 
 # Slack's markup has no escape character. Each mark that could format something becomes the
 # character that looks like it; ``command_text`` turns them back, so a name copied out of a message
@@ -31,6 +42,7 @@ _UNSEEMLY = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]"
 )
 _CODE = "`"
+_LINKED = re.compile(r"https?://[^\s<>|&]{1,500}")  # an address that could end no link
 _USER = re.compile(r"[UW][A-Z0-9]{2,}")
 _UNFINISHED = re.compile(r"(&[a-z]{0,4}|<[^<>]*)$")
 
@@ -113,14 +125,19 @@ def _marked_up(part: Part) -> str:
         return escape(seemly(str(value)))
     if part.code:
         return in_code(value_text(value))
+    return _special(value) or literal(value_text(value))
+
+
+def _special(value: Value) -> str:
+    """A moment, a link or a mention in Slack's own markup; '' for what is only text."""
     if isinstance(value, When):
-        moment = value.utc
-        return (
-            f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{moment.isoformat()}>"
-        )
+        at = value.utc
+        return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{at.isoformat()}>"
+    if isinstance(value, Ref) and is_link(value.url):
+        return f"<{value.url}|{literal(value.id)}>"
     if isinstance(value, Person) and _USER.fullmatch(value.id):
         return f"<@{value.id}>"
-    return literal(value_text(value))
+    return ""
 
 
 def value_text(value: Value) -> str:
@@ -223,6 +240,11 @@ def command_text(text: str, bot_user: str = "") -> str:
 
 def _unescape(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def is_link(text: str) -> bool:
+    """Whether this can stand in a link as it is."""
+    return bool(_LINKED.fullmatch(text))
 
 
 def is_user(text: str) -> bool:

@@ -28,6 +28,7 @@ POSTS_PER_CHANNEL = Tier(1, 1.0)
 
 TIERS: Mapping[str, Tier] = {
     "auth.test": POSTS,  # special: "hundreds of requests per minute"
+    "chat.getPermalink": POSTS,  # special: "hundreds of requests per minute"
     "chat.postEphemeral": TIER_4,
     "chat.postMessage": POSTS,
     "chat.update": TIER_3,

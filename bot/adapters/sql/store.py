@@ -29,6 +29,8 @@ from bot.domain.definition import Definition
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
 from bot.domain.message import Message, words
 from bot.domain.operation import (
+    BOT,
+    Attempted,
     Event,
     Operation,
     Proposed,
@@ -48,6 +50,11 @@ _KEPT = timedelta(days=30)  # how long a handled request is known, to recognise 
 _REQUESTS = Codec((Request,))
 _READ_AT_ONCE = 500
 _ALIVE = "alive"  # the note of when a bot was last at work here
+
+
+ATTEMPTS = 0
+"""Stands in the place of an operation's number at events that are refused attempts."""
+ATTEMPTS_STATE = "attempts"
 
 
 class SqlStore:
@@ -217,6 +224,39 @@ class SqlStore:
                 _touching(connection, after)
         return after
 
+    def keep_attempt(self, attempt: Attempted) -> None:
+        """Put a refused attempt into the chain, under the number that no operation has."""
+        table = models.operations
+        row = self._insert(table).values(
+            number=ATTEMPTS, state=ATTEMPTS_STATE, version=0, requester=BOT
+        )
+        more = sa.update(table).where(table.c.number == ATTEMPTS)
+        with transaction(self._engine, SURELY) as connection:
+            end = _lock_head(connection)
+            self._not_fenced(connection)
+            connection.execute(row.on_conflict_do_nothing())
+            version = connection.execute(
+                more.values(version=table.c.version + 1).returning(table.c.version)
+            ).scalar_one()
+            _append_links(connection, end, ATTEMPTS, version - 1, [attempt])
+
+    def attempts(
+        self, *, by: str = "", since: datetime | None = None, limit: int = 100
+    ) -> tuple[Attempted, ...]:
+        """Refused attempts, newest first."""
+        table = models.events
+        wanted = sa.select(table.c.data, table.c.at, table.c.by).where(
+            table.c.operation == ATTEMPTS
+        )
+        if by:
+            wanted = wanted.where(table.c.by == by)
+        if since is not None:
+            wanted = wanted.where(table.c.at >= since.isoformat())
+        with transaction(self._engine, READ) as connection:
+            rows = connection.execute(wanted.order_by(table.c.position.desc()).limit(limit)).all()
+        found = (self._event(row.data, row.at, row.by) for row in rows)
+        return tuple(each for each in found if isinstance(each, Attempted))
+
     def operation(self, operation_id: str) -> Operation:
         """One operation.
 
@@ -232,6 +272,7 @@ class SqlStore:
         """Operations, newest first."""
         table = models.operations
         wanted = sa.select(table.c.number).order_by(table.c.number.desc()).limit(limit)
+        wanted = wanted.where(table.c.number != ATTEMPTS)
         if states:
             wanted = wanted.where(table.c.state.in_([state.value for state in states]))
         if by:
@@ -651,7 +692,7 @@ class SqlStore:
         table = models.operations
         owner = models.events.c.operation
         recent = models.events.c.position > after
-        wanted = sa.select(table).order_by(table.c.number)
+        wanted = sa.select(table).where(table.c.number != ATTEMPTS).order_by(table.c.number)
         if after:
             wanted = wanted.where(table.c.number.in_(sa.select(owner).where(recent)))
         with transaction(self._engine, READ) as connection:
@@ -741,7 +782,7 @@ def _number(operation_id: str) -> int:
         UnknownNameError: it cannot be an operation's id.
     """
     digits = operation_id.removeprefix("op-")
-    if digits.isascii() and digits.isdigit() and len(digits) < 10:
+    if digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) != ATTEMPTS:
         return int(digits)
     raise UnknownNameError(
         words("“{operation}” is not an operation.", operation=operation_id),

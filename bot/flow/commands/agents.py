@@ -131,6 +131,8 @@ class Agents:
             return same
         self._admit_proposal(agent)
         found = propose.try_plan(self._services, action, intent, origin)
+        if isinstance(found, propose.Twin):
+            return found.operation
         if isinstance(found, Operation):
             found = propose.lay_out(self._services, found)
             card = operation_cards.agents_note(found)

@@ -39,6 +39,7 @@ class Permission(Enum):
     STEER = auto()  # to be that requester, or to have a role that may approve it
     COMMAND = auto()  # a role that may ask for the command
     ANY_ROLE = auto()  # any role of the configuration
+    ANYBODY = auto()  # nothing: it is about whoever presses it
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import words
 from bot.domain.operation import Origin
+from bot.flow import personal_settings
 from bot.flow.commands import decisions, forms, live_message, queries, query_cards
 from bot.flow.commands.buttons import ButtonAction, Lane, Permission
 from bot.flow.commands.forms import FORM
@@ -92,6 +93,8 @@ def _answer(services: Services, request: Request) -> Card | None:
         return _help(services, found.command)
     if isinstance(found.command, Decision):
         return decisions.answer(services, request, found.intent)
+    if isinstance(found.intent, personal_settings.Me):
+        return personal_settings.answer(services, request, found.intent)
     return _carry_out(services, request, found, person)
 
 
@@ -109,8 +112,10 @@ def _carry_out(services: Services, request: Request, found: Parsed, person: Aske
 
 def _refusal(services: Services, command: Command, person: Asker) -> Card | None:
     """Why this person may not use a command; of what decides, the button knows."""
-    may = isinstance(command, Decision) or policies.may_ask(
-        services.policy, command.name, person.roles
+    may = (
+        isinstance(command, Decision)
+        or command.name == personal_settings.NAME
+        or policies.may_ask(services.policy, command.name, person.roles)
     )
     if may:
         return None
@@ -120,7 +125,7 @@ def _refusal(services: Services, command: Command, person: Asker) -> Card | None
         if roles
         else words("No role may use it. Ask an administrator.")
     )
-    return operation_cards.note_card(
+    return operation_cards.forbidden_card(
         words("You may not use `{command}`.", command=command.name), advice
     )
 
@@ -196,5 +201,12 @@ def _open(services: Services, request: Request, asked: forms.Wanted) -> None:
 ACTIONS: Mapping[str, ButtonAction] = {
     "run": ButtonAction(run, Permission.COMMAND, click=Lane.WORK, on_operation=False),
     FORM: ButtonAction(from_form, Permission.COMMAND, click=Lane.DIALOG, on_operation=False),
+    personal_settings.EDIT: ButtonAction(
+        personal_settings.edit,
+        Permission.ANYBODY,
+        click=Lane.DIALOG,
+        form=Lane.WORK,
+        on_operation=False,
+    ),
 }
 """The buttons and dialogs of commands."""

@@ -19,9 +19,10 @@ from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Names, joined
 from bot.domain.operation import Operation, State
 from bot.domain.units import seconds_of
+from bot.flow import personal_settings
 from bot.flow.commands import decisions, query_cards
 from bot.flow.commands.parse import usage
-from bot.flow.context import OPEN, Services, asker, snapshot
+from bot.flow.context import OPEN, Services, asker, keep_attempt, snapshot
 from bot.flow.operations import operation_cards
 from bot.hookspecs import hookimpl
 from bot.plugin_api import Asker, Command, Counted, Decision, Listed, Measured, Query, View
@@ -79,7 +80,8 @@ def _listing(services: Services, command: Command, person: Asker) -> Listed:
     allowed = (
         bool(person.roles)
         if isinstance(command, Decision)
-        else policies.may_ask(services.policy, command.name, person.roles)
+        else command.name == personal_settings.NAME
+        or policies.may_ask(services.policy, command.name, person.roles)
     )
     return Listed(
         command.name,
@@ -94,6 +96,8 @@ def _listing(services: Services, command: Command, person: Asker) -> Listed:
 
 def home(services: Services, request: Request, said: Card | None = None) -> None:
     """Fill a person's App Home; ``said``: what their last click there is answered."""
+    if said is not None and said.refused:
+        keep_attempt(services, request, said)
     person = asker(services, request)
     operations = services.store.operations(states=OPEN, limit=100)
     allowed = [
@@ -101,14 +105,17 @@ def home(services: Services, request: Request, said: Card | None = None) -> None
         for name in services.catalog.commands
         if policies.may_ask(services.policy, name, person.roles)
     ]
+    # There may be alerts although no command lists them
+    alerts = "alerts" in allowed or (person.roles and "alerts" not in services.catalog.commands)
     incidents = services.monitor.measured().incidents if services.monitor is not None else ()
+    looks = not query_cards.LOOKING.isdisjoint(allowed)
     card = query_cards.home_card(
-        snapshot(services),
+        snapshot(services) if looks else Snapshot(services.clock.now(), (), ()),
         operations,
         person,
         services.slash,
         commands=allowed,
-        incidents=incidents,
+        incidents=incidents if alerts else None,
         said=said,
     )
     services.messages.answer(request.by, lambda: services.chat.publish_home(request.by, card))
@@ -279,14 +286,20 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
         if (since is None or each.changed_at >= since)
         and (by or not intent.what or _touches(each, intent.what))
     ]
-    if not touched:
+    attempts = (
+        ()
+        if intent.what and not by
+        else seen.history.attempts(by=by["id"] if by else "", since=since, limit=AUDITED)
+    )
+    if not touched and not attempts:
         raise _nothing_known(intent, by)
-    entries = [(each, event) for each in touched for event in seen.history.events(each.id)]
+    entries = [(each.id, event) for each in touched for event in seen.history.events(each.id)]
     chosen = [
-        (each, event)
-        for each, event in entries
+        (id_, event)
+        for id_, event in entries
         if (since is None or event.at >= since) and (by is None or event.by == by["id"])
     ]
+    chosen += [(each.operation, each) for each in attempts]
     chosen.sort(key=lambda entry: entry[1].at, reverse=True)
     return query_cards.trail_card(_about(intent, by), chosen, broken)
 
@@ -346,6 +359,15 @@ class Core:
         """Help, hosts, VMs, operations, audit, approvals, policy; and what decides."""
         return (
             *decisions.DECISIONS,
+            Query(
+                personal_settings.NAME,
+                personal_settings.SUMMARY,
+                personal_settings.grammar,
+                personal_settings.elsewhere,
+                needs_snapshot=False,
+                example="me --quiet 22:00-07:00",
+                also=("settings", "preferences", "notifications", "profile"),
+            ),
             Query(
                 "help",
                 words("What you may do"),

@@ -36,6 +36,7 @@ from bot.domain.message import (
     Names,
     Number,
     Percent,
+    Ref,
     Size,
     joined,
     nwords,
@@ -45,6 +46,7 @@ from bot.domain.operation import (
     BOT,
     Approved,
     Asked,
+    Attempted,
     Began,
     Cancelled,
     Continued,
@@ -70,6 +72,7 @@ from bot.domain.operation import (
     VotedFor,
     WentStale,
 )
+from bot.domain.owner import has_tag, owned_by, tag_texts
 from bot.flow.operations import operation_cards
 from bot.plugin_api import Asker, Listed
 
@@ -346,7 +349,7 @@ def vms_card(seen: Snapshot, wanted: str, limit: int = 95) -> Card:
 def _matches(vm: Vm, wanted: str) -> bool:
     key, equals, value = wanted.partition("=")
     if equals:
-        return vm.tags.get(key) == value
+        return has_tag(vm, key, value)
     return not wanted or wanted in vm.name or wanted in (vm.host, vm.uuid)
 
 
@@ -357,7 +360,7 @@ def _vm_row(vm: Vm, seen: Snapshot) -> tuple[Line, ...]:
     if seen.host(vm.host).health is not Health.UP:
         state = words("{state} (last seen)", state=state)
     cpu: Line = "" if vm.cpu is None else Words("{cores}", {"cores": Number(vm.cpu, 2)})
-    tags = ", ".join(f"{key}={value}" for key, value in sorted(vm.tags.items()))
+    tags = joined(tag_texts(vm), ", ")
     memory = Words("{size}", {"size": Size(vm.memory)})
     return (vm.name, vm.host, state, str(vm.vcpus), memory, cpu, tags)
 
@@ -374,8 +377,8 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
         )
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
-            each.id,
-            operation_cards.STATES[each.state],
+            Words("{id}", {"id": Ref(each.id)}),
+            operation_cards.state_line(each),
             each.plan.title,
             operation_cards.requester(each.origin),
             words("{time} ago", time=Duration(max(0.0, (now - each.changed_at).total_seconds()))),
@@ -416,7 +419,7 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -
 WHEN, WHO, WHAT = words("When (UTC)"), words("Who"), words("What")
 
 
-def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken: Message) -> Card:
+def trail_card(about: Words, entries: Sequence[tuple[str, Event]], broken: Message) -> Card:
     """What happened, newest first: when, who, to which operation, what.
 
     And whether the chain holds.
@@ -425,10 +428,10 @@ def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken:
         (
             _moment(event),
             words("{who}", who=operation_cards.who(event.by)),
-            operation.id,
+            Words("{id}", {"id": Ref(id_)}) if id_ else "",
             event_text(event),
         )
-        for operation, event in entries[:ROWS]
+        for id_, event in entries[:ROWS]
     )
     title = nwords("{n} event in the audit trail", "{n} events in the audit trail", n=len(entries))
     elements: list[Element] = [Section(words("Audit trail {about}", about=about))]
@@ -531,6 +534,9 @@ def _approval(event: Approved) -> Line:
 
 
 _EVENTS: Mapping[type[Event], Callable[[Any], Line]] = {
+    Attempted: lambda event: words(
+        "⛔ tried {what}; refused: {why}", what=Code(event.what), why=event.why
+    ),
     Proposed: _proposal,
     VotedFor: lambda event: words("approved the plan {digest}", digest=event.digest),
     Denied: lambda event: words("denied: {why}", why=event.why),
@@ -750,6 +756,11 @@ def _said_at_home(said: Card | None) -> list[Element]:
     return [*title, *said.elements, Context((note,)), Divider()]
 
 
+LOOKING = frozenset({"hosts", "vms"})
+"""Commands without which a person is shown nothing of the cluster."""
+NO_ROLE = words("You have no role in Drover yet. Ask an administrator for access.")
+
+
 def home_card(
     seen: Snapshot,
     operations: Sequence[Operation],
@@ -757,12 +768,23 @@ def home_card(
     slash: str,
     *,
     commands: Collection[str] = (),
-    incidents: Sequence[Incident] = (),
+    incidents: Sequence[Incident] | None = None,
     said: Card | None = None,
 ) -> Card:
-    """The dashboard: what waits for me, what runs, what is wrong, my VMs (tagged ``owner`` with my id), the hosts."""
+    """The dashboard, of what this person may look at.
+
+    What waits for me, what I asked for, what runs, what is wrong, my VMs, the hosts.
+
+    Args:
+        seen: the cluster; empty for who may not look at it.
+        operations: those that are open.
+        asker: whose home it is.
+        slash: the slash command.
+        commands: names of those that the person may use.
+        incidents: what is, or was lately, wrong; None for who may not look at it.
+        said: the answer to the person's last click there.
+    """
     waiting = [each for each in operations if may_vote(each, asker)]
-    running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
     elements: list[Element] = [
         *_said_at_home(said),
         Section(words("*Waiting for your vote:* {count}", count=len(waiting))),
@@ -772,42 +794,60 @@ def home_card(
             Section(_waiting_line(each)),
             Buttons(operation_cards.voting_buttons(each, mine=False)),
         ]
-    elements.append(Section(words("*Running operations:* {count}", count=len(running))))
-    elements += [
-        Section(
-            words(
-                "*{id}* {title} ({state})",
-                id=o.id,
-                title=o.plan.title,
-                state=operation_cards.STATES[o.state],
-            )
-        )
-        for o in running[:10]
-    ]
-    standing = [each for each in incidents if each.open]
-    elements += [
-        Section(
-            words(
-                "*Active alerts:* {titles}",
-                titles=joined((each.title for each in standing[:10]), "; ") or words("none"),
-            )
-        )
-    ]
-    mine = sorted(
-        (vm for vm in seen.vms if vm.tags.get("owner") == asker.id), key=lambda vm: vm.name
-    )
-    if not mine:
-        elements.append(
-            Section(words("*My VMs:* none. VMs tagged `owner={id}` are listed here.", id=asker.id))
-        )
-    else:
-        named = tuple(
-            words("{vm} ({state} on {host})", vm=vm.name, state=VM_STATES[vm.state], host=vm.host)
-            for vm in mine[:20]
-        )
-        elements.append(Section(words("*My VMs:* {vms}", vms=named)))
+    if "ops" in commands:
+        elements += _open_operations(operations, asker)
+    if incidents is not None:
+        elements.append(_active_alerts(incidents))
+    if "vms" in commands:
+        elements.append(_my_vms(seen, asker))
     row = tuple(Button(text, "run", line) for text, line in ONE_CLICK if line in commands)
     elements += [Buttons(row)] if row else []
-    elements += hosts_card(seen).elements
+    if "hosts" in commands:
+        elements += hosts_card(seen).elements
+    if not asker.roles:
+        elements.append(Section(NO_ROLE))
     elements.append(Context((words("Type `{slash} help` in any channel.", slash=slash),)))
     return Card(text="Drover", title=words("The cluster"), elements=tuple(elements))
+
+
+def _open_operations(operations: Sequence[Operation], asker: Asker) -> list[Element]:
+    mine = [each for each in operations if each.origin.by == asker.id]
+    running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
+    lists = (
+        (words("*My requests:* {count}", count=len(mine)), mine),
+        (words("*Running operations:* {count}", count=len(running)), running),
+    )
+    return [
+        element
+        for title, some in lists
+        for element in (Section(title), *(Section(_home_line(each)) for each in some[:10]))
+    ]
+
+
+def _home_line(operation: Operation) -> Words:
+    return words(
+        "*{id}* {title} ({state})",
+        id=Ref(operation.id),
+        title=operation.plan.title,
+        state=operation_cards.state_line(operation),
+    )
+
+
+def _active_alerts(incidents: Sequence[Incident]) -> Section:
+    standing = [each.title for each in incidents if each.open]
+    titles = joined(standing[:10], "; ") or words("none")
+    return Section(words("*Active alerts:* {titles}", titles=titles))
+
+
+def _my_vms(seen: Snapshot, asker: Asker) -> Section:
+    mine = owned_by(seen.vms, asker.id)
+    if not mine:
+        me = operation_cards.who(asker.id)
+        return Section(
+            words("*My VMs:* none. VMs with the tag owner={who} are listed here.", who=me)
+        )
+    named = tuple(
+        words("{vm} ({state} on {host})", vm=vm.name, state=VM_STATES[vm.state], host=vm.host)
+        for vm in mine[:20]
+    )
+    return Section(words("*My VMs:* {vms}", vms=named))

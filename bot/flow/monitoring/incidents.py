@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.domain.card import Card
+from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
 from bot.domain.message import words
 from bot.domain.metrics import Incident
+from bot.flow import personal_settings
 from bot.flow.context import Services, roles_of
 from bot.flow.monitoring import incident_cards, incident_notes
 from bot.flow.monitoring.monitor import Monitor
-from bot.flow.operations.operation_cards import note_card
+from bot.flow.operations.operation_cards import forbidden_card, note_card
 from bot.plugin_api import Alert, Remedy
 from bot.ports import MessageRef, Request, Urgency
 
@@ -28,8 +30,17 @@ STORM = "storm:"
 """How the names of messages begin that many incidents share; see ``storms``."""
 
 
-def show(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None:
+def show(
+    services: Services, monitor: Monitor, alert: Alert, watch: str, seen: Snapshot | None = None
+) -> None:
     """Show what a watch noticed: a new message, or an edit of the one that people know.
+
+    Args:
+        services: what it works with.
+        monitor: remembers what is shown.
+        alert: what was noticed.
+        watch: the name of the watch.
+        seen: the cluster, for who owns the VMs that it is about; None: nobody is told.
 
     Raises:
         ChatError: it could not be shown; the next look tries again.
@@ -53,9 +64,18 @@ def show(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None
         after = _post(services, monitor, alert, after)
         if not incident_notes.put(monitor.notes, after, version):
             return
+        tell_owners(services, after, alert.card, seen)
     elif before is not None and before.open != after.open:
         _note_in_thread(services, after, alert.card)
+        tell_owners(services, after, alert.card, seen)
     _draw(services, monitor, alert, after)
+
+
+def tell_owners(services: Services, incident: Incident, card: Card, seen: Snapshot | None) -> None:
+    """Tell those whose VMs it is about; not each time that it flaps, nor while it is silenced."""
+    if seen is None or incident.times > 1 or is_silenced(incident, services.clock.now()):
+        return
+    personal_settings.tell_owners(services, incident, card, seen)
 
 
 def _there(services: Services, remedy: Remedy) -> bool:
@@ -168,7 +188,7 @@ def _decide(
     if monitor is None:
         return note_card(words("Nothing is measured here."), words("Enable the monitor plugin."))
     if not roles_of(services, request.by):
-        return note_card(
+        return forbidden_card(
             words("You may not answer alerts."), words("It takes any role of the configuration.")
         )
     key = request.value.rpartition("|")[0]

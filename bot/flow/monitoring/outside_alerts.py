@@ -153,7 +153,7 @@ def show(services: Services, monitor: Monitor, seen: Snapshot, rules: OutsideRul
         over = not received.firing or now - datetime.fromisoformat(received.at) > STALE
         alert = alert_of(received, seen, rules, over=over)
         try:
-            incidents.show(services, monitor, alert, WATCH)
+            incidents.show(services, monitor, alert, WATCH, seen)
         except DroverError as error:
             log.warning("not told, the next look tries again", alert=key, error=str(error))
             continue

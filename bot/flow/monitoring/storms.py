@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.metrics import Incident
 from bot.flow.context import Services
@@ -39,9 +40,18 @@ def kind_of(key: str) -> str:
     return kind if colon else ""
 
 
-def show(services: Services, monitor: Monitor, alerts: Iterable[Alert], watch: str) -> None:
-    """Show what one look of a watch noticed; what cannot be shown now the next look tries again."""
-    looked = _Look(services, monitor, watch)
+def show(
+    services: Services,
+    monitor: Monitor,
+    alerts: Iterable[Alert],
+    watch: str,
+    seen: Snapshot | None = None,
+) -> None:
+    """Show what one look of a watch noticed; what cannot be shown now the next look tries again.
+
+    ``seen``: the cluster, for who owns the VMs that it is about.
+    """
+    looked = _Look(services, monitor, watch, seen)
     for alert in alerts:
         looked.sort(alert)
     looked.show()
@@ -50,7 +60,10 @@ def show(services: Services, monitor: Monitor, alerts: Iterable[Alert], watch: s
 class _Look:
     """The alerts of one look: those of storms, those that may begin one, and the others."""
 
-    def __init__(self, services: Services, monitor: Monitor, watch: str) -> None:
+    def __init__(
+        self, services: Services, monitor: Monitor, watch: str, seen: Snapshot | None
+    ) -> None:
+        self._seen = seen
         self._services = services
         self._monitor = monitor
         self._watch = watch
@@ -88,7 +101,9 @@ class _Look:
                 self._quietly(partial(self._begin, storm, alerts))
         for alert in self._single:
             self._quietly(
-                partial(incidents.show, self._services, self._monitor, alert, self._watch)
+                partial(
+                    incidents.show, self._services, self._monitor, alert, self._watch, self._seen
+                )
             )
         for key in self._changed:
             self._quietly(partial(self._show_storm, key))
@@ -126,6 +141,7 @@ class _Look:
             if after is not None:
                 self._monitor.drawn.alerts[alert.key] = alert
                 self._keep(replace(after, storm=storm.key, channel=storm.channel, ts=storm.ts))
+                incidents.tell_owners(self._services, after, alert.card, self._seen)
 
     def _show_storm(self, key: str) -> None:
         """Post a storm's message, under its key, or edit it."""

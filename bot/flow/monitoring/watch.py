@@ -124,7 +124,7 @@ def _look(
         )
     change_notes.put(monitor.notes, watch.name, looked.changes)
     alerts = [each for each in looked.noticed if isinstance(each, Alert)]
-    storms.show(services, monitor, alerts, watch.name)
+    storms.show(services, monitor, alerts, watch.name, seen)
     for noticed in looked.noticed:
         if isinstance(noticed, Alert):
             continue

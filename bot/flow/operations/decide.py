@@ -112,12 +112,12 @@ def _votes(operation: Operation, voted: VotedFor) -> tuple[Event, ...]:
 def may_not_vote(services: Services, operation: Operation, by: str) -> Card | None:
     """Why this person's vote does not count now; None when it does."""
     if by == operation.origin.by:
-        return operation_cards.note_card(
+        return operation_cards.forbidden_card(
             words("You asked for {id} yourself, so your vote does not count.", id=operation.id),
             words("Another approver must look at it."),
         )
     if by in operation.origin.causes:
-        return operation_cards.note_card(
+        return operation_cards.forbidden_card(
             words(
                 "Drover proposes {id} because of what you did, so your vote does not count.",
                 id=operation.id,
@@ -130,7 +130,7 @@ def may_not_vote(services: Services, operation: Operation, by: str) -> Card | No
     )
     if roles_of(services, by) & set(roles):
         return None
-    return operation_cards.note_card(
+    return operation_cards.forbidden_card(
         words("You may not approve {id}.", id=operation.id), _takes(roles)
     )
 
@@ -204,7 +204,7 @@ def _may_decide(services: Services, operation: Operation, by: str) -> Card | Non
         return operation_cards.note_card(
             words("{id} is your own.", id=operation.id), words("Use Withdraw to take it back.")
         )
-    return operation_cards.note_card(
+    return operation_cards.forbidden_card(
         words("You may not decide on {id}.", id=operation.id), _takes(roles)
     )
 
@@ -217,12 +217,14 @@ def withdraw(services: Services, request: Request) -> Card | None:
         if operation.state is not State.PROPOSED:
             return operation_cards.settled_card(operation)
         if request.by != operation.origin.by:
-            return operation_cards.note_card(
+            return operation_cards.forbidden_card(
                 words("Only the person who asked for {id} can withdraw it.", id=operation.id),
                 words("Use Deny instead."),
             )
         if not policies.may_ask(services.policy, operation.action, roles_of(services, request.by)):
-            return operation_cards.note_card(_no_more(operation), words("An approver can deny it."))
+            return operation_cards.forbidden_card(
+                _no_more(operation), words("An approver can deny it.")
+            )
         return (Withdrawn(services.clock.now(), request.by),)
 
     return _finish(services, commit_decision(services, operation_id, decision))
@@ -286,7 +288,7 @@ def may_not_steer(services: Services, operation: Operation, by: str) -> Card | N
     if has & set(roles):
         return None
     if mine:
-        return operation_cards.note_card(
+        return operation_cards.forbidden_card(
             words(
                 "You may not use `{command}` any more, so you may not steer {id}.",
                 command=operation.action,
@@ -294,7 +296,7 @@ def may_not_steer(services: Services, operation: Operation, by: str) -> Card | N
             ),
             words("Its approvers can."),
         )
-    return operation_cards.note_card(
+    return operation_cards.forbidden_card(
         words("You may not steer {id}.", id=operation.id),
         words("Its requester and its approvers can."),
     )
@@ -304,7 +306,7 @@ def show_details(services: Services, request: Request) -> Card:
     """The whole plan, for one person with any role."""
     operation_id, _ = ids_of(request)
     if not roles_of(services, request.by):
-        return operation_cards.note_card(
+        return operation_cards.forbidden_card(
             words("You may not read plans."), words("It takes any role of the configuration.")
         )
     return operation_cards.details_card(
@@ -319,7 +321,7 @@ def propose_again(services: Services, request: Request) -> Card | None:
     if not operation.state.over:
         return operation_cards.settled_card(operation)
     if not policies.may_ask(services.policy, operation.action, roles_of(services, request.by)):
-        return operation_cards.note_card(
+        return operation_cards.forbidden_card(
             words("You may not use `{command}`.", command=operation.action)
         )
     return propose.again(services, operation, request.by, request.key)

@@ -39,7 +39,19 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Job
-from bot.domain.message import Code, Duration, Join, Message, Names, Number, Percent, Rate, Size
+from bot.domain.message import (
+    Code,
+    Duration,
+    Join,
+    Message,
+    Names,
+    Number,
+    Percent,
+    Rate,
+    Ref,
+    Size,
+    Value,
+)
 from bot.domain.operation import (
     BOT,
     Ask,
@@ -51,7 +63,17 @@ from bot.domain.operation import (
     StepEnded,
     Vote,
 )
-from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
+from bot.domain.plan import (
+    DefinitionChange,
+    Edit,
+    HostBar,
+    Objection,
+    Plan,
+    Prediction,
+    Refused,
+    Risk,
+    Spread,
+)
 from bot.domain.policy import AGENT, MayNot
 from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, WaitForPerson
 
@@ -105,9 +127,59 @@ PHASES = (
 """Phases of a job, which are shown as the hypervisor's adapter names them."""
 
 
+SIGNS = {
+    State.PROPOSED: "🟡",
+    State.APPROVED: "🕒",
+    State.RUNNING: "🔵",
+    State.DONE: "✅",
+    State.FAILED: "❌",
+    State.CANCELLED: "⏹️",
+    State.DENIED: "⛔",
+    State.WITHDRAWN: "↩️",
+    State.EXPIRED: "⌛",
+    State.STALE: "🔄",
+}
+"""A state at a glance: each sign has a colour and a shape of its own."""
+WAITING_SIGN, INCOMPLETE_SIGN = "✋", "⚠️"
+WAITING_HEADLINES = (
+    words("Waiting for a person: {title}"), words("Waiting for votes: {title}"),
+)  # fmt: skip
+WAITING = words("waiting for a person")
+
+
+def waits(operation: Operation) -> bool:
+    """Whether a running operation goes on only when a person comes."""
+    return operation.state is State.RUNNING and (
+        operation.waiting is not None or bool(operation.held) or operation.votes_missing > 0
+    )
+
+
+def sign_of(operation: Operation) -> str:
+    """The sign of how an operation stands."""
+    if waits(operation):
+        return WAITING_SIGN
+    summary = operation.summary
+    incomplete = summary is not None and not summary.complete
+    return (
+        INCOMPLETE_SIGN if operation.state is State.DONE and incomplete else SIGNS[operation.state]
+    )
+
+
+def state_line(operation: Operation) -> Words:
+    """The sign and the state, for a list."""
+    state = WAITING if waits(operation) else STATES[operation.state]
+    return Words("{sign} {state}", {"sign": sign_of(operation), "state": state})
+
+
 def headline_of(operation: Operation) -> Words:
-    """The state and the plan's title."""
-    return replace(HEADLINES[operation.state], args={"title": operation.plan.title})
+    """The sign, the state and the plan's title; of what is done, what is true now."""
+    said = HEADLINES[operation.state]
+    if waits(operation):
+        said = WAITING_HEADLINES[bool(operation.votes_missing)]
+    shown: Line = replace(said, args={"title": operation.plan.title})
+    if operation.state is State.DONE and operation.summary is not None:
+        shown = operation.summary.title
+    return Words("{sign} {headline}", {"sign": sign_of(operation), "headline": shown})
 
 
 def id_line(operation: Operation, said: Line) -> Words:
@@ -157,15 +229,17 @@ def operation_card(
     elements += _state_lines(operation)
     if operation.open_to_votes:
         elements += _agents_note(operation.origin)
-        elements += [*_attachment(operation), *_reasons(operation.plan)]
-    if operation.state is State.PROPOSED:
+        elements += _attachment(operation)
+    if operation.state is State.RUNNING:
+        elements += _progress_of(operation, progress)
+    elements += _buttons(operation, progress, pickable)
+    if operation.open_to_votes:
+        elements += [*_changes(operation.plan), *_reasons(operation.plan)]
+    if operation.state is State.PROPOSED and _moves(operation.plan) >= CHARTED:
         elements += _picture(operation.plan)
     elements += _steps(operation)
     if operation.anew:
         elements.append(Context(tuple(_replan_text(why) for why in operation.anew[-SAID:])))
-    if operation.state is State.RUNNING and progress is not None:
-        elements += _progress(progress)
-    elements += _buttons(operation, progress, pickable)
     elements.append(_small_print(operation))
     return Card(text=id_line(operation, headline), title=headline, elements=tuple(elements))
 
@@ -175,6 +249,43 @@ def _agents_note(origin: Origin) -> list[Element]:
     if origin.via != AGENT:
         return []
     return [Section(words("*Proposed by an agent for {who}.*", who=who(origin.by)))]
+
+
+CHARTED = 3  # moves from which on a picture tells more than the sentences
+EDITS = 12  # lines of a definition's diff that a message shows; its details show all
+
+
+def _moves(plan: Plan) -> int:
+    return sum(isinstance(step, MigrateVm) for step in plan.steps)
+
+
+def _changes(plan: Plan, most: int = EDITS) -> list[Element]:
+    """What becomes of definitions, as a diff."""
+    if not plan.changes:
+        return []
+    rest = len(plan.changes) - most
+    lines = [_edit_text(each) for each in plan.changes[:most]]
+    if rest > 0:
+        lines.append(
+            nwords("… and {n} more line in Details", "… and {n} more lines in Details", n=rest)
+        )
+    return [Listing(joined(lines, "\n"))]
+
+
+def _edit_text(change: DefinitionChange) -> Words:
+    """``~ web-1 memory: 1 GiB → 2 GiB``."""
+    args: dict[str, Value] = {
+        "edit": change.edit.value,
+        "subject": change.subject,
+        "part": change.part,
+        "before": change.before,
+        "after": change.after,
+    }
+    head = "{edit} {subject} {part}" if change.subject else "{edit} {part}"
+    if change.edit is Edit.CHANGE:
+        return Words(f"{head}: {{before}} → {{after}}", args)
+    shown = "{before}" if change.edit is Edit.REMOVE else "{after}"
+    return Words(f"{head}: {shown}" if change.before or change.after else head, args)
 
 
 def _replan_text(why: Line) -> Line:
@@ -218,6 +329,9 @@ def _facts(operation: Operation) -> Fields:
     ]
     if plan.prediction != Prediction():
         pairs.append((words("Prediction"), prediction_text(plan.prediction)))
+    if plan.outlook and not operation.state.over:
+        outlook = joined((each.text for each in plan.outlook), "\n")
+        pairs.append((words("After it"), outlook))
     if reason := operation.origin.reason:
         pairs.append((words("Reason"), _reason(operation.origin, reason)))
     if operation.state is State.PROPOSED:
@@ -301,6 +415,8 @@ def _state_lines(operation: Operation) -> list[Element]:
     }
     line = lines.get(operation.state)
     found: list[Element] = [Section(line())] if line else []
+    if operation.summary is not None and operation.summary.text:
+        found.append(Section(prose(operation.summary.text)))
     if Ask.CANCEL in operation.asked and operation.state is State.RUNNING:
         found.append(Section(words("Stopping as soon as it is safe…")))
     return found
@@ -423,6 +539,7 @@ def confirm_text(operation: Operation) -> Line:
         nwords("{step} and {n} other step like it.", "{step} and {n} other steps like it.", n=others, step=worst[0])
         if others > 0
         else "",
+        *(bare(each.text) for each in plan.outlook),
         *(bare(each.text) for each in plan.warnings[:1]),
         _sentence(plan.title),
         _sentence(blast_text(plan)),
@@ -496,6 +613,17 @@ def _mark(operation: Operation, index: int, done: set[int]) -> Mark:
     return Mark.TODO
 
 
+def _progress_of(operation: Operation, progress: Progress | None) -> list[Element]:
+    """How far a running operation is; of one that waits, what it waits for and no bar of before."""
+    if progress is None:
+        return []
+    if not waits(operation):
+        return _progress(progress)
+    parts = (progress, *progress.beside)
+    said: list[Element] = [Section(part.text) for part in parts if part.text]
+    return said[:1]
+
+
 def _progress(progress: Progress) -> list[Element]:
     """One bar or line; of steps side by side, one each under the step's name."""
     if not progress.beside:
@@ -553,6 +681,8 @@ def _buttons(
         if operation.votes_missing:
             shown.insert(0, _approve(operation))
         return [Buttons((*shown, _details(value)))]
+    if operation.state is State.DONE:
+        return [Buttons((*_remedies(operation), _details(value)))]
     if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
         return [
             Buttons(
@@ -571,9 +701,11 @@ def _remedies(operation: Operation) -> tuple[Button, ...]:
 
     Each types a command, which is planned and voted on like any other.
     """
-    return tuple(
+    urgent = tuple(
         Button(each.text, "run", each.command, Style.DANGER) for each in operation.remedies[:3]
     )
+    left = operation.summary.remedies if operation.summary is not None else ()
+    return (*urgent, *(Button(each.text, "run", each.command, Style.PRIMARY) for each in left[:3]))
 
 
 def _approve(operation: Operation) -> Button:
@@ -647,10 +779,19 @@ def waiting_text(step: WaitForPerson, until: datetime) -> Line:
 
 
 def pause_note(operation: Operation, step: WaitForPerson) -> Card:
-    """Told in the thread and to the requester: somebody is needed."""
-    text = words("{id} waits for a person: {step}.", id=operation.id, step=step.title)
-    advice = words("Then press Continue in its message; Cancel ends it here.")
-    return note_card(text, advice)
+    """Told in the thread and to the requester: somebody is needed, who can continue right here."""
+    index = next(
+        (
+            number
+            for number, each in enumerate(operation.plan.steps)
+            if each == step and number in operation.todo and number not in operation.continued
+        ),
+        None,
+    )
+    text = words("{id} waits for a person: {step}.", id=Ref(operation.id), step=step.title)
+    line = words("✋ {text} Then press Continue. Cancel ends it here.", text=text)
+    buttons = (_go_on(operation, index),) if index is not None else ()
+    return Card(text=text, elements=(Section(line), Buttons((*buttons, _cancel(operation)))))
 
 
 def held_text(operation: Operation) -> Line:
@@ -683,8 +824,11 @@ def too_late_card(text: str, age: timedelta) -> Card:
 
 def held_note(operation: Operation) -> Card:
     """Told in the thread and to the requester."""
-    advice = words("Look at the hosts, then press Continue in its message; Cancel ends it.")
-    return note_card(id_line(operation, operation.held), advice)
+    said = Words("{id}: {said}", {"id": Ref(operation.id), "said": operation.held})
+    line = words("✋ {said} Look at the hosts, then press Continue. Cancel ends it.", said=said)
+    return Card(
+        text=said, elements=(Section(line), Buttons((_release(operation), _cancel(operation))))
+    )
 
 
 def nobody_came(operation: Operation) -> tuple[Line, Line]:
@@ -828,7 +972,10 @@ def details_card(operation: Operation, now: datetime) -> Card:
                 told=prediction_text(plan.prediction),
             )
         ),
+        *([Section(joined((each.text for each in plan.outlook), "\n"))] if plan.outlook else []),
+        *_changes(plan, most=len(plan.changes)),
         *_reasons(plan),
+        *_picture(plan),
         Divider(),
         Section(
             nwords(
@@ -878,7 +1025,12 @@ def refused_card(refused: Refused) -> Card:
 
 def may_not_card(may_not: MayNot) -> Card:
     """Why the person may not."""
-    return note_card(may_not.text, may_not.advice)
+    return forbidden_card(may_not.text, may_not.advice)
+
+
+def forbidden_card(text: Line, advice: Line = "") -> Card:
+    """A short answer to somebody who may not do what they tried; the audit trail keeps it."""
+    return replace(note_card(text, advice), refused=True)
 
 
 def unable_card(operation: Operation, why: Message) -> Card:
@@ -901,11 +1053,35 @@ def note_card(text: Line, advice: Line = "") -> Card:
     return error_card(text, advice)
 
 
+def twin_card(operation: Operation, *, mine: bool) -> Card:
+    """Told to whoever asks for what is proposed already; others can decide on it right here."""
+    said = words(
+        "*{id}* proposes this already: {title}. {who} asked for it, {at}. No second proposal was "
+        "made.",
+        id=Ref(operation.id),
+        title=operation.plan.title,
+        who=who(operation.origin.by),
+        at=operation.proposed_at,
+    )
+    text = words("{id} proposes this already", id=operation.id)
+    buttons = (
+        (
+            _details(value_of(operation)),
+            Button(words("Withdraw"), "op.withdraw", value_of(operation)),
+        )
+        if mine
+        else voting_buttons(operation, mine=False)
+    )
+    return Card(text=text, elements=(Section(said), Buttons(buttons)))
+
+
 def proposed_note(operation: Operation, slash: str) -> Card:
     """Told to the requester, where they asked."""
     title = operation.plan.title
     if not operation.ruling.votes:
-        line = words("*{id}* needs no vote and starts now: {title}.", id=operation.id, title=title)
+        line = words(
+            "*{id}* needs no vote and starts now: {title}.", id=Ref(operation.id), title=title
+        )
         return Card(
             text=words("{id} starts now: {title}", id=operation.id, title=title),
             elements=(Section(line),),
@@ -916,7 +1092,7 @@ def proposed_note(operation: Operation, slash: str) -> Card:
         "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) in the approvals "
         "channel. See `{slash} ops`.",
         n=operation.ruling.votes,
-        id=operation.id,
+        id=Ref(operation.id),
         title=title,
         roles=_roles(operation.ruling.approvers),
         slash=slash,
@@ -931,11 +1107,11 @@ def ended_note(operation: Operation) -> Card:
     """Told to the requester, and in the thread, when it is over."""
     headline = headline_of(operation)
     elements: list[Element] = [
-        Section(Words("*{id}* {headline}", {"id": operation.id, "headline": headline}))
+        Section(Words("*{id}* {headline}", {"id": Ref(operation.id), "headline": headline}))
     ]
     elements += _state_lines(operation)
-    if operation.remedies:
-        elements.append(Buttons(_remedies(operation)))
+    if buttons := _remedies(operation):
+        elements.append(Buttons(buttons))
     return Card(text=id_line(operation, headline), elements=tuple(elements))
 
 

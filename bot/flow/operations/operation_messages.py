@@ -21,6 +21,7 @@ from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatRefusedError, DroverError
 from bot.domain.message import joined, words
 from bot.domain.operation import BOT, Operation, Progress, State
+from bot.domain.personal import About, Personal
 from bot.flow.operations import outbox_values
 from bot.flow.operations.outbox import Item, NotYetError, Outbox
 from bot.flow.operations.outbox_values import CopyWord, DirectWord, LastWord, NoteWord, Word
@@ -30,8 +31,17 @@ log = structlog.get_logger()
 
 Draw = Callable[[Operation, Progress | None], Card]
 
+PersonalOf = Callable[[str], tuple[Personal, float]]
+
+
+def no_wishes(_user: str) -> tuple[Personal, float]:
+    """Settings of people who have none."""
+    return Personal(), 0.0
+
+
 FOLLOWING = "following"  # the lane of what follows decisions
 SHOWING = "showing"  # the lane in which operations are drawn
+LONGEST_REST = 600.0  # seconds between two looks whether quiet hours are over: they may be changed
 NOWHERE = "nowhere"  # the lane of what has no channel yet
 
 
@@ -43,10 +53,20 @@ class OperationMessages:
         chat: where they are shown.
         draw: an operation's card.
         slash: the slash command, for advice.
+        personal: what a person wants of direct messages, and for how many seconds more that
+            person's quiet hours last.
     """
 
-    def __init__(self, store: Store, chat: Chat, draw: Draw, slash: str = "/kvm") -> None:
+    def __init__(
+        self,
+        store: Store,
+        chat: Chat,
+        draw: Draw,
+        slash: str = "/kvm",
+        personal: PersonalOf = no_wishes,
+    ) -> None:
         self._store, self._chat, self._draw, self._slash = store, chat, draw, slash
+        self._personal = personal
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._progress: dict[str, Progress] = {}
         self._homes: dict[str, str] = {}  # the channel in which an operation is being posted
@@ -182,9 +202,14 @@ class OperationMessages:
         """Say something in an operation's thread, once for each ``key``, across replicas and crashes."""
         self._keep(f"said:{operation.id}/{key}", NoteWord(operation.id, key, card))
 
-    def tell(self, user: str, card: Card, claim: str) -> None:
-        """Tell a person something, once for each ``claim``, across replicas and crashes."""
-        self._keep(claim, DirectWord(user, card))
+    def tell(self, user: str, card: Card, claim: str, about: About = About.OPERATIONS) -> None:
+        """Tell a person something, once for each ``claim``, across replicas and crashes.
+
+        Not what the person does not want to be told; in quiet hours it waits for their end.
+        """
+        wishes, _ = self._personal(user)
+        if wishes.wants(about):
+            self._keep(claim, DirectWord(user, card))
 
     def answer(self, user: str, say: Callable[[], None]) -> None:
         """Answer a person, behind what they are being answered already.
@@ -296,6 +321,9 @@ class OperationMessages:
         self._said(number)
 
     def _told(self, number: int, word: DirectWord) -> None:
+        _, quiet = self._personal(word.user)
+        if quiet > 0:
+            raise NotYetError(word.user, rest=min(quiet, LONGEST_REST))
         self._chat.tell(word.user, word.card)
         self._said(number)
 

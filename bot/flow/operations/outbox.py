@@ -23,7 +23,11 @@ SLOWLY = 60.0  # seconds between two tries of what the chat refuses and somebody
 
 
 class NotYetError(Exception):
-    """It cannot be said before something else was; it is tried again when its lane moves on."""
+    """It cannot be said yet: before something else was, or before ``rest`` seconds are over."""
+
+    def __init__(self, subject: str, rest: float = FIRST_REST) -> None:
+        super().__init__(subject)
+        self.rest = rest
 
 
 @dataclass(slots=True)
@@ -86,10 +90,15 @@ class Outbox:
         What was kept is said after the next start.
         """
         with self._changed:
-            done = self._changed.wait_for(lambda: not self._lanes, timeout)
+            done = self._changed.wait_for(lambda: not self._has_more(timeout), timeout)
             self._stopped = True
             self._changed.notify_all()
         return done
+
+    def _has_more(self, within: float) -> bool:
+        """Whether anything may be said within so many seconds."""
+        soon = self._clock() + within
+        return any(item.not_before <= soon for lane in self._lanes.values() for item in lane.items)
 
     def put(self, lane: str, item: Item) -> None:
         """Say something when it is its turn."""
@@ -162,8 +171,8 @@ class Outbox:
         done, rest, whole = True, 0.0, False
         try:
             item.say()
-        except NotYetError:
-            done, rest = False, FIRST_REST
+        except NotYetError as error:
+            done, rest = False, error.rest
         except ChatRefusedError as error:
             done, rest = self._refused(item, error), SLOWLY
         except DroverError as error:

@@ -70,7 +70,7 @@ def _may_not(services: Services, operation: Operation, by: str, digest: str) -> 
         told = words("`{command}` is approved as a whole.", command=operation.action)
         return operation_cards.note_card(told, words("Ask for something smaller instead."))
     if not policies.may_ask(services.policy, operation.action, roles_of(services, by)):
-        return operation_cards.note_card(
+        return operation_cards.forbidden_card(
             words("You may not use `{command}`.", command=operation.action)
         )
     return decide.not_open(operation, digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -186,15 +186,29 @@ def _run_to_end(services: Services, operation: Operation) -> Operation:
     operation = services.store.operation(operation.id)
     if operation.state is not State.RUNNING:
         return operation
+    end: Event = Finished(services.clock.now(), BOT)
     if ends:
-        return record(services, operation.id, ends[0])
-    if operation.todo:
-        return record(
-            services,
-            operation.id,
-            _cancellation(services, operation, operation_cards.not_begun_text(operation)),
-        )
-    return record(services, operation.id, Finished(services.clock.now(), BOT))
+        end = ends[0]
+    elif operation.todo:
+        why = operation_cards.not_begun_text(operation)
+        end = _cancellation(services, operation, why)
+    return record(services, operation.id, _with_summary(services, operation, end))
+
+
+def _with_summary(services: Services, operation: Operation, end: Event) -> Event:
+    """An end with what is true of the hosts now; that may fail, and the end is told all the same."""
+    summarize = services.catalog.action(operation.action).summarize
+    if summarize is None or not isinstance(end, Finished | Failed | Cancelled):
+        return end
+    try:
+        summary = summarize(operation, snapshot(services, but=operation.id))
+    except StoreError:
+        raise
+    # What it would have said is missing; the end itself must be stored
+    except Exception:
+        log.exception("the end could not be summarized", operation=operation.id)
+        return end
+    return replace(end, summary=summary)
 
 
 @dataclass(slots=True)

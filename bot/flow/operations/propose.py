@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from bot.domain import aftermath, codec, whole
 from bot.domain import policy as policies
-from bot.domain import whole
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
 from bot.domain.message import words
@@ -31,6 +31,13 @@ from bot.plugin_api import Action
 from bot.ports import Hypervisor
 
 LATE = timedelta(minutes=10)  # so long ago it was asked for, and nobody expects it any more
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """That an open proposal asks for the same already."""
+
+    operation: Operation
 
 
 def propose(
@@ -69,9 +76,17 @@ def draft(
     Nobody is shown anything yet.
     """
     found = try_plan(services, action, intent, origin, replaces=replaces, plan=plan)
+    if isinstance(found, Operation):
+        return found
+    return _answer(found, origin.by)
+
+
+def _answer(found: Refused | policies.MayNot | Twin, by: str) -> Card:
     if isinstance(found, Refused):
         return operation_cards.refused_card(found)
-    return operation_cards.may_not_card(found) if isinstance(found, policies.MayNot) else found
+    if isinstance(found, policies.MayNot):
+        return operation_cards.may_not_card(found)
+    return operation_cards.twin_card(found.operation, mine=found.operation.origin.by == by)
 
 
 def try_plan(
@@ -82,10 +97,13 @@ def try_plan(
     *,
     replaces: str = "",
     plan: Plan | None = None,
-) -> Operation | Refused | policies.MayNot:
+) -> Operation | Refused | policies.MayNot | Twin:
     """Plan, ask the policy and store, or what stands against it. Nobody is shown anything yet."""
     found = consider(services, action, intent, origin, replaces=replaces, plan=plan)
-    return _store(services, found) if isinstance(found, Proposed) else found
+    if not isinstance(found, Proposed):
+        return found
+    twin = None if replaces else _open_twin(services, found)
+    return Twin(twin) if twin is not None else _store(services, found)
 
 
 def consider(
@@ -105,6 +123,7 @@ def consider(
         seen = snapshot(services, action.focus(intent))
         intent = survey(services.hypervisor, action, intent, seen)
         planned = action.plan(intent, seen, services.catalog.rules)
+        planned = _with_outlook(services, planned, seen)
     if isinstance(planned, Refused):
         return planned
     if fault := whole.too_long(planned, origin.command, str(origin.reason)):
@@ -125,6 +144,38 @@ def consider(
         expires_at=services.clock.now() + timedelta(seconds=ruling.expires),
         replaces=replaces,
     )
+
+
+def _open_twin(services: Services, wanted: Proposed) -> Operation | None:
+    """The open proposal that asks for the same, whoever made it; None when there is none.
+
+    The request that made it, read a second time after a crash, is no other.
+    """
+    intent, steps = _without_reason(wanted.intent), codec.text(wanted.plan.steps)
+    for other in services.store.operations(states=(State.PROPOSED,), limit=1000):
+        again = other.origin.key == wanted.origin.key or other.unreadable
+        if other.action == wanted.action and not again:
+            same = _without_reason(other.intent) == intent
+            if same or codec.text(other.plan.steps) == steps:
+                return other
+    return None
+
+
+def _without_reason(intent: Any) -> str:
+    if isinstance(getattr(intent, "reason", None), str):
+        intent = replace(intent, reason="")
+    return codec.text(intent)
+
+
+def _with_outlook(services: Services, plan: Plan | Refused, seen: Snapshot) -> Plan | Refused:
+    """The plan with what it would make true of the cluster, as plugins see it."""
+    if isinstance(plan, Refused) or not services.catalog.outlooks:
+        return plan
+    stages = aftermath.stages(plan, seen)
+    if not stages:
+        return plan
+    found = (each(plan, seen, stages) for each in services.catalog.outlooks)
+    return replace(plan, outlook=tuple(each for each in found if each is not None))
 
 
 def survey(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot) -> Any:
@@ -238,7 +289,6 @@ def again_unless_same_refusal(services: Services, operation: Operation) -> Card 
     if isinstance(found, Operation):
         lay_out(services, found)
         return operation_cards.proposed_note(found, services.slash)
-    if isinstance(found, policies.MayNot):
-        return operation_cards.may_not_card(found)
-    told = set(operation.objections) <= set(found.objections)
-    return None if told else operation_cards.refused_card(found)
+    if isinstance(found, Refused) and set(operation.objections) <= set(found.objections):
+        return None
+    return _answer(found, origin.by)

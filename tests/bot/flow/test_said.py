@@ -36,9 +36,9 @@ def test_an_open_operation_whose_message_is_gone_gets_a_new_one(bot: Bot) -> Non
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     (new,) = bot.store.copies("op-1")
     assert new != old
-    assert str(bot.chat.messages[new].title).startswith("Approved")
+    assert str(bot.chat.messages[new].title).startswith("🕒 Approved")
     bot.works()
-    assert str(bot.shown().title).startswith("Done")
+    assert str(bot.shown().title).startswith("✅ Done")
 
 
 def test_the_message_of_an_operation_that_is_over_is_forgotten_when_it_is_gone(bot: Bot) -> None:
@@ -65,7 +65,7 @@ def test_a_proposal_that_cannot_be_posted_is_told_and_shown_when_it_can(bot: Bot
     assert bot.store.copies("op-1") == ()
     bot.services.messages.catch_up()
     bot.services.messages.catch_up()
-    assert str(bot.shown().title).startswith("Approve?")
+    assert str(bot.shown().title).startswith("🟡 Approve?")
     assert sum("cannot be posted" in str(each.card.text) for each in bot.chat.whispers) == 1
 
 

@@ -63,6 +63,7 @@ NEEDED_BY_EVENT = {
 }
 NEEDED_BY_METHOD = {
     "auth_test": (),
+    "chat_getPermalink": (),
     "chat_postMessage": ("chat:write",),
     "chat_postEphemeral": ("chat:write",),
     "chat_update": ("chat:write",),
