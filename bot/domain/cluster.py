@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -468,6 +468,7 @@ class _Tables:
     _hosts: dict[str, Host] | None = None
     _vms: dict[str, tuple[Vm, ...]] | None = None
     _promised: dict[str, int] | None = None
+    _named: dict[str, list[Vm]] | None = None
 
     def hosts(self, of: Snapshot) -> Mapping[str, Host]:
         """Hosts by name."""
@@ -483,6 +484,16 @@ class _Tables:
                 found.setdefault(vm.host, []).append(vm)
             self._vms = {host: tuple(theirs) for host, theirs in found.items()}
         return self._vms
+
+    def named(self, of: Snapshot) -> Mapping[str, Sequence[Vm]]:
+        """VMs by name and by UUID, in the snapshot's order."""
+        if self._named is None:
+            found: dict[str, list[Vm]] = {}
+            for vm in of.vms:
+                for name in dict.fromkeys((vm.name, vm.uuid)):
+                    found.setdefault(name, []).append(vm)
+            self._named = found
+        return self._named
 
     def promised(self, of: Snapshot) -> Mapping[str, int]:
         """Bytes of ordinary memory promised on each host."""
@@ -542,7 +553,7 @@ class Snapshot:
             UnknownNameError: no such guest; the advice names the nearest.
             AmbiguousNameError: several guests have this name; the advice tells how to name one.
         """
-        found = [vm for vm in self.vms if name in (vm.name, vm.uuid)]
+        found = list(self._tables.named(self).get(name, ()))
         if not found:
             alike = set(names_for(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
             found = [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.alert_rules import WORST_LIMITS, Condition, Limits, evaluate, worst
@@ -56,9 +56,10 @@ def conditions(
         yield _io_error(vm)
     yield from _events(sweep, vms)
     yield from _pools(settings, seen)
+    running = _running(sweep)
     for host in sweep.hosts:
-        yield _memory(settings, seen, host, sweep)
-        yield _contention(settings, seen, host, sweep)
+        yield _memory(settings, seen, host, running.get(host.name, ()))
+        yield _contention(settings, seen, host, running.get(host.name, ()))
     yield _snapshots(settings, sweep, now)
     yield _backups(settings, seen, sweep, now)
 
@@ -324,7 +325,9 @@ def pools(seen: Snapshot) -> Iterator[tuple[str, Pool]]:
             yield ("shared" if pool.shared else host.name), pool
 
 
-def _memory(settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: Sweep) -> Condition:
+def _memory(
+    settings: MonitorSettings, seen: Snapshot, host: HostSample, running: Sequence[VmSample]
+) -> Condition:
     stall = host.pressure.memory if host.pressure else None
     share = memory_share(host)
     value = worst(
@@ -352,21 +355,21 @@ def _memory(settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: 
         wrong,
         well,
         Limits(*WORST_LIMITS, settings.memory_hold),
-        _move_away(seen, host.name, [vm.name for vm in _by_memory(sweep, host.name)]),
+        _move_away(seen, host.name, [vm.name for vm in _by_memory(running)]),
     )
 
 
 def _contention(
-    settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: Sweep
+    settings: MonitorSettings, seen: Snapshot, host: HostSample, running: Sequence[VmSample]
 ) -> Condition:
-    cores = waiting(sweep, host.name)
+    cores = waiting(running)
     stall = host.pressure.cpu if host.pressure else None
     share = cores / host.cpus if host.cpus else None
     value = worst(
         (share, settings.contention_high, settings.contention_clear),
         (stall, settings.cpu_stall, settings.cpu_stall_clear),
     )
-    waiters = [vm for vm in _by_wait(sweep, host.name) if vm.wait and vm.wait >= _FELT]
+    waiters = [vm for vm in _by_wait(running) if vm.wait and vm.wait >= _FELT]
     well = _card(
         words("CPU of {host}", host=host.name),
         words(
@@ -418,14 +421,21 @@ def _cpu_pressure_card(host: HostSample) -> Card:
     )
 
 
-def _by_memory(sweep: Sweep, host: str) -> list[VmSample]:
-    some = [vm for vm in sweep.vms if vm.host == host and vm.state == "running"]
-    return sorted(some, key=lambda vm: (-(vm.memory or 0), vm.name))
+def _running(sweep: Sweep) -> Mapping[str, Sequence[VmSample]]:
+    """The running VMs by their host: a walk over all for each host would be the square."""
+    found: dict[str, list[VmSample]] = {}
+    for vm in sweep.vms:
+        if vm.state == "running":
+            found.setdefault(vm.host, []).append(vm)
+    return found
 
 
-def _by_wait(sweep: Sweep, host: str) -> list[VmSample]:
-    some = [vm for vm in sweep.vms if vm.host == host and vm.state == "running"]
-    return sorted(some, key=lambda vm: (-(vm.wait or 0.0), vm.name))
+def _by_memory(running: Iterable[VmSample]) -> list[VmSample]:
+    return sorted(running, key=lambda vm: (-(vm.memory or 0), vm.name))
+
+
+def _by_wait(running: Iterable[VmSample]) -> list[VmSample]:
+    return sorted(running, key=lambda vm: (-(vm.wait or 0.0), vm.name))
 
 
 def _move_away(seen: Snapshot, host: str, vms: Sequence[str]) -> tuple[Remedy, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 from bot.domain.metrics import HostSample, Sweep, VmSample
@@ -47,6 +47,6 @@ def memory_share(host: HostSample) -> float | None:
     return host.used / host.memory if host.memory else None
 
 
-def waiting(sweep: Sweep, host: str) -> float:
-    """Cores that the VMs of a host were ready to use and did not get."""
-    return sum(vm.wait or 0.0 for vm in sweep.vms if vm.host == host)
+def waiting(vms: Iterable[VmSample]) -> float:
+    """Cores that VMs were ready to use and did not get."""
+    return sum(vm.wait or 0.0 for vm in vms)

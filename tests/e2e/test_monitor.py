@@ -77,13 +77,14 @@ def removed(lab: Lab, name: str) -> None:
 
 
 def shown(stage: Play, line: str, by: str = "ana") -> Message:
-    """The newest answer to a line that only its asker sees."""
+    """The newest answer to a line that only its asker sees, not that it takes a while."""
     before = {each.ts for each in stage.workspace.messages("#ops", seen_by=by)}
     stage.asks(line, by)
 
     def new() -> Message | None:
         found = stage.workspace.messages("#ops", seen_by=by)
-        return next((each for each in found if each.ephemeral_to and each.ts not in before), None)
+        mine = (each for each in found if each.ephemeral_to and each.ts not in before)
+        return next((each for each in mine if not holds(each, "Working on")), None)
 
     message = stage.workspace.wait_for(new, 30)
     assert message is not None, line

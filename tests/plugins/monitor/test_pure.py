@@ -89,7 +89,7 @@ def test_the_hungriest_come_first_and_the_unmeasured_last() -> None:
     assert [vm.name for vm in ranking(sweep, By.WAIT)] == ["calm", "busy", "new"]
     assert [vm.name for vm in ranking(sweep, By.MEM)] == ["calm", "busy", "new"]
     assert [vm.name for vm in ranking(sweep, By.DISK, "b")] == ["busy"]
-    assert waiting(sweep, "a") == 0.5
+    assert waiting(sweep.vms) == 0.5
 
 
 def test_shares_are_unknown_where_nothing_was_measured() -> None:

@@ -384,7 +384,7 @@ class HostConnection:
         self._clock = clock
         self._deadline = deadline
         self.limit = threads
-        self.patience = patience
+        self.patience = min(patience, deadline / 10)
         # Both belong to the connections, which look at them under their lock
         self.waiting: deque[_Task] = deque()
         self.running: dict[int, float | None] = {}
