@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 # A host that is silent for 12 s is given up, and every call waiting for it ends with an error.
 _KEEPALIVE_SECONDS = 3
 _KEEPALIVE_COUNT = 4
-_PATIENCE = 0.1
-LOOKS_WAIT = 0.5  # seconds for which what is looked at by the clock may wait for its turn
+_PATIENCE = 0.2
+LOOKS_WAIT = 1.0  # seconds for which what is looked at by the clock may wait for its turn
 _UNUSED = 60.0  # seconds after which a connection beside the first is closed
 _FIRST_BACKOFF = 0.25
 _LONGEST_BACKOFF = 5.0
@@ -384,7 +384,7 @@ class HostConnection:
         self._clock = clock
         self._deadline = deadline
         self.limit = threads
-        self.patience = min(patience, deadline / 10)
+        self.patience = min(patience, deadline / 5)
         # Both belong to the connections, which look at them under their lock
         self.waiting: deque[_Task] = deque()
         self.running: dict[int, float | None] = {}
