@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from bot.domain.card import Card, Context, Element, Section, Table
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.definition import Definition
-from bot.domain.message import Day, Duration, Message, Names, Percent, joined, nwords, words
+from bot.domain.message import Code, Day, Duration, Message, Names, Percent, joined, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.power import Binding, Bound, Hold, Reading
 from bot.plugin_api import History, View
-from plugins.failover import planner, recovery, reports
+from plugins.failover import boot, planner, recovery, reports
 from plugins.failover.candidates import StaysOff, Wanted, choose
 from plugins.failover.evidence import Evidence
-from plugins.failover.intents import Drill, Failover, Status
+from plugins.failover.intents import PROTECT, Drill, Failover, Status
 from plugins.failover.places import Placed, place
 from plugins.failover.settings import FailoverSettings
 
@@ -98,8 +98,22 @@ def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # no
     elements: list[Element] = [Section(said), Table(columns, tuple(rows), frozenset({3}))]
     if reasons:
         elements.append(Section(joined(reasons[:10], "\n")))
+    if unsafe := tuple(vm.name for vm in boot.unsafe(settings, view.snapshot)):
+        elements.append(Section(_libvirts(unsafe)))
     mode = words("Mode: {mode}.", mode=settings.mode.value)
     return Card(said, words("Failover"), (*elements, Context((mode,))))
+
+
+def _libvirts(names: tuple[str, ...]) -> Message:
+    return nwords(
+        "libvirt starts {names} with its host, also as an old copy after a failover. Let Drover do "
+        "so: {command}.",
+        "libvirt starts {names} with their hosts, also as old copies after a failover. Let Drover do "
+        "so: {command}.",
+        n=len(names),
+        names=Names(names, most=10),
+        command=Code(PROTECT),
+    )
 
 
 def readiness(

@@ -16,7 +16,7 @@ from bot.stage import BotProcess
 from lab import Lab
 from lab.bmc import Bmcs
 from tests import postgres
-from tests.e2e.dead_host import Watcher, begun, bot_on, bound, heal, knows, silent, starts
+from tests.e2e.dead_host import POLICY, Watcher, begun, bot_on, bound, heal, knows, silent, starts
 from tests.e2e.play import Play
 from tests.waiting import until
 
@@ -185,6 +185,14 @@ def test_a_target_that_dies_between_two_waves_is_not_waited_for(
         heal(lab, served, *names)
 
 
+ONE_FOR_MOVES = {
+    "rules": [
+        {"name": "moves", "commands": ["migrate"], "votes": 1, "approvers": ["approver"]},
+        *POLICY["rules"],
+    ]
+}
+
+
 @pytest.mark.parametrize("dies", ["source", "target"])
 def test_g21_a_host_that_dies_while_a_vm_leaves_it_or_comes_to_it(
     site: tuple[Lab, Bmcs], tmp_path: Path, dies: str
@@ -196,7 +204,10 @@ def test_g21_a_host_that_dies_while_a_vm_leaves_it_or_comes_to_it(
     guest = lab.guest(name, host=source, memory_mib=192, dirty_mib_s=20)
     resident = lab.guest(f"{name}-by", host="host-a")
     try:
-        with bot_on(site, tmp_path) as stage, Watcher(lab, [resident.name]) as watcher:
+        with (
+            bot_on(site, tmp_path, policy=ONE_FOR_MOVES) as stage,
+            Watcher(lab, [resident.name]) as watcher,
+        ):
             knows(stage, guest, resident)
             until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
             stage.asks(f"migrate {name} to {target} --bandwidth 2")
