@@ -35,6 +35,7 @@ from slackblocks import (
     SlackFile,
     TableBlock,
     TaskCardBlock,
+    Text,
 )
 from slackblocks import Button as ButtonElement
 
@@ -45,11 +46,11 @@ from bot.adapters.slack.text import (
     is_link,
     is_user,
     mrkdwn,
+    needs_plain,
     parts,
     pieces,
     plain,
     value_text,
-    without_emoji,
 )
 from bot.domain.card import (
     Button,
@@ -133,7 +134,20 @@ def as_json(thing: Any) -> Json:
     """A slackblocks object as the dict that is sent."""
     # Slackblocks' only way to a dict for a single block
     resolved: Json = thing._resolve()  # noqa: SLF001
+    _without_emoji(resolved)
     return resolved
+
+
+def _without_emoji(resolved: object) -> None:
+    """Say of plain text that ``:fire:`` in it is no picture; Slack draws it unless told so."""
+    if isinstance(resolved, dict):
+        if resolved.get("type") == "plain_text":
+            resolved["emoji"] = False
+        for each in resolved.values():
+            _without_emoji(each)
+    elif isinstance(resolved, list | tuple):
+        for each in resolved:
+            _without_emoji(each)
 
 
 class Page:
@@ -249,7 +263,13 @@ def _window(items: tuple[tuple[Mark, Line], ...]) -> tuple[int, tuple[tuple[Mark
 
 def as_plain(text: Line, limit: int) -> PlainText:
     """A ``plain_text`` object, never empty."""
-    return PlainText(cut(without_emoji(plain(text)), limit) or "–")
+    return _plain_text(plain(text), limit)
+
+
+def _plain_text(text: str, limit: int) -> PlainText:
+    """Characters as they are, never none."""
+    shown = text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
+    return PlainText(shown if shown.strip() else "–")
 
 
 def _markdown(text: str) -> Markdown:
@@ -267,20 +287,30 @@ def _in_text(element: Element) -> list[Block]:
     return sections("\n".join(lines_of(element)))
 
 
+def _texts(line: Line, limit: int) -> list[Text]:
+    """A line in as many text objects as it takes; a value with a backtick is told in plain text."""
+    if needs_plain(line):
+        return [PlainText(piece) for piece in pieces(plain(line), limit) if piece.strip()]
+    return [_markdown(piece) for piece in pieces(mrkdwn(line), limit) if piece.strip()]
+
+
 def _section(section: Section) -> list[Block]:
-    text = mrkdwn(section.line)
+    texts = _texts(section.line, limits.SECTION)
     if section.button is None:
-        return sections(text)
+        return [SectionBlock(each) for each in texts]
     button = _button(section.button, set(), plain(section.line))
-    first, *rest = pieces(text, limits.SECTION)
-    blocks: list[Block] = [
-        SectionBlock(_markdown(first if first.strip() else "–"), accessory=button)
-    ]
-    return [*blocks, *(SectionBlock(_markdown(piece)) for piece in rest if piece.strip())]
+    first, *rest = texts or [_markdown("–")]
+    return [SectionBlock(first, accessory=button), *(SectionBlock(each) for each in rest)]
+
+
+def _field(label: Line, line: Line) -> Text:
+    if needs_plain(line):
+        return _plain_text(f"{plain(label)}\n{plain(line)}", limits.FIELD)
+    return _markdown(cut(lines_of(Fields(((label, line),)))[0], limits.FIELD))
 
 
 def _fields(fields: Fields) -> list[Block]:
-    texts = [_markdown(cut(line, limits.FIELD)) for line in lines_of(fields)]
+    texts = [_field(label, line) for label, line in fields.pairs]
     return [
         SectionBlock(fields=list(texts[at : at + limits.FIELDS]))
         for at in range(0, len(texts), limits.FIELDS)
@@ -289,9 +319,11 @@ def _fields(fields: Fields) -> list[Block]:
 
 def _context(lines: Sequence[Line]) -> list[Block]:
     texts = [
-        _markdown(cut(text, limits.CONTEXT_TEXT))
+        _plain_text(plain(line), limits.CONTEXT_TEXT)
+        if needs_plain(line)
+        else _markdown(cut(mrkdwn(line), limits.CONTEXT_TEXT))
         for line in lines
-        if (text := mrkdwn(line)).strip()
+        if mrkdwn(line).strip()
     ]
     return [
         ContextBlock(list(texts[at : at + limits.CONTEXT]))

@@ -23,6 +23,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.adapters.slack import api, payloads
+from bot.adapters.slack.blocks import as_json
 from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.membership import Belongs, Member, membership
@@ -375,8 +376,7 @@ class Listeners:
         source = str(body.get("action_id", "")).removeprefix(SOURCE)
         try:
             found = self._choices(source, str(body.get("value") or ""))
-            # See blocks
-            return [option(value, text)._resolve() for value, text in found[:OPTIONS]]  # noqa: SLF001
+            return [as_json(option(value, text)) for value, text in found[:OPTIONS]]
         except Exception:  # a listener never raises; an empty list is what people then see
             log.exception("no choices", source=source)
             return []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bot.adapters.slack import limits
-from bot.adapters.slack.text import cut, in_code, literal, mrkdwn, plain
+from bot.adapters.slack.text import cut, cut_listed, in_listing, literal, mrkdwn, plain
 from bot.domain.card import (
     Bar,
     Buttons,
@@ -105,7 +105,7 @@ def _listing(listing: Listing) -> list[str]:
 def _fitting(lines: list[str], room: int) -> list[str]:
     kept = []
     for line in lines:
-        shown = cut(in_code(line), _LINE)
+        shown = cut_listed(in_listing(line), _LINE)
         room -= len(shown) + 1
         if room < 0:
             break

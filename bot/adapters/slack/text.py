@@ -22,11 +22,12 @@ from bot.domain.message import (
     tokens,
 )
 
-# Slack's markup has no escape character. Each mark that could format something becomes the
-# character that looks like it; ``command_text`` turns them back, so a name copied out of a message
-# works in a command.
-_LOOKALIKE = {"*": "∗", "~": "∼", "`": "ˋ", "_": "ˍ", ":": "꞉", ">": "˃", "＞": "˃"}
-_BACK = str.maketrans({"∗": "*", "∼": "~", "ˋ": "`", "ˍ": "_", "꞉": ":", "˃": ">"})
+# Slack's markup has no escape character. A word of a value in which a mark could format something
+# is shown as code, where nothing does, and so is copied as it is. In code only a backtick could; it
+# becomes a character that looks like it where no plain text object can stand (``needs_plain``).
+# ``command_text`` turns that back, and what version 0.1 had put for the other marks.
+_BACKTICK = "ˋ"
+_BACK = str.maketrans({"∗": "*", "∼": "~", _BACKTICK: "`", "ˍ": "_", "꞉": ":", "˃": ">"})
 _MARKS = re.compile(
     r"[*~`]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore inside a word formats nothing: web_1 stays web_1
@@ -34,7 +35,7 @@ _MARKS = re.compile(
     r"|^[^\S\n]*[>＞]",  # a quotation begins a line
     re.MULTILINE,
 )
-_EMOJI = re.compile(r":(?=(?P<emoji>[^\s:]{1,100}):)")
+_WORD = re.compile(r"\S+")
 _NUMBERS = ("100", "1234")  # the only emoji without a letter
 # Control characters, lone surrogates (no UTF-8) and the marks that turn the reading direction (a
 # name could lie).
@@ -162,35 +163,62 @@ def escape(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Text that Slack shows as it is: no mention, no link, no emphasis, no emoji, no quotation."""
-    return escape(_MARKS.sub(_disarm, seemly(text)))
+    """Text that Slack shows as it is: no mention, no link, no emphasis, no emoji, no quotation.
+
+    A word with a mark is code.
+    """
+    text = seemly(text)
+    marks = {found.end() - 1 for found in _MARKS.finditer(text) if _acts(found)}
+
+    def shown(word: re.Match[str]) -> str:
+        if marks.isdisjoint(range(word.start(), word.end())):
+            return escape(word[0])
+        return f"{_CODE}{in_code(word[0])}{_CODE}"
+
+    return _WORD.sub(shown, text) if marks else escape(text)
 
 
-def _disarm(found: re.Match[str]) -> str:
+def _acts(found: re.Match[str]) -> bool:
+    """Whether a mark could format something: a number between colons is a time."""
     name = found["emoji"]
-    if name and name.isdigit() and name not in _NUMBERS:
-        return found[0]
-    return found[0][:-1] + _LOOKALIKE[found[0][-1]]
+    return not (name and name.isdigit() and name not in _NUMBERS)
 
 
 def in_code(text: str) -> str:
     """Text for between backticks, where only a backtick or a new line could end it."""
-    return escape(seemly(text).replace("`", _LOOKALIKE["`"]).replace("\n", " "))
+    return escape(seemly(text).replace("`", _BACKTICK).replace("\n", " "))
 
 
-def without_emoji(text: str) -> str:
-    """Text for a ``plain_text`` object, whose only magic is ``:emoji:``."""
-    return _EMOJI.sub(_disarm, seemly(text))
+def in_listing(text: str) -> str:
+    """A line for between three backticks, where only three of them could end it."""
+    return escape(seemly(text).replace("```", f"``{_BACKTICK}").replace("\n", " "))
+
+
+def needs_plain(line: Message) -> bool:
+    """Whether a value holds a backtick, which markup cannot show as it is."""
+    return any(
+        _CODE in value_text(part.value) for part in parts(line) if part.dynamic and not part.mark
+    )
+
+
+def cut_listed(text: str, limit: int) -> str:
+    """A line of a listing, in which a backtick is none of markup, cut as by ``cut``."""
+    return text if len(text) <= limit else _UNFINISHED.sub("", text[: limit - 1]).rstrip() + "…"
 
 
 def cut(text: str, limit: int) -> str:
     """At most ``limit`` characters, ending in ``…`` when something is missing.
 
-    No entity or mention is halved.
+    No entity, mention or code is halved.
     """
     if len(text) <= limit:
         return text
-    return _UNFINISHED.sub("", text[: limit - 1]).rstrip() + "…"
+    return _whole_code(_UNFINISHED.sub("", text[: limit - 1])).rstrip() + "…"
+
+
+def _whole_code(text: str) -> str:
+    """Text without a code at its end that is not closed."""
+    return text[: text.rfind(_CODE)] if text.count(_CODE) % 2 else text
 
 
 def pieces(text: str, limit: int) -> list[str]:
@@ -211,7 +239,7 @@ def _break(window: str) -> int:
     whole = _UNFINISHED.sub("", window)
     line, word = whole.rfind("\n"), whole.rfind(" ")
     best = line if line > half else word if word > half else len(whole)
-    return len(_UNFINISHED.sub("", whole[:best])) or len(window)
+    return len(_whole_code(_UNFINISHED.sub("", whole[:best]))) or len(window)
 
 
 _NAMED = re.compile(r"<@([UW][A-Z0-9]+)\|[^>]*>")

@@ -120,7 +120,7 @@ def test_in_slack_values_stay_inert_people_are_mentioned_and_moments_are_the_rea
         state=words("{who}, {at}", who=Person("U1AB"), at=AT),
     )
     shown = mrkdwn(languages.of("pt-BR").translate(asked))
-    assert shown.startswith("A VM *&lt;!here&gt; ∗x∗* está <@U1AB>, <!date^1795964400^")
+    assert shown.startswith("A VM *&lt;!here&gt; `*x*`* está <@U1AB>, <!date^1795964400^")
     assert "29/11/2026" not in shown
 
 

@@ -479,9 +479,45 @@ def test_a_listing_is_shown_line_by_line_and_formats_nothing_however_long() -> N
     _, blocks = sent(Card("log", elements=(Listing("\n".join(lines)),)))
     texts = [block["text"]["text"] for block in blocks]
     assert all(
-        text.startswith("```\n") and text.endswith("\n```") and text.count("`") == 6
+        text.startswith("```\n") and text.endswith("\n```") and text.count("```") == 2
         for text in texts
     )
     shown = [line for text in texts for line in text.splitlines() if not line.startswith("```")]
     assert len(shown) == 60
-    assert shown[-1].startswith("59 *not bold* ˋnot codeˋ &lt;!channel&gt;")
+    assert shown[-1].startswith("59 *not bold* `not code` &lt;!channel&gt;")
+
+
+@given(st.text(alphabet=st.sampled_from("`ab \n*"), max_size=40))
+def test_three_backticks_end_no_listing(line: str) -> None:
+    _, blocks = sent(Card("log", elements=(Listing(f"{line}\nlast"),)))
+    (text,) = [block["text"]["text"] for block in blocks]
+    assert text.removeprefix("```\n").removesuffix("\n```").count("```") == 0
+
+
+BACKTICK = "a `b` *c* :fire: 52:54:00:ea:41:4e"
+
+
+def test_what_holds_a_backtick_is_plain_text_that_copies_exactly() -> None:
+    card = Card(
+        "x",
+        BACKTICK,
+        (
+            Section(words("*{vm}* ended", vm=BACKTICK)),
+            Section(BACKTICK, Button("Show", "run", "x")),
+            Fields((("Reason", BACKTICK),)),
+            Context((BACKTICK,)),
+        ),
+    )
+    _, blocks = sent(card)
+    header, ended, beside, fields, context = blocks
+    shown = [
+        header["text"],
+        ended["text"],
+        beside["text"],
+        fields["fields"][0],
+        context["elements"][0],
+    ]
+    assert {(each["type"], each["emoji"]) for each in shown} == {("plain_text", False)}
+    assert [each["text"] for each in shown] == [
+        BACKTICK, f"{BACKTICK} ended", BACKTICK, f"Reason\n{BACKTICK}", BACKTICK,
+    ]  # fmt: skip
