@@ -25,7 +25,13 @@ from bot.adapters.translated_chat import TranslatedChat
 from bot.domain import policy as policies
 from bot.domain.admission import Limits
 from bot.domain.card import error_card
-from bot.domain.errors import ChatError, DroverError, SettingsError, StoreGoneError
+from bot.domain.errors import (
+    ChatError,
+    DroverError,
+    FencedError,
+    SettingsError,
+    StoreGoneError,
+)
 from bot.domain.message import Code, words
 from bot.domain.personal import Personal
 from bot.factories import (
@@ -169,6 +175,7 @@ class Drover:
         )
         self._schedule = Schedule()
         self._told_gone = False
+        self._on_fenced = on_fenced
         self._head = SeenHead(head_file(settings))
         self._other_ways = OtherWays(
             self.services, self._monitor, other_ways(settings, languages), self._chat_silence
@@ -381,6 +388,10 @@ class Drover:
             self._store.mark_alive()
         except StoreGoneError as error:
             self._tell_gone(error)
+            return
+        except FencedError as error:
+            log.error("fenced off", error=str(error))  # noqa: TRY400 - expected kind
+            self._on_fenced()
             return
         self._keep_head()
         overdue.expire(self.services)

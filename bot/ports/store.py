@@ -161,7 +161,11 @@ class Store(Holds, Protocol):
         ...
 
     def mark_alive(self) -> None:
-        """Note that a bot is at work on this database now."""
+        """Note that a bot is at work on this database now.
+
+        Raises:
+            FencedError: a newer Drover upgraded it meanwhile: this process has to end.
+        """
         ...
 
     def last_alive(self) -> datetime | None:

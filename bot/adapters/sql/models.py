@@ -21,6 +21,9 @@ from sqlalchemy import (
 REVISION = "0006"
 """The newest migration; a test holds it equal to what alembic finds."""
 
+ALIVE = "alive"
+"""The note of when a bot was last at work here."""
+
 metadata = MetaData()
 
 requests = Table(

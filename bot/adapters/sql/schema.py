@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import SURELY, transaction
-from bot.domain.errors import StoreError
-from bot.domain.message import words
+from bot.domain.errors import FencedError, StoreError
+from bot.domain.message import Duration, words
 
 _TURN = 0x64726F766572  # "drover": PostgreSQL's advisory lock for one migration at a time
 
@@ -47,7 +48,54 @@ def migrate(engine: sa.Engine) -> None:
                     "Start the newer Drover again, or restore the backup from before the upgrade."
                 ),
             )
+        _refuse_beside(connection)
         _upgrade(connection)
+
+
+def check(connection: sa.Connection) -> None:
+    """Notice that a newer Drover upgraded the database while this process is at work on it.
+
+    Raises:
+        FencedError: it did; this process has to end.
+    """
+    found = connection.execute(sa.select(_VERSION.c.version_num)).scalar_one_or_none() or ""
+    if found > models.REVISION:
+        raise FencedError(
+            words(
+                "A newer Drover upgraded the database to schema {found}; this process knows "
+                "schemas up to {known}, and stops.",
+                found=found,
+                known=models.REVISION,
+            ),
+            words("Start the newer version in its place."),
+        )
+
+
+def _refuse_beside(connection: sa.Connection) -> None:
+    """Upgrade nothing beneath a bot that is at work: it would not know what it finds."""
+    table = models.notes
+    if not sa.inspect(connection).has_table(table.name):
+        return
+    text = connection.execute(
+        sa.select(table.c.text).where(table.c.key == models.ALIVE)
+    ).scalar_one_or_none()
+    age = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds() if text else BUSY
+    if abs(age) < BUSY:
+        raise StoreError(
+            words(
+                "The database must be upgraded, and a bot of an older version is at work on it: "
+                "it reported {age} ago.",
+                age=Duration(max(age, 0.0)),
+            ),
+            words(
+                "Stop every replica of the older version, wait {time}, and start this one again.",
+                time=Duration(BUSY),
+            ),
+        )
+
+
+BUSY = 20.0
+"""Seconds after its last report in which a bot counts as at work; it reports every 5 seconds."""
 
 
 def _revision(connection: sa.Connection) -> str:

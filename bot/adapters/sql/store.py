@@ -22,7 +22,7 @@ from bot.adapters.sql.engine import READ, SOON, SURELY, open_engine, transaction
 from bot.adapters.sql.holds import SqlHolds
 from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.projections import End, Projection, Projections
-from bot.adapters.sql.schema import migrate
+from bot.adapters.sql.schema import check, migrate
 from bot.domain import codec, legible
 from bot.domain.codec import Codec, CodecError, Unknown
 from bot.domain.definition import Definition
@@ -49,7 +49,6 @@ log = structlog.get_logger()
 _KEPT = timedelta(days=30)  # how long a handled request is known, to recognise a late duplicate
 _REQUESTS = Codec((Request,))
 _READ_AT_ONCE = 500
-_ALIVE = "alive"  # the note of when a bot was last at work here
 
 
 ATTEMPTS = 0
@@ -507,8 +506,14 @@ class SqlStore:
     # silence
 
     def mark_alive(self) -> None:
-        """Note that a bot is at work on this database now."""
-        row = self._insert(models.notes).values(key=_ALIVE, version=1, text=self._now())
+        """Note that a bot is at work on this database now.
+
+        Raises:
+            FencedError: a newer Drover upgraded it meanwhile.
+        """
+        with transaction(self._engine, READ) as connection:
+            check(connection)
+        row = self._insert(models.notes).values(key=models.ALIVE, version=1, text=self._now())
         self._write(
             row.on_conflict_do_update(
                 index_elements=[models.notes.c.key], set_={"text": self._now()}
@@ -517,7 +522,7 @@ class SqlStore:
 
     def last_alive(self) -> datetime | None:
         """When a bot was last at work on this database; None when that was never noted."""
-        wanted = sa.select(models.notes.c.text).where(models.notes.c.key == _ALIVE)
+        wanted = sa.select(models.notes.c.text).where(models.notes.c.key == models.ALIVE)
         with transaction(self._engine, READ) as connection:
             text = connection.execute(wanted).scalar()
         return datetime.fromisoformat(text) if text else None
