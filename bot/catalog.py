@@ -186,6 +186,11 @@ class Catalog:
         """Names of the actions that watches mean to do by themselves."""
         return frozenset(name for watch in self.watches for name in watch.automatic)
 
+    @property
+    def where_allowed(self) -> frozenset[str]:
+        """Names of the actions that watches do by themselves where a rule lets them."""
+        return frozenset(name for watch in self.watches for name in watch.where_allowed)
+
     def unable(self, found: operation.Operation) -> Message:
         """Why nothing can be done with an operation here; '' when all that it takes is loaded."""
         if why := legible.unknown_parts(found):

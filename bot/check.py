@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bot.catalog import Catalog
 from bot.domain import codec
 from bot.domain import policy as policies
 from bot.domain.card import bare, said_elsewhere
@@ -191,7 +192,7 @@ def offline(settings: DroverSettings) -> list[Finding]:
         return [*findings, Finding(plugins, ok=False, text=_told(error))]
     findings.append(Finding(plugins, ok=True, text=", ".join(settings.plugins.enabled)))
     findings += _askers(policy, catalog.granted)
-    return [*findings, *_rules(settings, policy, catalog.automatic)]
+    return [*findings, *_rules(settings, policy, catalog)]
 
 
 def _askers(policy: policies.Policy, commands: Iterable[str]) -> list[Finding]:
@@ -220,9 +221,7 @@ def _rule(name: str) -> Words:
     return words("policy rule “{rule}”", rule=name)
 
 
-def _rules(
-    settings: DroverSettings, policy: policies.Policy, automatic: Collection[str]
-) -> list[Finding]:
+def _rules(settings: DroverSettings, policy: policies.Policy, catalog: Catalog) -> list[Finding]:
     """Each rule in words, in their order; and what contradicts itself or another rule."""
     people = {
         name: None if role.groups else frozenset(role.users)
@@ -232,7 +231,11 @@ def _rules(
         Finding(_rule(rule.name), ok=True, text=query_cards.rule_text(rule), explains=True)
         for rule in policy.rules
     ]
-    wrong = policies.contradictions(policy, people, automatic) if settings.roles else ()
+    wrong = (
+        policies.contradictions(policy, people, catalog.automatic, catalog.where_allowed)
+        if settings.roles
+        else ()
+    )
     told += [
         Finding(
             _rule(rule.name),

@@ -400,8 +400,10 @@ class Watch:
     ``look`` is pure.
 
     ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds. It
-    runs on a thread of its own and delays nobody; ``look`` follows the first sweep after it.
-    ``automatic``: names of the actions that it may propose as automatic.
+    runs on a thread of its own and delays nobody; ``look`` follows as soon as it has ended.
+    ``automatic``: names of the actions that it may propose as automatic, of which each needs a rule
+    that lets it; ``where_allowed``: those that it may as well, and that need none: without one
+    people vote.
     """
 
     name: str
@@ -409,6 +411,7 @@ class Watch:
     look: Callable[[WatchView], Looked]
     gather: Callable[[Snapshot, Hypervisor], object] | None = None
     automatic: tuple[str, ...] = ()
+    where_allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

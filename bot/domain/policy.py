@@ -265,7 +265,10 @@ def who_may(policy: Policy, command: str) -> tuple[str, ...]:
 
 
 def contradictions(
-    policy: Policy, people: Mapping[str, frozenset[str] | None], automatic: Collection[str] = ()
+    policy: Policy,
+    people: Mapping[str, frozenset[str] | None],
+    automatic: Collection[str] = (),
+    where_allowed: Collection[str] = (),
 ) -> tuple[tuple[str, Message], ...]:
     """What cannot be meant, as (name of the rule or command, what is wrong and what to do).
 
@@ -273,6 +276,7 @@ def contradictions(
         policy: whole.
         people: role → its people; None: a user group's, not known here.
         automatic: commands that watches mean to do by themselves.
+        where_allowed: those that they do by themselves if a rule lets them.
     """
     found: list[tuple[str, Message]] = [
         (rule.name, fault)
@@ -293,7 +297,8 @@ def contradictions(
     found += [
         (rule.name, NOTHING_AUTOMATIC)
         for rule in policy.rules
-        if rule.automatic and not any(covers(rule, command) for command in automatic)
+        if rule.automatic
+        and not any(covers(rule, command) for command in (*automatic, *where_allowed))
     ]
     if policy.rules and not policy.rules[-1].unconditional:
         found.append((policy.rules[-1].name, OPEN_END))

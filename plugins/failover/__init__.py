@@ -232,15 +232,15 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 def register_jobs(settings: Settings) -> Sequence[Watch]:
     """Looks after silent hosts."""
     mine = settings.of(FailoverSettings)
-    acts = (intents.FAILOVER, intents.RESUME, intents.COPIES)
-    by_itself = acts if mine.mode is Mode.AUTO else ()
+    auto = mine.mode is Mode.AUTO
     return (
         Watch(
             watch.NAME,
             watch.EVERY,
             partial(watch.look, mine),
             gather=watch.Gatherer(mine.sight),
-            automatic=by_itself,
+            automatic=(intents.FAILOVER,) if auto else (),
+            where_allowed=(intents.RESUME, intents.COPIES) if auto else (),
         ),
     )
 

@@ -201,7 +201,7 @@ def test_g21_a_host_that_dies_while_a_vm_leaves_it_or_comes_to_it(
     lab, served = site
     name = f"moved-{dies}"
     source, target = ("host-a", "host-b") if dies == "source" else ("host-b", "host-a")
-    guest = lab.guest(name, host=source, memory_mib=192, dirty_mib_s=20)
+    guest = lab.guest(name, host=source, memory_mib=192)
     resident = lab.guest(f"{name}-by", host="host-a")
     try:
         with (

@@ -11,7 +11,7 @@ from typing import Any
 class Gathering:
     """What is being gathered, and what waits to be looked at, by the watch's name.
 
-    For one thread to ask.
+    For one thread at a time to ask.
     """
 
     def __init__(self) -> None:
@@ -21,8 +21,13 @@ class Gathering:
         """Whether something is gathered for this watch, or waits to be taken."""
         return name in self._under_way
 
-    def begin(self, name: str, gather: Callable[[], Any]) -> None:
-        """Gather on a thread of its own, which does not keep the process from ending."""
+    def begin(
+        self, name: str, gather: Callable[[], Any], then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Gather on a thread of its own, which does not keep the process from ending.
+
+        ``then`` is called on it as soon as the answer is there.
+        """
         answer = self._under_way[name] = Future()
 
         def run() -> None:
@@ -30,6 +35,7 @@ class Gathering:
                 answer.set_result(gather())
             except BaseException as error:  # noqa: BLE001 - raised again where the answer is taken
                 answer.set_exception(error)
+            then()
 
         threading.Thread(target=run, name=f"gather-{name}", daemon=True).start()
 

@@ -84,6 +84,7 @@ class Monitor:
         # By watch: what it has not looked at yet
         self.untold: dict[str, collections.deque[Happening]] = {}
         self.gathering = Gathering()
+        self.looking = threading.Lock()  # watches look one at a time
         self.live_places = threading.BoundedSemaphore(LIVE)
         self._sampler = sampler
         self._series = series

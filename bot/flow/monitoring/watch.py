@@ -79,19 +79,37 @@ def leads(services: Services, monitor: Monitor) -> bool:
 
 def look(services: Services, monitor: Monitor, seen: Snapshot) -> None:
     """Let every due watch look; a watch that fails is logged and stops no other."""
+    with monitor.looking:
+        _look_all(services, monitor, seen)
+
+
+def _look_all(services: Services, monitor: Monitor, seen: Snapshot) -> None:
     measured = monitor.measured()
     monitor.tell(watch.name for watch in services.catalog.watches)
     for watch in services.catalog.watches:
-        try:
-            if _ready(services, monitor, watch, seen):
-                events = tuple(monitor.untold[watch.name])
-                sweep = None if measured.sweep is None else replace(measured.sweep, events=events)
-                _look(services, monitor, watch, seen, replace(measured, sweep=sweep))
-                if sweep is not None:
-                    monitor.untold[watch.name].clear()  # a look that failed is told them again
-        # One watch's fault must not silence the others; it is logged with its name
-        except Exception:
-            log.exception("watch failed", watch=watch.name)
+        _look_if_ready(services, monitor, watch, seen, measured)
+
+
+def _look_if_ready(
+    services: Services, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured
+) -> None:
+    try:
+        if _ready(services, monitor, watch, seen):
+            events = tuple(monitor.untold[watch.name])
+            sweep = None if measured.sweep is None else replace(measured.sweep, events=events)
+            _look(services, monitor, watch, seen, replace(measured, sweep=sweep))
+            if sweep is not None:
+                monitor.untold[watch.name].clear()  # a look that failed is told them again
+    # One watch's fault must not silence the others; it is logged with its name
+    except Exception:
+        log.exception("watch failed", watch=watch.name)
+
+
+def _when_gathered(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -> None:
+    """Look at once: what was found of a silent host does not wait for the next sweep."""
+    with monitor.looking:
+        if monitor.gathering.done(watch.name):
+            _look_if_ready(services, monitor, watch, seen, monitor.measured())
 
 
 def _ready(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool:
@@ -104,7 +122,9 @@ def _ready(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -
     # A sweep is never quite on time
     monitor.due[watch.name] = moment + watch.every.total_seconds() * 0.9
     if watch.gather is not None:
-        monitor.gathering.begin(watch.name, partial(watch.gather, seen, services.hypervisor))
+        gather = partial(watch.gather, seen, services.hypervisor)
+        then = partial(_when_gathered, services, monitor, watch, seen)
+        monitor.gathering.begin(watch.name, gather, then)
     return watch.gather is None
 
 

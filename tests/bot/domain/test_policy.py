@@ -464,3 +464,10 @@ def test_a_rule_for_agents_behind_one_for_all_never_applies_and_the_other_way_ro
     behind = contradictions(policy(Rule("rest"), BY_AGENT), people)
     assert "agents" in {name for name, _ in behind}
     assert contradictions(policy(BY_AGENT, Rule("rest")), people) == ()
+
+
+def test_what_is_done_by_itself_only_where_allowed_needs_no_rule_and_may_have_one() -> None:
+    resume = replace(AUTOMATIC, name="resume", commands=("host resume",))
+    assert contradictions(policy(LAST), PEOPLE, (), {"host resume"}) == ()
+    assert contradictions(policy(resume, LAST), PEOPLE, (), {"host resume"}) == ()
+    assert "resume" in dict(contradictions(policy(resume, LAST), PEOPLE))

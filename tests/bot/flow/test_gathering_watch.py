@@ -55,7 +55,12 @@ def ticks_until(so: Callable[[], bool], bot: Bot, monitor: Monitor) -> None:
 def night(bot: Bot, monitor: Monitor) -> list[str]:
     """What stands in the channel after one more look."""
     monitor.due.clear()
-    ticks_until(lambda: not monitor.gathering.busy("readiness"), bot, monitor)
+
+    def looked() -> bool:
+        with monitor.looking:
+            return not monitor.gathering.busy("readiness")
+
+    ticks_until(looked, bot, monitor)
     bot.clock.turn(86400)
     return [
         str(card.title) for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads
@@ -97,6 +102,6 @@ def test_a_host_that_hangs_delays_neither_the_sweeps_nor_the_other_watches(
     for _ in range(3):
         watch.tick(bot.services, monitor, bot.hypervisor.snapshot)
     assert looks == [None] * 3
-    answers.set()
-    ticks_until(lambda: "answered at last" in looks, bot, monitor)
     assert len(gathered) == 1
+    answers.set()
+    until(lambda: "answered at last" in looks, "it looks without another tick")
