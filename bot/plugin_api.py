@@ -211,6 +211,7 @@ class Action(Generic[Intent]):
     the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
     promises an evener load; foretold at the start, measured after the end. ``values``: further
     dataclasses that its intent and its steps are made of. ``example`` and ``also``: as for a Query.
+    ``may_emit``: further step types, which a plugin that may not be loaded handles.
     ``summarize(operation, snapshot) ->
     Summary | None``: what is true of the hosts at the end, whatever the end; asked on a fresh
     snapshot and stored with the end.
@@ -236,6 +237,7 @@ class Action(Generic[Intent]):
     example: str = ""
     also: tuple[str, ...] = ()
     summarize: Callable[[Operation, Snapshot], Summary | None] | None = None
+    may_emit: tuple[type[Step], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -515,6 +515,8 @@ class Snapshot:
     """The cluster at ``taken_at``: every configured host, every guest of the hosts that answered.
 
     Guests of hosts that did not answer appear as last seen, with the host's health telling so.
+    ``copying``: UUIDs of the guests whose local disks a plan copies when it moves them; placement
+    rules judge their moves accordingly.
     """
 
     taken_at: datetime
@@ -523,6 +525,7 @@ class Snapshot:
     inbound: tuple[Inbound, ...] = ()
     cpu_fits: tuple[CpuFit, ...] = ()
     target_looks: tuple[TargetLook, ...] = ()
+    copying: frozenset[str] = frozenset()
     _tables: _Tables = field(default_factory=_Tables, init=False, repr=False, compare=False)
 
     def host(self, name: str) -> Host:

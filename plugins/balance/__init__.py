@@ -11,6 +11,7 @@ from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
+from bot.domain.vm_steps import PowerVm
 from bot.hookspecs import hookimpl
 from bot.plugin_api import Action, Query, Rules, Settings, SettingsSection, StepHandler, View, Watch
 from plugins.balance import (
@@ -83,6 +84,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             example="host drain host-b",
             also=("evacuate", "cordon", "empty host"),
             summarize=summaries.after_drain,
+            may_emit=(PowerVm,),
+            values=(intents.Ways,),
         ),
         Action(
             drain.UNDRAIN,
@@ -97,6 +100,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             example="host undrain host-b",
             also=("uncordon",),
             summarize=summaries.after_undrain,
+            may_emit=(PowerVm,),
         ),
         Action(
             drain.ROLLING,
@@ -111,6 +115,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             example="host rolling host-a",
             also=("patch", "upgrade", "rolling update"),
             summarize=summaries.after_rolling,
+            may_emit=(PowerVm,),
+            values=(intents.Ways,),
         ),
         Action(
             shares.SHARES_NAME,

@@ -72,6 +72,17 @@ ONLY_HELP = words(
     "hosts)."
 )
 SKIP_HELP = words("Leave this VM where it is; may be given more than once.")
+COPY_HELP = words(
+    "Copy the local disks of VMs that cannot be moved otherwise. The old files stay on the host."
+)
+OFF_HELP = words("Shut down VMs that cannot be moved. They are started again at the end.")
+COPY_VM_HELP = words("Copy the local disks of this VM; may be given more than once.")
+OFF_VM_HELP = words("Shut this VM down instead of moving it; may be given more than once.")
+DRAIN_HELP = words(
+    "Empty a host for maintenance: its VMs are moved away, and none is placed there.\n\nVMs that "
+    "cannot be moved stay, unless their disks may be copied (`--copy-storage`) or they may be shut "
+    "down (`--shutdown`)."
+)
 PICK_HELP = words(
     "Propose only these moves of the open proposal, by number; op-17:1,3 names which proposal."
 )

@@ -7,16 +7,18 @@ from dataclasses import replace
 
 from bot.domain import placement
 from bot.domain.cluster import GIB, Snapshot, Vm, tags_of
-from bot.domain.message import Code, Words, joined, nwords, words
+from bot.domain.message import Code, Message, Words, joined, nwords, words
 from bot.domain.operation import Operation, State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import command
 from bot.plugin_api import History, Rechecked, Underway
-from plugins.balance import cards
+from plugins.balance import cards, leaving
 from plugins.balance.from_snapshot import BalanceCase, best_plan, case_of
 from plugins.balance.intents import Drain, Undrain
+from plugins.balance.leaving import STUCK
 from plugins.balance.legality import obstacle, obstacles, replay
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
 from plugins.balance.recheck import moves_left, skip_impossible
@@ -27,7 +29,6 @@ from plugins.balance.solver.placement import Placement
 DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
 # What the request was anyway: the VM is not on the host any more
 GONE = frozenset({"gone", "moved"})
-STUCK = "stuck:"  # begins the code of a warning of a VM that stays; its name follows
 CAPACITY = frozenset({WhyNot.MEMORY.value, WhyNot.VCPUS.value, WhyNot.SPARE.value})
 LOOK_BACK = 500  # operations in which a host's drains are looked for
 
@@ -44,15 +45,56 @@ def drain(
     title = words("Drain {host} for maintenance", host=host.name)
     if not host.up:
         return Refused(title, (cards.host_silent(host),))
-    case, result, stuck = evacuate(settings, host.name, snapshot, rules)
+    if unknown := tuple(leaving.unknown_names(intent.ways, snapshot, (host.name,))):
+        return Refused(title, unknown)
+    snapshot = leaving.with_copies(intent.ways, snapshot, (host.name,))
+    case, result, stuck = evacuate(settings, host.name, snapshot, rules, intent.ways.off_vms)
+    off, stuck = leaving.shut_down(intent.ways, snapshot, host.name, stuck)
     first = () if host.maintenance else (SetMaintenance(host.name, on=True, reason=intent.reason),)
-    if not first and not result.moves:
+    if not (first or result.moves or off):
         return Refused(title, stuck or (_drained_already(host.name),))
-    off = [vm.name for vm in snapshot.on(host.name) if not vm.state.active]
-    warnings = [Reason(each.code, cards.with_remedy(each)) for each in stuck]
-    warnings += [cards.powered_off_stay(host.name, off)] if off else []
-    return plan_of(
+    idle = [vm.name for vm in snapshot.on(host.name) if not vm.state.active]
+    warnings = [Reason(each.code, _with_ways(each, intent)) for each in stuck]
+    warnings += [cards.powered_off_stay(host.name, idle)] if idle else []
+    plan = plan_of(
         settings, case, result, title, before=first, warnings=warnings, why=intent.reason
+    )
+    if full := tuple(leaving.full_pools(moves_in(plan), snapshot)):
+        return Refused(title, full)
+    return _with_other_ways(settings, plan, off, snapshot)
+
+
+def _with_ways(stuck: Objection, intent: Drain) -> Message:
+    """Why a VM stays, and with which option of this command it would not."""
+    vm = stuck.code.removeprefix(STUCK)
+    if intent.ways.ends(vm):
+        return cards.with_remedy(stuck)
+    line = command("/kvm host drain {} --shutdown-vm {}", intent.host, vm)
+    return joined((cards.with_remedy(stuck), words("Or drain with {command}.", command=Code(line))))
+
+
+def _with_other_ways(
+    settings: BalanceSettings, plan: Plan, off: Sequence[PowerVm], snapshot: Snapshot
+) -> Plan:
+    """A plan of live migrations with its shutdowns, and with the time and space of its copies."""
+    moves = moves_in(plan)
+    copied = leaving.copied_bytes(moves, snapshot)
+    if not copied and not off:
+        return plan
+    moved = sum(move.memory for move in moves) + copied
+    ended = [vm for vm in snapshot.vms if vm.uuid in {step.uuid for step in off}]
+    return replace(
+        plan,
+        steps=(*plan.steps, *off),
+        risk=Risk.HIGH if off else plan.risk,
+        blast=replace(
+            plan.blast,
+            vms=tuple(dict.fromkeys((*plan.blast.vms, *(step.name for step in off)))),
+            storage=copied,
+        ),
+        prediction=prediction(settings, moved / GIB, len(moves)),
+        warnings=(*leaving.notes(moves, off, snapshot), *plan.warnings),
+        tags=tuple(dict.fromkeys((*plan.tags, *tags_of(ended)))),
     )
 
 
@@ -62,11 +104,18 @@ def _drained_already(host: str) -> Objection:
 
 
 def evacuate(
-    settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    host: str,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
+    but: Collection[str] = (),
 ) -> tuple[BalanceCase, Solution, tuple[Objection, ...]]:
-    """The moves that empty a host, and every VM that would stay, with what keeps it."""
+    """The moves that empty a host, and every VM that would stay, with what keeps it.
+
+    ``but``: names of VMs that are not moved.
+    """
     case, result = best_plan(
-        evacuation_case(settings, host, snapshot, rules), SearchLimits(band=CALM)
+        evacuation_case(settings, host, snapshot, rules, but=but), SearchLimits(band=CALM)
     )
     stuck = tuple(_stuck(case, result, host))
     known = {vm.uuid for vm in case.vms}
@@ -80,15 +129,22 @@ def evacuation_case(
     snapshot: Snapshot,
     rules: Iterable[Rule],
     also: Collection[str] = (),
+    *,
+    but: Collection[str] = (),
 ) -> BalanceCase:
-    """The host in maintenance; only its VMs, and ``also`` (UUIDs), may move; no cooldown."""
+    """The host in maintenance; only its VMs, and ``also`` (UUIDs), may move; no cooldown.
+
+    ``but``: names of those that may not.
+    """
     hosts = tuple(
         replace(each, maintenance=each.maintenance or each.name == host) for each in snapshot.hosts
     )
     supposed = replace(snapshot, hosts=hosts)
-    return case_of(
-        supposed, settings, rules, asked=True, movable=lambda vm: vm.host == host or vm.uuid in also
-    )
+
+    def movable(vm: Vm) -> bool:
+        return (vm.host == host and vm.name not in but) or vm.uuid in also
+
+    return case_of(supposed, settings, rules, asked=True, movable=movable)
 
 
 def _stuck(case: BalanceCase, result: Solution, host: str) -> Iterator[Objection]:
@@ -136,9 +192,12 @@ def still_drains(
 
     A VM that has already left is no objection.
     """
+    snapshot = leaving.with_copies(intent.ways, snapshot, (intent.host,))
     case = evacuation_case(settings, intent.host, snapshot, rules)
     against, _ = replay(case, moves_in(planned))
-    foreseen = {*(step.uuid for step in moves_in(planned)), *planned_to_stay(planned)}
+    ends = (step.uuid for step in planned.steps if isinstance(step, PowerVm))
+    moving = (step.uuid for step in moves_in(planned))
+    foreseen = {*moving, *ends, *planned_to_stay(planned)}
     new = [
         vm.name
         for vm in case.vms
@@ -164,6 +223,7 @@ def next_leaves(
 ) -> Rechecked:
     """A VM that has gone, or that cannot go there any more, is skipped; the others leave."""
     moving = {step.uuid for _, step in moves_left(underway)}
+    snapshot = leaving.with_copies(intent.ways, snapshot, (intent.host,))
     return skip_impossible(
         evacuation_case(settings, intent.host, snapshot, rules, moving), underway
     )
@@ -179,13 +239,23 @@ def planned_to_stay(planned: Plan) -> frozenset[str]:
 def with_vms_away(intent: Undrain, history: History) -> Undrain:
     """The request with the VMs that maintenance of this host moved away and did not return."""
     home: dict[str, None] = {}
+    off: dict[str, None] = {}
     for operation in history.operations(states=WORKED, limit=LOOK_BACK):
         about_it = operation.action in (UNDRAIN, DRAIN) and operation.intent.host == intent.host
         if about_it and operation.action == UNDRAIN and operation.state is State.DONE:
             break
         if (about_it and operation.action == DRAIN) or operation.action == ROLLING:
             home |= dict.fromkeys(_gone(operation, intent.host))
-    return replace(intent, home=tuple(home))
+            off |= dict.fromkeys(_ended(operation, intent.host))
+    return replace(intent, home=tuple(home), off=tuple(off))
+
+
+def _ended(operation: Operation, host: str) -> Iterator[str]:
+    """UUIDs of the VMs that an operation shut down on a host."""
+    for each in operation.ended:
+        step = operation.plan.steps[each.index]
+        if isinstance(step, PowerVm) and step.host == host and step.verb is PowerVerb.SHUTDOWN:
+            yield step.uuid
 
 
 def _gone(operation: Operation, host: str) -> Iterator[str]:
@@ -230,7 +300,8 @@ def undrain(
     case = return_case(settings, host.name, intent.home, snapshot, rules)
     first = (SetMaintenance(host.name, on=False, reason=intent.reason),) if host.maintenance else ()
     moves, left = _moves_home(settings, case, intent)
-    if not first and not moves:
+    starts = leaving.starts(intent.off, snapshot, host.name)
+    if not (first or moves or starts):
         text = words("{host} is in service, and no VM was moved away by a drain.", host=host.name)
         return Refused(title, left or (Objection("all-home", text, words("Nothing to do.")),))
     memory = sum(step.memory for step in moves)
@@ -238,10 +309,10 @@ def undrain(
     back = [by_uuid[step.uuid] for step in moves]
     return Plan(
         title=title,
-        steps=(*first, *moves),
+        steps=(*first, *moves, *starts),
         risk=Risk.MEDIUM,
         blast=Blast(
-            vms=tuple(step.name for step in moves),
+            vms=(*(step.name for step in moves), *(step.name for step in starts)),
             hosts=tuple(dict.fromkeys((host.name, *(step.source for step in moves)))),
             memory=memory,
         ),

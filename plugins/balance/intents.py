@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bot.domain.cluster import Scheduler
+from bot.domain.codec import later
 from bot.domain.errors import UsageError
 from bot.domain.message import Message, words
 from bot.domain.units import size
@@ -67,23 +68,51 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class Ways:
+    """What may be done with VMs that cannot be moved live as they are.
+
+    ``copy``: their local disks are copied; ``off``: they are shut down. Of all that need it, or
+    (``copy_vms``, ``off_vms``) of these by name.
+    """
+
+    copy: bool = False
+    off: bool = False
+    copy_vms: tuple[str, ...] = ()
+    off_vms: tuple[str, ...] = ()
+
+    def copies(self, vm: str) -> bool:
+        """Whether the disks of this VM may be copied."""
+        return vm in self.copy_vms or (self.copy and vm not in self.off_vms)
+
+    def ends(self, vm: str) -> bool:
+        """Whether this VM may be shut down."""
+        return self.off or vm in self.off_vms
+
+
+LIVE_ONLY = Ways()
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
-    """``host drain HOST``."""
+    """``host drain HOST [--copy-storage] [--shutdown] [--copy-vm VM]… [--shutdown-vm VM]…``."""
 
     host: str
     reason: str = ""
+    ways: Ways = later(LIVE_ONLY)  # noqa: RUF009 - a field, see later
 
 
 @dataclass(frozen=True, slots=True)
 class Undrain:
     """``host undrain HOST``.
 
-    ``home``: UUIDs of the VMs that its last drain moved away, see ``drain.with_vms_away``.
+    ``home``: UUIDs of the VMs that its last drain moved away, ``off`` of those that it shut down;
+    see ``drain.with_vms_away``.
     """
 
     host: str
     home: tuple[str, ...] = ()
     reason: str = ""
+    off: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +123,7 @@ class Rolling:
     command: str = ""
     reboots: bool = False
     reason: str = ""
+    ways: Ways = later(LIVE_ONLY)  # noqa: RUF009 - a field, see later
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +189,28 @@ def why_grammar() -> click.Command:
 
 
 def drain_grammar() -> click.Command:
-    """``host drain HOST [--reason …]`` → ``Drain``."""
-    return _command(
-        "drain", cards.DRAIN, Drain, [click.Argument(["host"], metavar="HOST"), _reason()]
-    )
+    """``host drain HOST [--copy-storage] [--shutdown] …`` → ``Drain``."""
+    params = [click.Argument(["host"], metavar="HOST"), *_ways(), _reason()]
+    return _command("drain", cards.DRAIN, _drain, params, help_text=cards.DRAIN_HELP)
+
+
+def _drain(host: str, reason: str, **ways: Any) -> Drain:
+    return Drain(host, reason.strip(), _ways_of(**ways))
+
+
+def _ways() -> list[click.Parameter]:
+    return [
+        click.Option(["--copy-storage"], is_flag=True, help=str(cards.COPY_HELP)),
+        click.Option(["--shutdown"], is_flag=True, help=str(cards.OFF_HELP)),
+        click.Option(["--copy-vm"], multiple=True, metavar="VM", help=str(cards.COPY_VM_HELP)),
+        click.Option(["--shutdown-vm"], multiple=True, metavar="VM", help=str(cards.OFF_VM_HELP)),
+    ]
+
+
+def _ways_of(
+    *, copy_storage: bool, shutdown: bool, copy_vm: tuple[str, ...], shutdown_vm: tuple[str, ...]
+) -> Ways:
+    return Ways(copy_storage, shutdown, tuple(copy_vm), tuple(shutdown_vm))
 
 
 def undrain_grammar() -> click.Command:
@@ -179,19 +227,21 @@ def rolling_grammar() -> click.Command:
         click.Option(["--all", "every"], is_flag=True, help=str(cards.ALL_HELP)),
         click.Option(["--run"], default="", metavar="COMMAND", help=str(cards.RUN_HELP)),
         click.Option(["--reboots"], is_flag=True, help=str(cards.REBOOTS_HELP)),
+        *_ways(),
         _reason(),
     ]
     return _command("rolling", cards.ROLLING, _rolling, params, help_text=cards.ROLLING_HELP)
 
 
 def _rolling(
-    hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool
+    hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool, **ways: Any
 ) -> Rolling:
     if every == bool(hosts):
         raise UsageError(words("Name hosts, or write `--all`."))
     if reboots and not run.strip():
         raise UsageError(words("`--reboots` describes the command of `--run`; give one."))
-    return Rolling(tuple(dict.fromkeys(hosts)), run.strip(), reboots, reason.strip())
+    named = tuple(dict.fromkeys(hosts))
+    return Rolling(named, run.strip(), reboots, reason.strip(), _ways_of(**ways))
 
 
 def shares_grammar() -> click.Command:

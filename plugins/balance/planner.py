@@ -206,7 +206,9 @@ def plan_of(
 def step_of(settings: BalanceSettings, case: BalanceCase, move: Move, reason: Message) -> MigrateVm:
     """One move as a step that can be carried out."""
     source, target = case.hosts[move.source].name, case.hosts[move.target].name
-    return step_for(settings, case.vms[move.vm], source, target, reason)
+    vm = case.vms[move.vm]
+    step = step_for(settings, vm, source, target, reason)
+    return replace(step, copy_storage=vm.uuid in case.snapshot.copying)
 
 
 def step_for(

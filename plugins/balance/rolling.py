@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import dropwhile
 
 from bot.domain.cluster import GIB, Host, Snapshot, tags_of
@@ -18,12 +18,13 @@ from bot.domain.message import Code, Message, Names, Words, joined, nwords, word
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import command
 from bot.plugin_api import Rechecked, Underway
-from plugins.balance import allowed, cards
+from plugins.balance import allowed, cards, leaving
 from plugins.balance.drain import evacuate, evacuation_case, return_case, turn_of
 from plugins.balance.from_snapshot import BalanceCase
-from plugins.balance.intents import Rolling
+from plugins.balance.intents import Rolling, Ways
 from plugins.balance.planner import prediction, step_for, step_of
 from plugins.balance.recheck import against_each, moves_left, skip_impossible_of
 from plugins.balance.settings import BalanceSettings, RollingSettings
@@ -42,6 +43,7 @@ class Turn:
     host: str
     away: tuple[MigrateVm, ...]
     stuck: tuple[Objection, ...]
+    off: tuple[PowerVm, ...] = ()
 
 
 def rolling(
@@ -57,7 +59,10 @@ def rolling(
     against = [*_not_allowed(settings.rolling, intent)]
     against += [_resting_already(host.name) for host in resting if intent.hosts]
     against += [cards.host_silent(host) for host in hosts if not host.up]
-    turns = [_turn(settings, host.name, snapshot, rules) for host in hosts if host.up]
+    against += leaving.unknown_names(intent.ways, snapshot, [host.name for host in hosts])
+    snapshot = leaving.with_copies(intent.ways, snapshot, [host.name for host in hosts])
+    turns = [_turn(settings, intent.ways, host.name, snapshot, rules) for host in hosts if host.up]
+    against += [each for turn in turns for each in leaving.full_pools(turn.away, snapshot)]
     against += [each for turn in turns for each in turn.stuck]
     if against or not turns:
         text = words("No host is in service, so there is none to maintain.")
@@ -65,24 +70,31 @@ def rolling(
         return Refused(title, tuple(against) or (none,))
     moves = tuple(move for turn in turns for move in turn.away)
     steps = (*_shells(intent, turns), *_steps(settings, intent, snapshot, turns))
+    off = tuple(step for turn in turns for step in turn.off)
+    copied = leaving.copied_bytes(moves, snapshot)
     both_ways = 2 * sum(move.memory for move in moves)
     vms = {vm.uuid: vm for vm in snapshot.vms}
     return Plan(
         title=title,
         steps=steps,
-        risk=Risk.HIGH if intent.command else Risk.MEDIUM,
+        risk=Risk.HIGH if intent.command or off else Risk.MEDIUM,
         blast=Blast(
-            vms=tuple(dict.fromkeys(move.name for move in moves)),
+            vms=tuple(dict.fromkeys((*_names(moves), *_names(off)))),
             hosts=tuple(dict.fromkeys(name for step in steps for name in step.hosts)),
             memory=both_ways,
+            storage=copied,
         ),
-        prediction=prediction(settings, both_ways / GIB, 2 * len(moves)),
+        prediction=prediction(settings, (both_ways + copied) / GIB, 2 * len(moves)),
         reasons=(
             Reason("anew", PLANNED_AGAIN),
             *(Reason("turn", _turn_text(turn, intent.command)) for turn in turns),
         ),
-        warnings=tuple(_warnings(snapshot, turns, resting)),
-        tags=tags_of(vms[move.uuid] for move in moves),
+        warnings=(
+            *leaving.notes(moves, off, snapshot),
+            *_stay_away(moves),
+            *_warnings(snapshot, turns, resting),
+        ),
+        tags=tags_of(vms[uuid] for step in steps for uuid in step.vms),
     )
 
 
@@ -160,8 +172,26 @@ def _choose(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]
     ]
 
 
-def _turn(settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]) -> Turn:
-    case, result, stuck = evacuate(settings, host, snapshot, rules)
+def _names(steps: Iterable[MigrateVm | PowerVm]) -> list[str]:
+    return [step.name for step in steps]
+
+
+def _stay_away(moves: Iterable[MigrateVm]) -> Iterator[Reason]:
+    """Say that copies are for good: the old files are in the way of a copy back."""
+    names = [move.name for move in moves if move.copy_storage]
+    if names:
+        text = words(
+            "VMs whose disks are copied stay where they are copied to: {vms}.",
+            vms=cards.names_of(names),
+        )
+        yield Reason("stays-away", text)
+
+
+def _turn(
+    settings: BalanceSettings, ways: Ways, host: str, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Turn:
+    case, result, stuck = evacuate(settings, host, snapshot, rules, ways.off_vms)
+    off, stuck = leaving.shut_down(ways, snapshot, host, stuck)
     return Turn(
         host,
         tuple(
@@ -169,6 +199,7 @@ def _turn(settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Itera
             for move in result.moves
         ),
         stuck,
+        off,
     )
 
 
@@ -182,6 +213,7 @@ def _steps(
     for number, turn in enumerate(turns):
         yield SetMaintenance(turn.host, on=True, reason=intent.reason)
         yield from turn.away
+        yield from turn.off
         if intent.command:
             yield RunOnHost(turn.host, intent.command, _key(snapshot, turn.host), intent.reboots)
         else:
@@ -189,6 +221,7 @@ def _steps(
             yield _pause(settings, turn.host, what)
         yield SetMaintenance(turn.host, on=False, reason=intent.reason)
         yield from _home(settings, snapshot, turn)
+        yield from (replace(step, verb=PowerVerb.START) for step in turn.off)
         if intent.command and number + 1 < len(turns):
             what = words(
                 "Check {host}, which is back, before {following} is drained",
@@ -213,7 +246,8 @@ def _home(settings: BalanceSettings, snapshot: Snapshot, turn: Turn) -> Iterator
     """Everyone back, last out first in: each then finds the room that it left."""
     ends = {move.uuid: move.target for move in turn.away}
     vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
-    for uuid in reversed([move.uuid for move in turn.away if move.source == turn.host]):
+    back = [each for each in turn.away if each.source == turn.host and not each.copy_storage]
+    for uuid in reversed([move.uuid for move in back]):
         yield step_for(
             settings, vms[uuid, turn.host], ends[uuid], turn.host, _back_reason(turn.host)
         )
@@ -280,8 +314,11 @@ def next_rolls(
         return Rechecked({index: cards.vms_still_run(step.host, there)}) if there else Rechecked()
     if not isinstance(step, MigrateVm):
         return Rechecked()
+    snapshot = leaving.with_copies(intent.ways, snapshot, (turn_of(underway.plan.steps, index),))
     return skip_impossible_of(
-        _case(settings, underway, index, snapshot, rules), underway, _of_turn(underway, index)
+        _case(settings, underway, index, snapshot, rules),
+        underway,
+        _of_turn(underway, index),
     )
 
 
@@ -325,11 +362,14 @@ def _start_turn(
     """Keep the turn as planned when still possible; else plan it and later ones again."""
     steps = underway.plan.steps
     host, *later = _order(steps[index] for index in underway.left)
+    ways = intent.ways
+    snapshot = leaving.with_copies(ways, snapshot, (host, *later))
     if _holds(settings, underway, host, snapshot, rules):
         return Rechecked()
-    turn = _turn(settings, host, snapshot, rules)
+    turn = _turn(settings, ways, host, snapshot, rules)
     turns = [] if turn.stuck else [turn]
-    turns += [_turn(settings, name, snapshot, rules) for name in later if snapshot.host(name).up]
+    up = [name for name in later if snapshot.host(name).up]
+    turns += [_turn(settings, ways, name, snapshot, rules) for name in up]
     why = words("because the VMs of {host}, or the capacity for them, have changed", host=host)
     if turn.stuck:
         why = words(
@@ -348,6 +388,7 @@ def _return_home(
     left = [
         move.uuid for index, move in enumerate(steps[:first])
         if index in underway.done and isinstance(move, MigrateVm) and move.source == end.host
+        and not move.copy_storage
         and turn_of(steps, index) == end.host
     ]  # fmt: skip
     up = {host.name for host in snapshot.hosts if host.up} - {end.host}
@@ -375,5 +416,12 @@ def _holds(
     )  # fmt: skip
     case = evacuation_case(settings, host, snapshot, rules)
     against, _ = against_each(case, own)
-    leaving = {move.uuid for _, move in own}
-    return not against and all(vm.uuid in leaving for vm in snapshot.on(host) if vm.state.active)
+    steps = underway.plan.steps
+    ends = {
+        uuid
+        for index in underway.left
+        if isinstance(step := steps[index], PowerVm) and step.host == host
+        for uuid in step.vms
+    }
+    gone = {*ends, *(move.uuid for _, move in own)}
+    return not against and all(vm.uuid in gone for vm in snapshot.on(host) if vm.state.active)

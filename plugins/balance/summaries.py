@@ -11,7 +11,8 @@ from bot.domain.operation import Operation, Summary
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.domain.words import command
 from plugins.balance import cards
-from plugins.balance.drain import STUCK, turn_of
+from plugins.balance.drain import turn_of
+from plugins.balance.leaving import STUCK
 
 EXPLAINED = 5  # VMs for which it is told why they stay
 

@@ -51,13 +51,13 @@ def unfit(case: MigrationCase, target: Host) -> tuple[Objection, ...]:
 
 
 def can_move(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
-    """Object to planning a running VM where it could not move without copying its disks.
+    """Object to planning a running VM where it could not move, with its disks if they are copied.
 
     A placement rule for every plugin.
     """
     if not vm.state.active or vm.host == host:
         return None
-    case = MigrationCase(snapshot, vm)
+    case = MigrationCase(snapshot, vm, vm.uuid in snapshot.copying)
     return next(iter((*immovable(case), *unfit(case, snapshot.host(host)))), None)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from bot.domain.card import Card
 from bot.domain.plan import Risk
 from bot.domain.steps import Step
+from bot.domain.vm_steps import PowerVm
 from bot.hookspecs import hookimpl
 from bot.plugin_api import (
     Action,
@@ -68,7 +69,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 
 
 def _verbs(mine: VmLifecycleSettings) -> list[Action]:
-    power, verb, one = (steps.PowerVm,), intents.verb, partial(intents.verb, bulk=False)
+    power, verb, one = (PowerVm,), intents.verb, partial(intents.verb, bulk=False)
     low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
     doomed, under = partial(handler.add_fates, mine), partial(handler.add_base_images, mine)
     return [

@@ -21,6 +21,7 @@ from bot.domain.message import Duration, Message, Names, Size, nwords, words
 from bot.domain.operation import Ask, Facts
 from bot.domain.plan import Objection
 from bot.domain.steps import Step
+from bot.domain.vm_steps import OnVm, PowerVerb, PowerVm
 from bot.domain.words import command
 from bot.plugin_api import Settled
 from bot.ports import (
@@ -60,9 +61,6 @@ from plugins.vm_lifecycle.steps import (
     DiscardMemory,
     EjectMedium,
     GrowDisk,
-    OnVm,
-    PowerVerb,
-    PowerVm,
     PurgeVm,
     RemoveNic,
     RenameVm,

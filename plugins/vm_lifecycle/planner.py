@@ -15,6 +15,7 @@ from bot.domain.owner import has_tag
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import Step
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import version_text
 from plugins.vm_lifecycle import cards, changes, creation, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
@@ -31,8 +32,6 @@ from plugins.vm_lifecycle.steps import (
     AutostartVm,
     CloneVm,
     DiscardMemory,
-    PowerVerb,
-    PowerVm,
     RenameVm,
     ResizeVm,
     SetTtl,

@@ -9,36 +9,7 @@ from enum import StrEnum
 from bot.domain.codec import later
 from bot.domain.message import Message, Names, Size, When, nwords, words
 from bot.domain.steps import Demand, Step
-
-
-class PowerVerb(StrEnum):
-    """What can be done to a VM without changing it."""
-
-    START = "start"
-    SHUTDOWN = "shut down"
-    FORCE_OFF = "force off"
-    PAUSE = "pause"
-    RESUME = "resume"
-    WAKE = "wake"
-
-
-@dataclass(frozen=True, slots=True)
-class OnVm(Step):
-    """Something done to one VM on one host."""
-
-    uuid: str
-    name: str
-    host: str
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
+from bot.domain.vm_steps import OnVm, PowerVm
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,41 +126,6 @@ class CloneVm(OnVm):
     def vms(self) -> tuple[str, ...]:
         """Both: the source must stay as it is meanwhile."""
         return (self.uuid, self.source)
-
-
-_POWER = {
-    PowerVerb.START: words("Start {vm} on {host}"),
-    PowerVerb.SHUTDOWN: words("Shut down {vm} on {host}"),
-    PowerVerb.FORCE_OFF: words("Force off {vm} on {host}"),
-    PowerVerb.PAUSE: words("Pause {vm} on {host}"),
-    PowerVerb.RESUME: words("Resume {vm} on {host}"),
-    PowerVerb.WAKE: words("Wake {vm} on {host}"),
-}
-_POWER_LOST = {
-    **_POWER,
-    PowerVerb.SHUTDOWN: words("Shut down {vm} on {host} and lose its definition (transient)"),
-    PowerVerb.FORCE_OFF: words("Force off {vm} on {host} and lose its definition (transient)"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class PowerVm(OnVm):
-    """Start, shut down, force off, pause, resume or wake a VM."""
-
-    verb: PowerVerb
-    lose_definition: bool = later(False)  # noqa: FBT003 - its default
-    """People agreed that the definition of a transient VM is lost when it ends."""
-
-    @property
-    def title(self) -> Message:
-        """The step as one sentence."""
-        title = _POWER_LOST[self.verb] if self.lose_definition else _POWER[self.verb]
-        return replace(title, args={"vm": self.name, "host": self.host})
-
-    @property
-    def demands(self) -> tuple[Demand, ...]:
-        """A VM that starts takes as much as it is defined with."""
-        return (Demand(self.uuid, self.host),) if self.verb is PowerVerb.START else ()
 
 
 @dataclass(frozen=True, slots=True)

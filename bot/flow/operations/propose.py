@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from bot.catalog import CORE_STEPS
 from bot.domain import aftermath, codec, whole
 from bot.domain import policy as policies
 from bot.domain.card import Card
@@ -126,6 +127,8 @@ def consider(
         planned = _with_outlook(services, planned, seen)
     if isinstance(planned, Refused):
         return planned
+    if strange := _unhandled(services, planned):
+        return Refused(operation_cards.NOT_PROPOSED, (strange,))
     if fault := whole.too_long(planned, origin.command, str(origin.reason)):
         return Refused(operation_cards.NOT_PROPOSED, (fault,))
     if busy := busy_with(services, planned):
@@ -143,6 +146,19 @@ def consider(
         origin=origin,
         expires_at=services.clock.now() + timedelta(seconds=ruling.expires),
         replaces=replaces,
+    )
+
+
+def _unhandled(services: Services, plan: Plan) -> Objection | None:
+    """That the plugin is not loaded that does a kind of step; None when all are done by somebody."""
+    known = (*CORE_STEPS, *services.catalog.handlers)
+    strange = sorted({type(step).__name__ for step in plan.steps if not isinstance(step, known)})
+    if not strange:
+        return None
+    return Objection(
+        "no-handler",
+        words("No loaded plugin handles {kind}.", kind=strange[0]),
+        words("Enable the plugin that does."),
     )
 
 

@@ -153,7 +153,11 @@ def _with(why: Objection, error: DroverError) -> Objection:
 
 
 def _only_what_it_may(action: Action, steps: Iterable[Step]) -> None:
-    strange = {type(step).__name__ for step in steps if not isinstance(step, action.emits)}
+    strange = {
+        type(step).__name__
+        for step in steps
+        if not isinstance(step, (*action.emits, *action.may_emit))
+    }
     if strange:
         raise DroverError(
             words(

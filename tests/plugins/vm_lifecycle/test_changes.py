@@ -29,6 +29,7 @@ from bot.domain.cluster import (
 )
 from bot.domain.errors import DroverError, StepLostError
 from bot.domain.plan import Plan, Refused
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Settled
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
@@ -259,7 +260,7 @@ def test_what_needs_a_vm_off_says_how_one_that_stands_still_gets_there(
 def test_start_and_resume_wake_a_vm_that_sleeps(verb: str) -> None:
     seen = cluster(state=VmState.SUSPENDED)
     plan = planned(f"vm {verb} web", seen)
-    assert plan.steps == (steps.PowerVm(*WEB, steps.PowerVerb.WAKE),)
+    assert plan.steps == (PowerVm(*WEB, PowerVerb.WAKE),)
     hypervisor = FakeHypervisor(seen, TickingClock())
     handler.run(SETTINGS, plan.steps[0], hypervisor, Quiet())
     assert handler.settle(plan.steps[0], hypervisor) is Settled.DONE

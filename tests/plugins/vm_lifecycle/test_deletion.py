@@ -18,6 +18,7 @@ from bot.domain import codec
 from bot.domain.cluster import GIB, MIB, Disk, Health, Pool, Snapshot, VmDetail, VmState
 from bot.domain.errors import DroverError, StepLostError, UsageError
 from bot.domain.plan import Plan, Refused, Risk
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import unfit
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Alert, Proposal
@@ -26,16 +27,7 @@ from bot.testing import FakeHypervisor, drawn, uuid_of
 from bot.testing.guests import Extra
 from plugins.vm_lifecycle import creation, devices, planner, ttl
 from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
-from plugins.vm_lifecycle.steps import (
-    AddDisk,
-    CloneVm,
-    DeleteVm,
-    PowerVerb,
-    PowerVm,
-    PurgeVm,
-    SetTtl,
-    UndeleteVm,
-)
+from plugins.vm_lifecycle.steps import AddDisk, CloneVm, DeleteVm, PurgeVm, SetTtl, UndeleteVm
 from tests.bot.flow.small_bot import small_bot
 from tests.bot.flow.small_bot import text as card_text
 from tests.plugins.vm_lifecycle.test_handler import cluster as hosts

@@ -21,6 +21,7 @@ from bot.domain.errors import (
 from bot.domain.message import Message, Size, nwords
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.plugin_api import Settled
 from bot.ports.guests import Blueprint, GuestDisk, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
@@ -36,8 +37,6 @@ from plugins.vm_lifecycle.steps import (
     CreateVms,
     DeleteVm,
     GrowDisk,
-    PowerVerb,
-    PowerVm,
     PurgeVm,
     RemoveNic,
     RenameVm,

@@ -25,6 +25,7 @@ from bot.domain.cluster import (
 )
 from bot.domain.metrics import Sweep, VmSample
 from bot.domain.plan import Plan, Refused, Risk
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Alert, Looked, Proposal
 from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot, Volume
@@ -111,13 +112,13 @@ OFF = (uuid_of("off-1"), "off-1", "host-a")
 @pytest.mark.parametrize(
     ("line", "risk", "expected"),
     [
-        ("vm start off-1", Risk.LOW, [steps.PowerVm(*OFF, steps.PowerVerb.START)]),
-        ("vm shutdown web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.PowerVerb.SHUTDOWN)]),
-        ("vm force-off web-1", Risk.HIGH, [steps.PowerVm(*WEB, steps.PowerVerb.FORCE_OFF)]),
-        ("vm pause web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.PowerVerb.PAUSE)]),
-        ("vm resume sleepy", Risk.LOW, [steps.PowerVm(uuid_of("sleepy"), "sleepy", "host-a", steps.PowerVerb.RESUME)]),
+        ("vm start off-1", Risk.LOW, [PowerVm(*OFF, PowerVerb.START)]),
+        ("vm shutdown web-1", Risk.MEDIUM, [PowerVm(*WEB, PowerVerb.SHUTDOWN)]),
+        ("vm force-off web-1", Risk.HIGH, [PowerVm(*WEB, PowerVerb.FORCE_OFF)]),
+        ("vm pause web-1", Risk.MEDIUM, [PowerVm(*WEB, PowerVerb.PAUSE)]),
+        ("vm resume sleepy", Risk.LOW, [PowerVm(uuid_of("sleepy"), "sleepy", "host-a", PowerVerb.RESUME)]),
         ("vm reboot web-1", Risk.MEDIUM, [
-            steps.PowerVm(*WEB, steps.PowerVerb.SHUTDOWN), steps.PowerVm(*WEB, steps.PowerVerb.START)]),
+            PowerVm(*WEB, PowerVerb.SHUTDOWN), PowerVm(*WEB, PowerVerb.START)]),
         ("vm resize web-1 --cpus 4", Risk.MEDIUM, [steps.ResizeVm(*WEB, 4, 2 * GIB)]),
         ("vm resize web-1 --memory 3G", Risk.MEDIUM, [steps.ResizeVm(*WEB, 2, 3 * GIB)]),
         ("vm rename off-1 other", Risk.MEDIUM, [steps.RenameVm(*OFF, "other")]),
@@ -480,8 +481,8 @@ def broken_postcopy(other: VmState | None = None) -> Snapshot:
 def test_what_is_left_of_a_failed_postcopy_is_forced_off_and_started(other: VmState | None) -> None:
     plan = planned("vm reboot web-1", broken_postcopy(other))
     assert plan.steps == (
-        steps.PowerVm(*WEB, steps.PowerVerb.FORCE_OFF),
-        steps.PowerVm(*WEB, steps.PowerVerb.START),
+        PowerVm(*WEB, PowerVerb.FORCE_OFF),
+        PowerVm(*WEB, PowerVerb.START),
     )
     assert "data-loss" in [each.code for each in plan.warnings]
     assert planned("vm force-off web-1", broken_postcopy(other)).steps[0].title
