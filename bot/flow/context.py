@@ -176,11 +176,11 @@ def _inbound(services: Services, seen: Snapshot, but: str) -> tuple[Inbound, ...
 
     Nothing is promised for what comes after the next wait for a person: that may be a day away.
     """
-    arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active}
+    busy = [each for each in services.store.operations(states=BUSY, limit=1000) if each.id != but]
+    arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active} if busy else set()
     return tuple(
         each
-        for operation in services.store.operations(states=BUSY, limit=1000)
-        if operation.id != but
+        for operation in busy
         for step in (operation.plan.steps[index] for index in operation.near)
         if (each := _inbound_of(step, operation.id)) is not None
         and (each.vm_uuid, each.target) not in arrived

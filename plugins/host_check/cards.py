@@ -33,8 +33,8 @@ CHECK = words(
     "each problem."
 )
 PAIR = words(
-    "Can VMs move between these hosts, each way, with the fix for each problem; --all draws the "
-    "whole matrix."
+    "Can VMs move between these hosts, each way, with the fix for each problem; --all looks at "
+    "every host."
 )
 BASELINE = words("The best CPU model that all hosts share, and the VMs that do not fit it.")
 MAINTENANCE = words("Put a host into maintenance (nothing is placed there) or take it out.")

@@ -22,7 +22,18 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Host, Pool, Snapshot, Vm
-from bot.domain.message import Duration, Member, Names, Number, Percent, Rate, Size, Value, When
+from bot.domain.message import (
+    Code,
+    Duration,
+    Member,
+    Names,
+    Number,
+    Percent,
+    Rate,
+    Size,
+    Value,
+    When,
+)
 from bot.domain.metrics import (
     HostSample,
     Incident,
@@ -58,6 +69,7 @@ FITS = words("How many more VMs of a size fit while any one host may fail.")
 ALERTS = words("Active alerts, and those that were resolved in the last day.")
 
 MANY = 8  # names in one sentence
+SCREEN = 20  # rows of a table, or bars of a chart, that a person takes in at once
 UNKNOWN = "?"
 NOT_MEASURED = "–"
 NONE = words("none")
@@ -168,10 +180,23 @@ def status_card(
         words("Allocated"),
         words("Wait"),
     )
+    shown = sorted(seen.hosts, key=lambda host: host.name)
+    left = len(shown) - SCREEN
+    if left > 0:
+        shown = list(worst_first(seen, sweep)[:SCREEN])
+    rows = _host_rows(seen, sweep, shown, now)
     elements: list[Element] = [
         Section(verdict(losses, resting)),
-        Table(columns, _host_rows(seen, sweep, now), frozenset({2, 3, 4, 5, 6})),
+        Table(columns, rows, frozenset({2, 3, 4, 5, 6})),
     ]
+    if left > 0:
+        more = nwords(
+            "the worst first; {n} more host: {command}",
+            "the worst first; {n} more hosts: {command}",
+            n=left,
+            command=Code("hosts"),
+        )
+        elements.append(Context((more,)))
     chart = load_chart(sweep)
     elements += [chart] if chart else []
     active_alerts = [_since(each, now) for each in standing]
@@ -199,16 +224,36 @@ def _since(incident: Incident, now: datetime) -> Words:
     return words("{title} (for {time})", title=incident.title, time=lasts)
 
 
-def _host_rows(seen: Snapshot, sweep: Sweep | None, now: datetime) -> tuple[tuple[Line, ...], ...]:
-    hosts = sorted(seen.hosts, key=lambda host: host.name)
+def _host_rows(
+    seen: Snapshot, sweep: Sweep | None, hosts: Sequence[Host], now: datetime
+) -> tuple[tuple[Line, ...], ...]:
+    samples = {each.name: each for each in sweep.hosts} if sweep else {}
+    waits: dict[str, float] = {}
+    for vm in sweep.vms if sweep else ():
+        waits[vm.host] = waits.get(vm.host, 0.0) + (vm.wait or 0.0)
     return tuple(
-        _host_row(seen, host, sweep.host(host.name) if sweep else None, sweep, now)
+        _host_row(seen, host, samples.get(host.name), waits.get(host.name, 0.0), now)
         for host in hosts
     )
 
 
+def worst_first(seen: Snapshot, sweep: Sweep | None) -> tuple[Host, ...]:
+    """The hosts: those that do not answer, in maintenance, then by what of them is used most."""
+    samples = {each.name: each for each in sweep.hosts} if sweep else {}
+
+    def rank(host: Host) -> tuple[bool, bool, float, str]:
+        sample = samples.get(host.name)
+        shares = (cpu_share(sample), memory_share(sample)) if sample else ()
+        used = max((each for each in shares if each is not None), default=0.0)
+        usable = host.usable
+        allocated = seen.promised(host.name) / usable if usable > 0 else 0.0
+        return host.up, not host.maintenance, -max(used, allocated), host.name
+
+    return tuple(sorted(seen.hosts, key=rank))
+
+
 def _host_row(
-    seen: Snapshot, host: Host, sample: HostSample | None, sweep: Sweep | None, now: datetime
+    seen: Snapshot, host: Host, sample: HostSample | None, waits: float, now: datetime
 ) -> tuple[Line, ...]:
     there = seen.on(host.name)
     count = f"{sum(vm.state.active for vm in there)}/{len(there)}"
@@ -216,7 +261,6 @@ def _host_row(
         return (host.name, _silence(host, sample, now), count, *([UNKNOWN] * 4))
     usable = host.usable
     allocated = seen.promised(host.name) / usable if usable > 0 else None
-    waits = sum(vm.wait or 0.0 for vm in sweep.vms if vm.host == host.name) if sweep else 0.0
     return (
         host.name,
         STATES["maintenance" if host.maintenance else "up"],
@@ -319,6 +363,8 @@ def load_chart(sweep: Sweep | None) -> Chart | None:
     ]
     if not loads:
         return None
+    if len(loads) > SCREEN:
+        loads = sorted(loads, key=lambda each: -max(each[1], each[2]))[:SCREEN]
     summary = joined(
         (
             words(

@@ -25,6 +25,7 @@ from bot.domain.plan import Spread
 from plugins.monitor.backups import backup_line
 from plugins.monitor.cards import (
     NOT_MEASURED,
+    SCREEN,
     STATES,
     bullets,
     days_left,
@@ -259,6 +260,8 @@ def _picture(found: Sequence[Picture]) -> Chart | None:
     """Memory allocated, by host: at the last digest, where it is known of all, and now."""
     if not found:
         return None
+    if len(found) > SCREEN:
+        found = sorted(found, key=lambda each: -each.now)[:SCREEN]
     now = tuple(round(100 * each.now, 1) for each in found)
     series: tuple[tuple[Line, tuple[float, ...]], ...] = ((words("now"), now),)
     before = [each.before for each in found if each.before is not None]

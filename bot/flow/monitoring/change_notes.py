@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -29,10 +31,16 @@ def put(notes: Notes, watch: str, changes: Sequence[Change]) -> None:
 
 def all_changes(notes: Notes) -> tuple[Change, ...]:
     """Every change of lately, oldest first."""
-    found = [each for _, text in sorted(notes.notes(PREFIX).items()) for each in json.loads(text)]
+    found = sorted(notes.notes(PREFIX).items())
+    return tuple(itertools.chain.from_iterable(_changes(text) for _, text in found))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _changes(text: str) -> tuple[Change, ...]:
+    """The changes of one note; they are asked for at every look, and a note never changes."""
     return tuple(
         Change(datetime.fromisoformat(each["at"]), each["about"], codec.message_of(each["text"]))
-        for each in found
+        for each in json.loads(text)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import zlib
 from collections import Counter
@@ -114,6 +115,7 @@ class CachedVm:
     ``problem``: what of it could not be read, and why.
 
     ``definition`` is the last one that could be read, None when none ever could. Memory in bytes.
+    ``mark`` tells the text that it was made of from others.
     """
 
     definition: Definition | None
@@ -122,6 +124,7 @@ class CachedVm:
     vcpus: int = 0
     memory: int = 0
     problem: str = ""
+    mark: bytes = b""
 
 
 class Definitions:
@@ -192,7 +195,8 @@ def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | Non
     if domain is None and not parts.unread:
         return None
     ask = partial(parts.read, absent=_DOMAIN_GONE)
-    definition = None if domain is None else ask("definition", "", lambda: parse(domain.XMLDesc()))
+    found = None if domain is None else ask("definition", "", lambda: _definition(domain, before))
+    definition, mark = found or (None, before.mark)
     if definition is None and not parts.unread:
         return None
     persistent = snapshots = size = None
@@ -218,7 +222,17 @@ def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | Non
         vcpus,
         memory,
         "; ".join(told),
+        mark,
     )
+
+
+def _definition(domain: Any, before: CachedVm) -> tuple[Definition, bytes]:
+    """Return the definition, and the mark of its text; what reads as before is not parsed again."""
+    xml = text(domain.XMLDesc())
+    mark = hashlib.blake2b(xml.encode(), digest_size=16).digest()
+    if before.definition is not None and mark == before.mark:
+        return before.definition, mark
+    return parse(xml), mark
 
 
 def _size(domain: Any) -> tuple[int, int] | None:

@@ -85,7 +85,7 @@ def test_taps_that_come_and_go_while_a_host_is_read_never_make_it_silent(
 def test_a_pool_that_is_slow_to_read_makes_no_host_silent_and_is_read_once(lab: Lab) -> None:
     """The deadline is shorter than one refresh of the pool takes."""
     path = "/var/lib/libvirt/many"
-    many = f"mkdir -p {path} && cd {path} && seq -f 'v%.0f' 60000 | xargs touch"
+    many = f"mkdir -p {path} && cd {path} && seq -f 'v%.0f' 200000 | xargs touch"
     lab.run(A, "sh", "-c", many)
     lab.virsh(A, "pool-create-as", "many", "dir", "--target", path)
     hypervisor = connected(lab, 0.7)

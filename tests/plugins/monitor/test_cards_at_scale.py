@@ -1,0 +1,60 @@
+"""What a person sees of very many hosts: the worst of them, on one screen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bot.domain.card import Card, Chart, Table
+from bot.domain.cluster import Health
+from bot.domain.metrics import HostSample, Sweep
+from bot.plugin_api import Measured
+from bot.testing import drawn
+from plugins.monitor import cards
+from tests.bot.flow.small_bot import text
+
+NOW = datetime(2026, 1, 5, 8, tzinfo=UTC)
+GIB = 1 << 30
+
+
+def status(count: int) -> Card:
+    """The status of so many hosts: one is silent, one rests, one is nearly full."""
+    lines = [f"host-{number:03} 16cpu 64G | vm-{number} 1G load 1" for number in range(count)]
+    lines[7] += "".join(f" | full-{each} 10G" for each in range(6))
+    lines[3] = lines[3].replace("64G", "64G down", 1)
+    seen = drawn("\n".join(lines))
+    assert seen.host("host-003").health is not Health.UP
+    sweep = Sweep(
+        NOW,
+        tuple(
+            HostSample(
+                each.name, NOW, "" if each.up else "gone", 16, cpu=number / count,
+                memory=64 * GIB, used=GIB,
+            )
+            for number, each in enumerate(seen.hosts)
+        ),
+    )  # fmt: skip
+    return cards.status_card(seen, Measured(sweep), (), (), NOW)
+
+
+def table(card: Card) -> Table:
+    return next(each for each in card.elements if isinstance(each, Table))
+
+
+def test_of_many_hosts_the_worst_are_shown_and_the_others_counted() -> None:
+    card = status(300)
+    shown = [str(row[0]) for row in table(card).rows]
+    assert len(shown) == cards.SCREEN
+    assert shown[0] == "host-003"
+    assert {"host-007", "host-299"} <= set(shown[:4])
+    assert "the worst first; 280 more hosts: `hosts`" in text(card)
+    (chart,) = (each for each in card.elements if isinstance(each, Chart))
+    assert len(chart.labels) == cards.SCREEN
+    assert "host-299" in chart.labels
+
+
+def test_few_hosts_are_all_shown_by_name() -> None:
+    card = status(cards.SCREEN)
+    shown = [str(row[0]) for row in table(card).rows]
+    assert shown == sorted(shown)
+    assert len(shown) == cards.SCREEN
+    assert "more hosts" not in text(card)
