@@ -44,15 +44,17 @@ from bot.factories import (
     open_store,
     other_ways,
     outside_rules,
+    roles_of_settings,
     say_well,
     serve_alertmanager,
     serve_metrics,
+    serve_terminal,
 )
 from bot.flow import personal_settings
 from bot.flow.commands import forms, late_requests
 from bot.flow.commands.autocomplete import Inventory
 from bot.flow.commands.dispatcher import RequestWorkers, pick_up
-from bot.flow.context import Places, Role, Services
+from bot.flow.context import Places, Services
 from bot.flow.monitoring import outside_alerts, watch
 from bot.flow.monitoring.definitions import KeptDefinitions
 from bot.flow.monitoring.other_ways import OtherWays
@@ -150,10 +152,7 @@ class Drover:
                 settings.slack.ops_channel,
                 settings.monitor.digest_channel,
             ),
-            roles={
-                name: Role(frozenset(role.users), frozenset(role.groups))
-                for name, role in settings.roles.items()
-            },
+            roles=roles_of_settings(settings),
             slash=settings.slack.command,
             patience=settings.limits.unreachable_patience,
             limits=Limits(settings.limits.moves_per_host, settings.limits.moves_per_host),
@@ -173,6 +172,7 @@ class Drover:
             settings.limits.handlers,
             settings.replica if _is_shared(settings) else "",
         )
+        self._terminal = serve_terminal(settings, self.services, self._workers.accept, languages)
         self._schedule = Schedule()
         self._told_gone = False
         self._on_fenced = on_fenced
@@ -232,6 +232,8 @@ class Drover:
         if self._outside is not None:
             self._outside.start()
         self._schedule.start()
+        if self._terminal is not None:
+            self._terminal.start()
         if slack.mode == "socket":
             self._listeners.connect()
         else:
@@ -254,6 +256,8 @@ class Drover:
         self._listeners.close()
         if self._outside is not None:
             self._outside.close()
+        if self._terminal is not None:
+            self._terminal.stop()
         self._stop_schedule(until)
         if self._metrics is not None:
             self._metrics.stop()

@@ -33,7 +33,10 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.sql.series import SqlSeries
     from bot.adapters.sql.store import SqlStore
     from bot.adapters.ssh.address import SshAddress
+    from bot.adapters.terminal.server import TerminalServer
     from bot.adapters.web_server import WebServer
+    from bot.flow.commands.terminal import Accept
+    from bot.flow.context import Role, Services
     from bot.flow.monitoring.monitor import Monitor
     from bot.flow.monitoring.other_ways import Way
     from bot.flow.monitoring.outside_alerts import OutsideRules
@@ -303,6 +306,60 @@ def serve_alertmanager(settings: DroverSettings, monitor: Monitor) -> WebServer 
             ),
             words("Choose another `alertmanager.host` or `alertmanager.port`."),
         ) from error
+
+
+def roles_of_settings(settings: DroverSettings) -> dict[str, Role]:
+    """Who has which role: people by id and by group, scripts by their own id."""
+    from bot.domain.operation import SCRIPTS
+    from bot.flow.context import Role
+
+    return {
+        name: Role(
+            frozenset(
+                (
+                    *role.users,
+                    *(
+                        f"{SCRIPTS}{script}"
+                        for script, each in settings.scripts.items()
+                        if name in each.roles
+                    ),
+                )
+            ),
+            frozenset(role.groups),
+        )
+        for name, role in settings.roles.items()
+    }
+
+
+def serve_terminal(
+    settings: DroverSettings, services: Services, accept: Accept, languages: Languages
+) -> TerminalServer | None:
+    """The bot's own socket; None when it is not wanted."""
+    if not settings.terminal.socket:
+        return None
+    from bot.adapters.terminal.callers import Callers
+    from bot.adapters.terminal.server import TerminalServer
+    from bot.flow.commands.terminal import Terminal
+
+    users = {
+        user: (person.slack, name)
+        for name, person in settings.people.items()
+        for user in person.users
+    }
+    scripts = {name: script.sha256 for name, script in settings.scripts.items()}
+    terminal = Terminal(
+        services,
+        accept,
+        {person.slack: name for name, person in settings.people.items()},
+        per_minute=settings.terminal.requests_per_minute,
+    )
+    return TerminalServer(
+        Path(settings.terminal.socket),
+        Callers(users, scripts).identify,
+        terminal.methods,
+        languages,
+        group=settings.terminal.group,
+    )
 
 
 def addresses(settings: DroverSettings) -> list[HostAddress]:

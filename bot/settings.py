@@ -207,6 +207,31 @@ class RoleSection(Section):
     may: tuple[str, ...] = ()
 
 
+class TerminalSection(Section):
+    """The bot's own socket for `drover do` and the like; ``socket`` '': none.
+
+    Members of ``group`` may connect beside the bot's own user.
+    """
+
+    socket: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    group: str = ""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 120
+
+
+class PersonSection(Section):
+    """One person on both surfaces: the user id in Slack, and the users of the bot's machine."""
+
+    slack: Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{2,}$")]
+    users: tuple[str, ...] = ()
+
+
+class ScriptSection(Section):
+    """A script that asks with a token: the token's SHA-256 in hexadecimal, and its roles."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    roles: tuple[str, ...] = ()
+
+
 class WindowSection(Section):
     """Times of the week."""
 
@@ -236,7 +261,7 @@ class RuleSection(Section):
     max_vms: Annotated[int, Field(ge=0)] = 0
     max_memory: Bytes = 0
     automatic: bool = False
-    via: Literal["", "agent"] = ""
+    via: Literal["", "agent", "script", "terminal"] = ""
     window: WindowSection | None = None
     votes: Annotated[int, Field(ge=0, le=10)] = 1
     approvers: tuple[str, ...] = ("approver",)
@@ -445,6 +470,11 @@ class DroverSettings(BaseSettings):
     agents: AgentsSection = AgentsSection()
     tell: tuple[TellSection, ...] = ()
     alertmanager: AlertmanagerSection = AlertmanagerSection()
+    terminal: TerminalSection = TerminalSection()
+    people: dict[str, PersonSection] = Field(default_factory=dict)
+    scripts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ScriptSection] = (
+        Field(default_factory=dict)
+    )
     zone: Zone = "UTC"
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] = "en"
     replica: str = "drover-1"
@@ -473,6 +503,7 @@ class DroverSettings(BaseSettings):
         # configuration at all.
         for rule in self.policy.rules if self.roles else ():
             _check_rule(rule, set(self.roles), self.roles)
+        _check_callers(self.people, self.scripts, self.roles)
         return self
 
     def domain_policy(self) -> policies.Policy:
@@ -486,6 +517,21 @@ def _twice(names: Iterable[str]) -> tuple[str, ...]:
     """The names that stand there more than once."""
     found = list(names)
     return tuple(each for each in dict.fromkeys(found) if found.count(each) > 1)
+
+
+def _check_callers(
+    people: Mapping[str, PersonSection],
+    scripts: Mapping[str, ScriptSection],
+    roles: Mapping[str, RoleSection],
+) -> None:
+    """Refuses a user of the machine, or of Slack, that would be two people."""
+    users = [user for person in people.values() for user in person.users]
+    ids = [person.slack for person in people.values()]
+    for same in (each for each in (*users, *ids) if (*users, *ids).count(each) > 1):
+        raise ValueError(f"two of [people] are “{same}”")
+    for name, script in scripts.items():
+        for role in (each for each in script.roles if each not in roles):
+            raise ValueError(f"script “{name}” has the role “{role}”, and [roles] has no such role")
 
 
 def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSection]) -> None:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.domain.codec import later
 from bot.domain.message import Message, Person, Words, joined, nwords, words
 
 __all__ = ["Message", "Person", "Words", "joined", "nwords", "words"]  # beside what stands here
@@ -200,12 +201,14 @@ class Card:
 
     ``text`` is all that a phone's notification shows; ``title`` is its header ('' for none).
     ``refused``: it tells somebody that they may not, which the audit trail keeps.
+    ``not_done``: it says why something was not done; a script's exit code tells so.
     """
 
     text: Line
     title: Line = ""
     elements: tuple[Element, ...] = ()
     refused: bool = False
+    not_done: bool = later(False)  # noqa: FBT003 - a field's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,4 +276,5 @@ def error_card(text: Message, advice: Message = "") -> Card:
     return Card(
         text=said,
         elements=(Section(joined((prose(text), *([prose(advice)] if advice else [])), "\n")),),
+        not_done=True,
     )

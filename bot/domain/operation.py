@@ -22,6 +22,7 @@ Facts = Mapping[str, Fact]
 """What a step's handler measured, by name: ``{"pause": Duration(0.03), "passes": 3}``."""
 
 BOT = "drover"  # the requester of what the bot proposes by itself
+SCRIPTS = "script:"  # what the id of a script begins with, which asks with a token and never votes
 
 
 class State(StrEnum):

@@ -19,6 +19,7 @@ from bot.domain.errors import ConflictError, StoreError
 from bot.domain.operation import Attempted, Event, Operation, State
 from bot.domain.policy import Policy
 from bot.domain.steps import MigrateVm, Step
+from bot.flow.answers import Answers
 from bot.flow.monitoring.monitor import Monitor
 from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Asker
@@ -85,6 +86,7 @@ class Services:
     notes: Notes | None = None  # where people's own settings are kept; None: nowhere
     zone: str = "UTC"  # where it is told otherwise by nobody
     languages: tuple[str, ...] = ("en",)
+    answers: Answers = field(default_factory=Answers)
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -107,6 +109,9 @@ def whisper(services: Services, request: Request, card: Card) -> None:
     """
     if card.refused:
         keep_attempt(services, request, card)
+    if request.via:
+        services.answers.give(request.key, card)
+        return
     place, by = request.channel or request.by, request.by
     answer = partial(
         services.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to

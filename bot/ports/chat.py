@@ -9,7 +9,13 @@ from enum import IntEnum
 from typing import Protocol
 
 from bot.domain.card import Card, Form
+from bot.domain.codec import later
 from bot.domain.errors import ChatRefusedError
+
+TERMINAL = "terminal"
+"""``Request.via`` of what a person typed in a terminal."""
+SCRIPT = "script"
+"""``Request.via`` of what a script asked for with its token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class Request:
     ``value``), ``form`` (``action``, ``value`` = the form's hidden data, ``answers``), ``home``.
     ``message`` is the clicked message's ts. A form comes from where it was opened.
     ``answer_to``: an address that takes a few answers for half an hour, where the chat gives one.
+    ``via``: '' from the chat; else the other way by which it came (``TERMINAL``, ``SCRIPT``), and
+    its answers go to ``bot.flow.answers`` instead of the chat.
     """
 
     key: str
@@ -48,6 +56,7 @@ class Request:
     trigger: str = ""
     locale: str = ""
     answer_to: str = ""
+    via: str = later("")
 
     @property
     def place(self) -> AnswerPlace:

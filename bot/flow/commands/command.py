@@ -154,7 +154,8 @@ def _look(
     counted: Counted,
 ) -> Card | None:
     """A query's answer; None when it is posted for all."""
-    if request.channel and (query.live or query.public(intent)):  # a home tab is for one alone
+    shared = request.channel and not request.via  # a home tab is for one alone
+    if shared and (query.live or query.public(intent)):
         live_message.posted(services, query, intent, person, request)
         return None
     return queries.answer(services, query, intent, person, counted)
@@ -165,9 +166,8 @@ def _propose(services: Services, action: Action, intent: Any, request: Request) 
     if isinstance(intent, Picked):
         return partial_approval.pick_by_numbers(services, action, intent, request, line)
     reason = str(getattr(intent, "reason", "") or "")
-    return propose(
-        services, action, intent, Origin(request.by, request.channel, line, request.key, reason)
-    )
+    origin = Origin(request.by, request.channel, line, request.key, reason, via=request.via)
+    return propose(services, action, intent, origin)
 
 
 def opens_form(services: Services, request: Request) -> bool:

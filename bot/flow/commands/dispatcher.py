@@ -31,7 +31,8 @@ def handle(services: Services, request: Request) -> None:
 
     It is marked when that was said.
     """
-    request = replace(request, locale=request.locale or services.chat.locale_of(request.by))
+    if not request.via:
+        request = replace(request, locale=request.locale or services.chat.locale_of(request.by))
     try:
         _answer(services, request)
     except DroverError as error:
@@ -41,6 +42,10 @@ def handle(services: Services, request: Request) -> None:
         log.exception("request failed", key=request.key)
         said = words("Something unforeseen went wrong: {error}.", error=str(error))
         _say(services, request, error_card(said, words("The bot's log has the details.")))
+    if request.via:  # nothing of it waits for the chat
+        services.store.mark_handled(request.key)
+        services.answers.end(request.key)
+        return
     services.messages.afterwards(request.by, lambda: services.store.mark_handled(request.key))
 
 

@@ -12,6 +12,7 @@ from bot.domain.card import Card
 from bot.domain.message import Words, words
 from bot.domain.operation import (
     BOT,
+    SCRIPTS,
     Approved,
     Ask,
     Asked,
@@ -111,6 +112,10 @@ def _votes(operation: Operation, voted: VotedFor) -> tuple[Event, ...]:
 
 def may_not_vote(services: Services, operation: Operation, by: str) -> Card | None:
     """Why this person's vote does not count now; None when it does."""
+    if by.startswith(SCRIPTS):
+        return operation_cards.note_card(
+            words("A script has no vote."), words("A person must look at {id}.", id=operation.id)
+        )
     if by == operation.origin.by:
         return operation_cards.forbidden_card(
             words("You asked for {id} yourself, so your vote does not count.", id=operation.id),

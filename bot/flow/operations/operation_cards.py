@@ -54,6 +54,7 @@ from bot.domain.message import (
 )
 from bot.domain.operation import (
     BOT,
+    SCRIPTS,
     Ask,
     Fact,
     Operation,
@@ -192,8 +193,10 @@ def bullets(lines: Iterable[Line]) -> Line:
     return joined((Words("• {line}", {"line": prose(line)}) for line in lines), "\n")
 
 
-def who(user: str) -> Person | str:
-    """A mention, or the bot's own name."""
+def who(user: str) -> Person | Words | str:
+    """A mention, the bot's own name, or a script's."""
+    if user.startswith(SCRIPTS):
+        return words("the script {name}", name=user.removeprefix(SCRIPTS))
     return "Drover" if user == BOT else Person(user)
 
 
@@ -1020,7 +1023,7 @@ def refused_card(refused: Refused) -> Card:
     """Why there is no plan: every objection with its remedy."""
     why = objections_text(refused.objections)
     line = joined((Words("*{title}*", {"title": refused.title}), why), "\n")
-    return Card(text=joined((refused.title, why)), elements=(Section(line),))
+    return Card(text=joined((refused.title, why)), elements=(Section(line),), not_done=True)
 
 
 def may_not_card(may_not: MayNot) -> Card:
@@ -1223,4 +1226,4 @@ def settled_text(operation: Operation) -> Words:
 def settled_card(operation: Operation) -> Card:
     """``settled_text`` as an answer."""
     text = words("{id} is {state}", id=operation.id, state=STATES[operation.state])
-    return Card(text=text, elements=(Section(settled_text(operation)),))
+    return Card(text=text, elements=(Section(settled_text(operation)),), not_done=True)

@@ -152,6 +152,15 @@ class OperationMessages:
             self._asked.discard(operation_id)
         self.show(operation_id)
 
+    def card(self, operation_id: str) -> Card:
+        """An operation as its message shows it now, for who looks at it elsewhere.
+
+        Raises:
+            UnknownNameError: no such operation.
+        """
+        operation = self._store.operation(operation_id)
+        return self._draw(operation, self._progress.get(operation_id))
+
     def progress(self, operation_id: str, progress: Progress) -> None:
         """Show how far a running operation is; coalesced, and never in the way of the work."""
         with self._locks[operation_id]:

@@ -1,0 +1,1 @@
+"""The bot's own socket: people at a terminal, scripts and agents."""
