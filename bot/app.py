@@ -157,11 +157,13 @@ class Drover:
             patience=settings.limits.unreachable_patience,
             limits=Limits(settings.limits.moves_per_host, settings.limits.moves_per_host),
             silence=settings.policy.hold_after,
+            windows=settings.maintenance_windows(),
+            zone=settings.zone,
+            grace=settings.policy.scheduled_grace,
             settle=settings.monitor.settle,
             monitor=self._monitor,
             working_after=WORKING_AFTER,
             notes=self._series,
-            zone=settings.zone,
             languages=languages.available,
         )
         self._inventory = Inventory(self._hypervisor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib
 import importlib.util
@@ -34,6 +35,7 @@ from bot.domain import (
     power,
     steps,
     suggest,
+    timing,
 )
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
@@ -59,7 +61,7 @@ _OPERATION = re.compile(r"op-\d+")
 
 _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
-    plan.Blast, plan.DefinitionChange, plan.Prediction, operation.Summary, operation.Attempted, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance,
+    plan.Blast, plan.DefinitionChange, plan.Prediction, operation.Summary, operation.Attempted, plan.HostBar, plan.Spread, policy.Ruling, timing.Slot, steps.MigrateVm, steps.SetMaintenance,
     steps.HoldHost, steps.AttestOff, steps.WaitForPerson, steps.Carried,
     backing.Fate, definition.Definition, power.Hold, power.Proof, power.Reading, power.Bound, power.Device,
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
@@ -417,8 +419,64 @@ def _collect_commands(
                 ),
                 words("Disable one of them."),
             )
-        commands[command.name], owners[command.name] = command, plugin
+        commands[command.name] = _with_timing(command)
+        owners[command.name] = plugin
     return dict(sorted(commands.items())), owners
+
+
+AT = words('Run it then, for example 22:00, "sat 22:00" or "2026-11-28 22:00" (site\'s time zone).')
+IN = words("Run it after this time, for example 2h.")
+WINDOW = words("Run it in this maintenance window, the next time it opens.")
+TIMING = "drover.timing"
+"""Where in click's context the options of the time leave what was written."""
+
+
+def _keep_timing(context: click.Context, option: click.Parameter, value: str) -> None:
+    context.meta.setdefault(TIMING, {})[option.name] = value
+
+
+def timing_options() -> tuple[click.Option, ...]:
+    """The options that every action has beside its own: when it is to run."""
+    return tuple(
+        click.Option(
+            [name],
+            metavar=metavar,
+            default="",
+            help=str(told),
+            expose_value=False,
+            callback=_keep_timing,
+        )
+        for name, metavar, told in (
+            ("--at", "TIME", AT),
+            ("--in", "DURATION", IN),
+            ("--window", "NAME", WINDOW),
+        )
+    )
+
+
+def _with_timing(command: Command) -> Command:
+    """An action whose grammar also takes when it is to run.
+
+    Raises:
+        CatalogError: its own grammar has such an option, with another meaning.
+    """
+    if not isinstance(command, Action):
+        return command
+    options = timing_options()
+    own = {name for each in command.grammar.params for name in each.opts}
+    if taken := own & {name for each in options for name in each.opts}:
+        raise CatalogError(
+            words(
+                "{command} has the option {option}, which Drover itself gives to every action.",
+                command=Code(command.name),
+                option=Code(min(taken)),
+            ),
+            words("Rename the plugin's option."),
+            code="option-taken",
+        )
+    grammar = copy.copy(command.grammar)
+    grammar.params = [*command.grammar.params, *options]
+    return dataclasses.replace(command, grammar=grammar)
 
 
 def _handlers(manager: pluggy.PluginManager, settings: Settings) -> dict[type[Step], StepHandler]:

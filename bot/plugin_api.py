@@ -20,7 +20,7 @@ from bot.domain.message import Message
 from bot.domain.metrics import AlertSeverity, Change, Incident, Losses, Sweep
 from bot.domain.operation import Attempted, Event, Facts, Operation, State, Summary
 from bot.domain.plan import Objection, Plan, Reason, Refused, Risk, Spread
-from bot.domain.policy import Policy
+from bot.domain.policy import Policy, Window
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.series import Past
@@ -109,6 +109,7 @@ class View:
     slash: str = "/kvm"
     commands: tuple[Listed, ...] = ()
     policy: Policy = field(default_factory=Policy)
+    windows: Mapping[str, Window] = field(default_factory=dict)  # for maintenance, by name
     found: Any = None  # what the query's ``gather`` brought; only that query reads it
     measured: Measured = field(default_factory=Measured)
 

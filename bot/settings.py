@@ -241,6 +241,23 @@ class WindowSection(Section):
     zone: Zone = "UTC"
 
 
+class MaintenanceWindowSection(Section):
+    """A maintenance window: ``--window NAME`` runs an approved operation in it.
+
+    ``zone`` left out: that of the site.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,40}$")]
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
+    start: time
+    end: time
+    zone: Zone = ""
+
+    def window(self, zone: str) -> policies.Window:
+        """The domain's value."""
+        return policies.Window(self.days, self.start, self.end, self.zone or zone)
+
+
 class RuleSection(Section):
     """One rule of the policy; the first rule whose conditions all hold decides.
 
@@ -281,7 +298,8 @@ class RuleSection(Section):
 class PolicySection(Section):
     """Who may ask, and what it takes.
 
-    ``approval_lasts``: so long after the approval an operation may begin.
+    ``approval_lasts``: so long after the approval an operation may begin. ``scheduled_grace``: so
+    long after its time one with a time of its own.
 
     ``hold_after``: when no bot ran for so long, operations that were running wait for a person.
     """
@@ -289,6 +307,7 @@ class PolicySection(Section):
     everyone: tuple[str, ...] = ("help",)
     approval_lasts: Annotated[Seconds, Field(ge=60)] = 3600
     hold_after: Annotated[Seconds, Field(ge=60)] = 600
+    scheduled_grace: Annotated[Seconds, Field(ge=60)] = 900
     rules: tuple[RuleSection, ...] = (RuleSection(name="default"),)
 
 
@@ -463,6 +482,7 @@ class DroverSettings(BaseSettings):
     pools: tuple[PoolSection, ...] = ()
     roles: dict[str, RoleSection] = Field(default_factory=dict)
     policy: PolicySection = PolicySection()
+    windows: tuple[MaintenanceWindowSection, ...] = ()
     limits: LimitsSection = LimitsSection()
     plugins: PluginsSection = PluginsSection()
     monitor: MonitorSection = MonitorSection()
@@ -499,12 +519,19 @@ class DroverSettings(BaseSettings):
         names = [host.name for host in self.hosts]
         for name in _twice(names):
             raise ValueError(f"two hosts are called “{name}”")
+        windows = [window.name for window in self.windows]
+        for name in {each for each in windows if windows.count(each) > 1}:
+            raise ValueError(f"two windows are called “{name}”")
         # Without any role there is nothing to check against: `plugins` and `manifest` need no
         # configuration at all.
         for rule in self.policy.rules if self.roles else ():
             _check_rule(rule, set(self.roles), self.roles)
         _check_callers(self.people, self.scripts, self.roles)
         return self
+
+    def maintenance_windows(self) -> Mapping[str, policies.Window]:
+        """The maintenance windows by name, as the domain's values."""
+        return {each.name: each.window(self.zone) for each in self.windows}
 
     def domain_policy(self) -> policies.Policy:
         """Roles and rules as the domain's value."""

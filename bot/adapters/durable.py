@@ -16,7 +16,7 @@ from dbos._serialization import DefaultSerializer
 
 from bot.adapters import engine_tables
 from bot.adapters.replicas import Beats, Pulse
-from bot.domain.errors import StoreError
+from bot.domain.errors import StoreError, TooEarlyError
 from bot.domain.message import words
 from bot.domain.operation import Operation
 from bot.domain.steps import WaitForPerson
@@ -198,6 +198,9 @@ class DurableWork:
         self._mark(operation_id, running=True)
         try:
             self._perform(operation_id)
+        except TooEarlyError as error:  # raised on, so that it is performed when it is handed over
+            log.info("not yet", operation=operation_id, why=str(error))
+            raise
         except Exception:
             log.exception(
                 "performing failed; it is tried anew when it is enqueued again",

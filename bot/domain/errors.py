@@ -147,6 +147,12 @@ class FencedError(StoreError):
     code = "fenced"
 
 
+class TooEarlyError(DroverError):
+    """An operation was to begin before its time; it is begun when that comes."""
+
+    code = "too-early"
+
+
 class StepCancelledError(DroverError):
     """A step ended because a person asked; the text says how far it had come."""
 

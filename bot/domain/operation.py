@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from bot.domain.message import Code, Message, Person, Quantity, nwords, words
 from bot.domain.plan import Objection, Plan, Spread
 from bot.domain.policy import Ruling
 from bot.domain.steps import Step, WaitForPerson
+from bot.domain.timing import Slot
 
 Fact = Message | Quantity | bool
 Facts = Mapping[str, Fact]
@@ -95,6 +97,14 @@ class Proposed(Event):
     origin: Origin
     expires_at: datetime
     replaces: str = ""
+    slot: Slot | None = later(None)  # when it may begin; None: as soon as it is approved
+
+
+@dataclass(frozen=True, slots=True)
+class Rescheduled(Event):
+    """A person gave it another time. Votes were for the time before, so they begin anew."""
+
+    slot: Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +274,7 @@ class Summary:
 class Finished(Event):
     """Every step is done."""
 
-    summary: Summary | None = later(None)  # noqa: RUF009 - a field, see later
+    summary: Summary | None = later(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +288,7 @@ class Failed(Event):
     advice: Message = ""
     index: int | None = None
     remedies: tuple[Remedy, ...] = ()
-    summary: Summary | None = later(None)  # noqa: RUF009 - a field, see later
+    summary: Summary | None = later(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +296,7 @@ class Cancelled(Event):
     """Stopped on a person's request; ``why`` says how far it had come."""
 
     why: Message = ""
-    summary: Summary | None = later(None)  # noqa: RUF009 - a field, see later
+    summary: Summary | None = later(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +327,7 @@ class UnknownEvent(Event):
 EVENTS: tuple[type[Event], ...] = (
     Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Replaced, Began, WentStale, StepBegan, StepEnded,
     StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed, Cancelled, GainMeasured, RulingChanged, Held,
-    Released,
+    Released, Rescheduled,
 )  # fmt: skip
 
 
@@ -367,12 +377,22 @@ class Operation:
     held: Message = ""  # why it waits for a person before anything more is done
     held_at: datetime | None = None
     summary: Summary | None = None  # what was true of the hosts at its end
+    slot: Slot | None = None  # when it may begin; None: as soon as it is approved
     unreadable: Message = ""  # why its history cannot be read here: nothing is done with it
 
     @property
     def number(self) -> int:
         """17 of ``op-17``."""
         return int(self.id.removeprefix("op-"))
+
+    @property
+    def digest(self) -> str:
+        """What a vote is for, 16 hex digits: the plan, and the time at which it may begin."""
+        return digest_of_vote(self.plan, self.slot)
+
+    def early(self, now: datetime) -> bool:
+        """Whether it is approved and waits for its time."""
+        return self.state is State.APPROVED and self.slot is not None and now < self.slot.start
 
     @property
     def open_to_votes(self) -> bool:
@@ -411,6 +431,13 @@ class Operation:
         return next(found, None)
 
 
+def digest_of_vote(plan: Plan, slot: Slot | None) -> str:
+    """What a vote is for, 16 hex digits: the plan's own digest when it has no time."""
+    if slot is None:
+        return plan.digest
+    return hashlib.sha256(f"{plan.digest} {slot.mark}".encode()).hexdigest()[:16]
+
+
 def near(
     steps: Sequence[Step], indexes: Iterable[int], continued: Collection[int] = ()
 ) -> tuple[int, ...]:
@@ -436,6 +463,7 @@ def open_operation(operation_id: str, event: Proposed) -> Operation:
         expires_at=event.expires_at,
         changed_at=event.at,
         replaces=event.replaces,
+        slot=event.slot,
     )
 
 
@@ -453,7 +481,7 @@ def _vote(operation: Operation, event: VotedFor) -> Changes:
         raise IllegalEventError(words("{id} waits for no vote.", id=operation.id))
     if any(vote.by == event.by for vote in operation.votes):
         raise IllegalEventError(words("{who} has voted already.", who=Person(event.by)))
-    if event.digest != operation.plan.digest:
+    if event.digest != operation.digest:
         raise IllegalEventError(
             words("The vote is for another plan."), words("Look at the plan again.")
         )
@@ -473,6 +501,16 @@ def _approve(operation: Operation, event: Approved) -> Changes:
 def _change_ruling(operation: Operation, event: RulingChanged) -> Changes:
     votes = tuple(vote for vote in operation.votes if vote.by in event.counted)
     return {"ruling": event.ruling, "votes": votes, "ruled_at": event.at}
+
+
+def _reschedule(_operation: Operation, event: Rescheduled) -> Changes:
+    return {
+        "slot": event.slot,
+        "expires_at": event.slot.end,
+        "votes": (),
+        "decided_by": "",
+        "approved_at": None,
+    }
 
 
 def _hold(_operation: Operation, event: Held) -> Changes:
@@ -611,6 +649,7 @@ TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
         Withdrawn: (State.WITHDRAWN, _decide),
         Expired: (State.EXPIRED, _decide),
         Replaced: (State.WITHDRAWN, _replace_by),
+        Rescheduled: (State.PROPOSED, _reschedule),
         Noted: (State.PROPOSED, _note),
     },
     State.APPROVED: {
@@ -618,6 +657,7 @@ TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
         WentStale: (State.STALE, _stale),
         Failed: (State.FAILED, _fail),
         Cancelled: (State.CANCELLED, _cancel),
+        Rescheduled: (State.PROPOSED, _reschedule),
         Noted: (State.APPROVED, _note),
     },
     State.RUNNING: {
@@ -695,10 +735,10 @@ def follow(operation: Operation, event: Event) -> Operation:
     Raises:
         IllegalEventError: the history is not one that ``advance`` could have made.
     """
-    if isinstance(event, VotedFor) and event.digest != operation.plan.digest:
+    if isinstance(event, VotedFor) and event.digest != operation.digest:
         # A field that a newer Drover gave to a step changes the digest of an old plan, never what
         # was voted for.
-        event = replace(event, digest=operation.plan.digest)
+        event = replace(event, digest=operation.digest)
     return advance(operation, event)
 
 

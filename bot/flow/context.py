@@ -17,7 +17,7 @@ from bot.domain.card import Card
 from bot.domain.cluster import Inbound, Snapshot, Vm
 from bot.domain.errors import ConflictError, StoreError
 from bot.domain.operation import Attempted, Event, Operation, State
-from bot.domain.policy import Policy
+from bot.domain.policy import Policy, Window
 from bot.domain.steps import MigrateVm, Step
 from bot.flow.answers import Answers
 from bot.flow.monitoring.monitor import Monitor
@@ -81,10 +81,12 @@ class Services:
     monitor: Monitor | None = None  # None: nothing is measured
     limits: Limits = field(default_factory=Limits)
     silence: float = 600.0  # seconds without a bot after which what runs waits for a person
+    windows: Mapping[str, Window] = field(default_factory=dict)  # for maintenance, by name
+    grace: float = 900.0  # seconds after its time within which an operation may still begin
     settle: float = 60.0  # seconds after a move before the load that it brought is measured
     working_after: float = 0.0  # seconds until who asked is told that it takes longer; 0: never
     notes: Notes | None = None  # where people's own settings are kept; None: nowhere
-    zone: str = "UTC"  # where it is told otherwise by nobody
+    zone: str = "UTC"  # of times that people write, where nobody told otherwise
     languages: tuple[str, ...] = ("en",)
     answers: Answers = field(default_factory=Answers)
     turn: threading.Lock = field(default_factory=threading.Lock)
@@ -174,6 +176,13 @@ def _waits(services: Services) -> Mapping[tuple[str, str], float]:
     return {(vm.uuid, vm.host): vm.wait for vm in sweep.vms if vm.wait is not None}
 
 
+def engaged(services: Services) -> tuple[Operation, ...]:
+    """What runs or is about to, newest first; not what is approved for a later time."""
+    now = services.clock.now()
+    busy = services.store.operations(states=BUSY, limit=1000)
+    return tuple(each for each in busy if not each.early(now))
+
+
 def _inbound(services: Services, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
     """Memory promised to moves and starts to come.
 
@@ -181,7 +190,7 @@ def _inbound(services: Services, seen: Snapshot, but: str) -> tuple[Inbound, ...
 
     Nothing is promised for what comes after the next wait for a person: that may be a day away.
     """
-    busy = [each for each in services.store.operations(states=BUSY, limit=1000) if each.id != but]
+    busy = [each for each in engaged(services) if each.id != but]
     arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active} if busy else set()
     return tuple(
         each

@@ -98,7 +98,7 @@ class Drain:
 
     host: str
     reason: str = ""
-    ways: Ways = later(LIVE_ONLY)  # noqa: RUF009 - a field, see later
+    ways: Ways = later(LIVE_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Rolling:
     command: str = ""
     reboots: bool = False
     reason: str = ""
-    ways: Ways = later(LIVE_ONLY)  # noqa: RUF009 - a field, see later
+    ways: Ways = later(LIVE_ONLY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
         )
         return Looked(ended, replace(memory, uneven=0.0, alerted=False).kept())
     memory = replace(memory, uneven=memory.uneven or now)
-    if not _due(settings.watch, memory, view.now) or _open(view.history):
+    if not _due(settings.watch, memory, view.now) or _open(view.history, view.now):
         return Looked((), memory.kept())
     noticed = _notice(settings, view, case, memory)
     if noticed is None:
@@ -117,7 +117,9 @@ def _disturbed(history: History, now: datetime, settings: WatchSettings) -> bool
     calm_since = now - timedelta(minutes=settings.smooth_minutes)
     newest = history.operations(limit=RECENT)
     return any(
-        _moves(each) and (each.state in WORKING or _last_step(each) > calm_since) for each in newest
+        _moves(each)
+        and ((each.state in WORKING and not each.early(now)) or _last_step(each) > calm_since)
+        for each in newest
     )
 
 
@@ -132,9 +134,10 @@ def _last_step(operation: Operation) -> datetime:
     )
 
 
-def _open(history: History) -> bool:
-    """Return whether a balance is before people or under way already."""
-    return any(each.action == "balance" for each in history.operations(states=OPEN, limit=1000))
+def _open(history: History, now: datetime) -> bool:
+    """Return whether a balance is before people or under way already; not one for a later time."""
+    found = history.operations(states=OPEN, limit=1000)
+    return any(each.action == "balance" and not each.early(now) for each in found)
 
 
 def _smooth(

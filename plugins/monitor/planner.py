@@ -238,7 +238,8 @@ def _bytes(text: str) -> int:
 def status(settings: MonitorSettings, intent: Status, view: View) -> Card:
     """The cluster on one card."""
     del intent
-    running = view.history.operations(states=(State.APPROVED, State.RUNNING), limit=50)
+    busy = view.history.operations(states=(State.APPROVED, State.RUNNING), limit=50)
+    running = tuple(each for each in busy if not each.early(view.asker.now))
     lost = losses(view.snapshot, settings.vcpus_per_core, settings.domain_tag)
     return cards.status_card(view.snapshot, view.measured, lost, running, view.asker.now)
 

@@ -57,6 +57,7 @@ def test_every_setting_is_in_the_reference() -> None:
         assert f"| `{key}` |" in page, key
     for section in (
         "[slack]",
+        "[[windows]]",
         "[[hosts]]",
         "[[hosts.fence]]",
         "[[policy.rules]]",

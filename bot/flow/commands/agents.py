@@ -20,10 +20,10 @@ from bot.domain.operation import BOT, Operation, Origin, Proposed, State
 from bot.domain.plain_card import one_line
 from bot.domain.plan import Refused
 from bot.flow.commands import queries
-from bot.flow.commands.parse import parse, usage
+from bot.flow.commands.parse import Parsed, parse, usage
 from bot.flow.commands.rate_limit import Pace, Paces
 from bot.flow.context import OPEN, Services, roles_of
-from bot.flow.operations import operation_cards, propose
+from bot.flow.operations import operation_cards, propose, scheduled
 from bot.plugin_api import Action, Asker, Decision, Picked, Query
 
 log = structlog.get_logger()
@@ -99,27 +99,29 @@ class Agents:
 
     def ask(self, agent: Agent, line: str) -> Card:
         """Answer a command that only looks."""
-        command, intent, person = self._read(agent, line)
+        found, command, person = self._read(agent, line)
         if isinstance(command, Action):
             raise UsageError(
                 words("`{command}` changes something.", command=command.name),
                 words("Use `plan` to see what it would do, and `propose` to ask people for it."),
             )
-        return queries.answer(self._services, command, intent, person)
+        return queries.answer(self._services, command, found.intent, person)
 
     def plan(self, agent: Agent, line: str) -> Proposed | Refused | policies.MayNot:
         """What an action would do now, and whose votes it would take. Nothing is stored."""
-        command, intent, _ = self._read(agent, line)
-        action = _action(command, intent)
+        read, command, _ = self._read(agent, line)
+        action = _action(command, read.intent)
+        slot = scheduled.slot_of(self._services, read.timing)
         origin = self._origin(agent, line, "")
-        return propose.consider(self._services, action, intent, origin)
+        return propose.consider(self._services, action, read.intent, origin, slot=slot)
 
     def propose(
         self, agent: Agent, line: str, reason: str
     ) -> Operation | Refused | policies.MayNot:
         """Propose an action to people; the same again, while it is open, is the same proposal."""
-        command, intent, _ = self._read(agent, line)
-        action = _action(command, intent)
+        read, command, _ = self._read(agent, line)
+        action = _action(command, read.intent)
+        slot = scheduled.slot_of(self._services, read.timing)
         said = one_line(reason, REASON)
         if not said:
             raise UsageError(
@@ -130,7 +132,7 @@ class Agents:
         if same := self._same(agent, origin.command):
             return same
         self._admit_proposal(agent)
-        found = propose.try_plan(self._services, action, intent, origin)
+        found = propose.try_plan(self._services, action, read.intent, origin, slot=slot)
         if isinstance(found, propose.Twin):
             return found.operation
         if isinstance(found, Operation):
@@ -163,8 +165,8 @@ class Agents:
             clock.sleep(LOOK)
         return store.operation(operation_id)
 
-    def _read(self, agent: Agent, line: str) -> tuple[Query | Action, Any, Asker]:
-        """A command line with its intent and who asks, if that person and an agent may use it."""
+    def _read(self, agent: Agent, line: str) -> tuple[Parsed, Query | Action, Asker]:
+        """A command line and who asks, if that person and an agent may use it."""
         self.admit(agent)
         if len(line) > LINE:
             raise UsageError(words("The command is too long."), words("Write a shorter one."))
@@ -189,7 +191,7 @@ class Agents:
                 words("The person you ask for may not use `{command}`.", command=name),
                 words("See what is allowed with {command}.", command=Code("help")),
             )
-        return found.command, found.intent, Asker(agent.person, roles, "", services.clock.now())
+        return found, found.command, Asker(agent.person, roles, "", services.clock.now())
 
     def _lets(self, name: str) -> bool:
         return policies.matches(self._limits.may, name)

@@ -16,7 +16,7 @@ from enum import Enum, StrEnum, auto
 from bot.domain.card import Card
 from bot.flow.context import Services
 from bot.flow.monitoring import incidents
-from bot.flow.operations import decide, manual_step, operation_cards, partial_approval
+from bot.flow.operations import decide, manual_step, operation_cards, partial_approval, reschedule
 from bot.ports import Request
 
 Handler = Callable[[Services, Request], Card | None]
@@ -66,6 +66,7 @@ ACTIONS: Mapping[str, ButtonAction] = {
     ),
     "op.withdraw": ButtonAction(decide.withdraw, Permission.REQUESTER, stops=True),
     "op.cancel": ButtonAction(decide.cancel, Permission.STEER, stops=True),
+    operation_cards.MOVE: ButtonAction(reschedule.move, Permission.STEER, click=Lane.DIALOG),
     "op.postcopy": ButtonAction(decide.postcopy, Permission.STEER),
     operation_cards.GO_ON: ButtonAction(manual_step.let_go_on, Permission.STEER),
     operation_cards.PICK: ButtonAction(

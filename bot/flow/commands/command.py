@@ -14,6 +14,7 @@ from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import words
 from bot.domain.operation import Origin
+from bot.domain.timing import Timing
 from bot.flow import personal_settings
 from bot.flow.commands import decisions, forms, live_message, queries, query_cards
 from bot.flow.commands.buttons import ButtonAction, Lane, Permission
@@ -21,7 +22,7 @@ from bot.flow.commands.forms import FORM
 from bot.flow.commands.parse import Parsed, as_typed, command_of, options, parse, usage
 from bot.flow.commands.working import Working
 from bot.flow.context import Services, asker, whisper
-from bot.flow.operations import operation_cards, partial_approval
+from bot.flow.operations import operation_cards, partial_approval, scheduled
 from bot.flow.operations.propose import propose
 from bot.plugin_api import Action, Asker, Command, Counted, Decision, Picked, Query
 from bot.ports import Request
@@ -107,7 +108,7 @@ def _carry_out(services: Services, request: Request, found: Parsed, person: Aske
                 services, request, found.command, found.intent, person, counted=working.count
             )
         action = services.catalog.action(found.command.name)
-        return _propose(services, action, found.intent, request)
+        return _propose(services, action, found.intent, request, found.timing)
 
 
 def _refusal(services: Services, command: Command, person: Asker) -> Card | None:
@@ -161,13 +162,22 @@ def _look(
     return queries.answer(services, query, intent, person, counted)
 
 
-def _propose(services: Services, action: Action, intent: Any, request: Request) -> Card | None:
+def _propose(
+    services: Services, action: Action, intent: Any, request: Request, timing: Timing
+) -> Card | None:
+    slot = scheduled.slot_of(services, timing)
     line = f"{services.slash} {request.text}".strip()
     if isinstance(intent, Picked):
+        if slot is not None:
+            raise UsageError(
+                words("What is picked keeps the time of its proposal."),
+                words("Leave out `--at`, `--in` and `--window`."),
+                code="picked-time",
+            )
         return partial_approval.pick_by_numbers(services, action, intent, request, line)
     reason = str(getattr(intent, "reason", "") or "")
     origin = Origin(request.by, request.channel, line, request.key, reason, via=request.via)
-    return propose(services, action, intent, origin)
+    return propose(services, action, intent, origin, slot=slot)
 
 
 def opens_form(services: Services, request: Request) -> bool:

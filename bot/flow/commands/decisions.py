@@ -11,10 +11,12 @@ from dataclasses import replace
 
 import click
 
+from bot import catalog
 from bot.domain.card import Card, Section
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Message, Words, nwords, words
 from bot.domain.operation import Operation, State
+from bot.domain.timing import slot_text
 from bot.flow.commands import buttons
 from bot.flow.context import Services
 from bot.flow.operations import decide, operation_cards
@@ -35,16 +37,12 @@ def answer(services: Services, request: Request, wanted: Press) -> Card | None:
     operation = _operation(services, request, wanted)
     if wanted.button == "op.approve" and not wanted.digest and operation.open_to_votes:
         return _plan_first(services, request, operation)
-    dialog = wanted.button == "op.deny" and not wanted.answers
+    dialog = wanted.button in _NEEDED and not wanted.answers
     if dialog and not request.trigger:
-        raise UsageError(
-            words("A reason is needed."),
-            words(
-                "Type it behind the id, for example {command}.",
-                command=Code(f"{services.slash} deny {operation.id} not before the backup"),
-            ),
-            code="reason-missing",
-        )
+        text, code, example = _NEEDED[wanted.button]
+        command = Code(f"{services.slash} {example.format(id=operation.id)}")
+        advice = words("Type it behind the id, for example {command}.", command=command)
+        raise UsageError(text, advice, code=code)
     pressed = replace(
         request,
         kind="form" if wanted.answers else "click",
@@ -88,7 +86,7 @@ def _seen(operation: Operation, wanted: Press) -> str:
     """What the button would carry: the hash of the plan that was seen, or where it waits."""
     if wanted.button == operation_cards.GO_ON:
         return operation_cards.HELD if operation.held else str(operation.waiting)
-    whole, typed = operation.plan.digest, wanted.digest.lower()
+    whole, typed = operation.digest, wanted.digest.lower()
     if wanted.button != "op.approve" or (len(typed) >= HASH and whole.startswith(typed)):
         return whole
     return typed
@@ -101,7 +99,7 @@ def _plan_first(services: Services, request: Request, operation: Operation) -> C
     refusal = decide.may_not_vote(services, operation, request.by)
     if refusal is not None:
         return refusal
-    command = Code(f"{services.slash} approve {operation.id} {operation.plan.digest[:HASH]}")
+    command = Code(f"{services.slash} approve {operation.id} {operation.digest[:HASH]}")
     how = words("{command} approves exactly this plan.", command=command)
     return replace(shown, elements=(*shown.elements, Section(how)))
 
@@ -129,11 +127,26 @@ def _cancelled(operation: Operation) -> Message:
     return words("You cancelled it. It stops as soon as it is safe.")
 
 
+def _moved(operation: Operation) -> Message:
+    time = "" if operation.slot is None else slot_text(operation.slot)
+    if operation.votes_missing:
+        return words("It runs {time}. Votes begin anew.", time=time)
+    return words("It runs {time}.", time=time)
+
+
+_NEEDED: Mapping[str, tuple[Message, str, str]] = {
+    # no message: a command as it is typed
+    "op.deny": (words("A reason is needed."), "reason-missing", "deny {id} not before the backup"),
+    operation_cards.MOVE: (words("A time is needed."), "no-time", "reschedule {id} sat 22:00"),
+}
+"""What must be typed with a decision: what is said without it, its code, and an example."""
+
 SAID: Mapping[str, Callable[[Operation], Message]] = {
     "op.approve": _approved,
     "op.deny": lambda _: words("You denied it."),
     "op.withdraw": lambda _: words("You withdrew it."),
     "op.cancel": _cancelled,
+    operation_cards.MOVE: _moved,
     "op.postcopy": lambda _: words("You asked it to switch to post-copy."),
     operation_cards.GO_ON: lambda _: words("It continues."),
 }
@@ -148,6 +161,10 @@ _AGAIN = words("Propose once more what you asked for last, on the cluster as it 
 _WITHDRAW = words("Withdraw an operation that you proposed and that nobody decided on yet.")
 _CANCEL = words("Cancel an approved or running operation, as soon as it is safe.")
 _CONTINUE = words("Let an operation continue that waits for a person.")
+_RESCHEDULE = words(
+    "Give an operation that has not begun another time, for example “sat 22:00”, “in 2h” or “window "
+    "NAME”. Votes begin anew."
+)
 _RETRY = words("Propose an operation that ended once more, on the cluster as it is now.")
 _DETAILS = words("Show the whole plan of an operation, with its hash.")
 _POSTCOPY = words("Switch a running migration to post-copy.")
@@ -179,6 +196,28 @@ def _approve(operation: str, digest: str) -> Press:
 def _deny(operation: str, reason: tuple[str, ...]) -> Press:
     """Grammar of `deny`."""
     return Press("op.deny", operation, answers=(("why", " ".join(reason)),) if reason else ())
+
+
+@click.command("reschedule", help=str(_RESCHEDULE))
+@click.argument("operation", metavar=ID, callback=_id)
+@click.argument("time", metavar="[TIME]…", nargs=-1)
+@click.option("--at", metavar="TIME", default="", help=str(catalog.AT))
+@click.option("--in", "after", metavar="DURATION", default="", help=str(catalog.IN))
+@click.option("--window", metavar="NAME", default="", help=str(catalog.WINDOW))
+def _reschedule(operation: str, time: tuple[str, ...], at: str, after: str, window: str) -> Press:
+    """Grammar of `reschedule`."""
+    given = (
+        " ".join(time),
+        at,
+        f"in {after}" if after else "",
+        f"window {window}" if window else "",
+    )
+    written = [each for each in given if each]
+    if len(written) > 1:
+        raise UsageError(words("Two times were given."), words("Write one."), code="two-times")
+    return Press(
+        operation_cards.MOVE, operation, answers=(("when", written[0]),) if written else ()
+    )
 
 
 def _of_one(name: str, button: str, told: Words) -> click.Command:
@@ -238,6 +277,14 @@ DECISIONS = (
         operation_cards.GO_ON,
         example="continue op-17",
         also=("proceed", "go on", "release"),
+    ),
+    Decision(
+        "reschedule",
+        words("Give an operation another time"),
+        _reschedule,
+        operation_cards.MOVE,
+        "reschedule op-17 sat 22:00",
+        ("postpone", "delay", "move op", "later"),
     ),
     Decision(
         "retry",

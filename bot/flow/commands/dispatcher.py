@@ -17,7 +17,7 @@ from bot.domain.message import words
 from bot.flow.commands import buttons, command, decisions, late_requests, queries
 from bot.flow.commands.buttons import ButtonAction, Lane
 from bot.flow.context import BUSY, OPEN, Services, whisper
-from bot.flow.operations import decide, notify, operation_cards, propose
+from bot.flow.operations import decide, notify, operation_cards, propose, scheduled
 from bot.ports import Request
 
 log = structlog.get_logger()
@@ -109,7 +109,7 @@ def pick_up(services: Services, replica: str = "") -> None:
             _quietly(operation.id, lambda found: _tell_unable(services, found))
             log.warning("left alone", operation=operation.id, why=why)
         elif operation.state in BUSY:
-            services.work.enqueue(operation)
+            scheduled.hand_over(services, operation)
     for operation in services.store.operations(limit=RECENT):
         lately = services.clock.now() - operation.changed_at < LATELY
         if operation.state.over and lately and not operation.unreadable:

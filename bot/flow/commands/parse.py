@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from bot.catalog import Catalog
+from bot.catalog import TIMING, Catalog
 from bot.domain.errors import MISSING, UsageError
 from bot.domain.message import Code, Join, Message, Names, Words, words
+from bot.domain.timing import Timing
 from bot.domain.words import NOT_CLOSED, split_words
 from bot.plugin_api import Command, Instead
 
 WIDTH = 100
+NO_TIME = Timing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Parsed:
     command: Command
     intent: Any
     help: str = ""
+    timing: Timing = NO_TIME
 
 
 def parse(catalog: Catalog, slash: str, text: str) -> Parsed:
@@ -43,10 +46,16 @@ def parse(catalog: Catalog, slash: str, text: str) -> Parsed:
     command, rest = catalog.find(typed, slash)
     if {"--help", "-h"} & set(rest[: rest.index("--")] if "--" in rest else rest):
         return Parsed(command, None, help=usage(command, slash, full=True))
-    intent = _intent(command, slash, rest)
+    intent, timing = _intent(command, slash, rest)
     if isinstance(intent, Instead):
+        if timing.given:
+            raise UsageError(
+                words("With this option {command} only reads.", command=Code(command.name)),
+                words("Leave out `--at`, `--in` and `--window`."),
+                code="reads-only",
+            )
         return Parsed(catalog.commands[intent.command], intent.intent)
-    return Parsed(command, intent)
+    return Parsed(command, intent, timing=timing)
 
 
 def command_of(catalog: Catalog, slash: str, text: str) -> tuple[Command, list[str]]:
@@ -68,7 +77,9 @@ def usage(command: Command, slash: str, *, full: bool = False) -> str:
     )
     text = command.grammar.get_help(context) if full else command.grammar.get_usage(context)
     text = text.removeprefix("Usage: ").strip()
-    optional = any(isinstance(each, click.Option) for each in command.grammar.params)
+    optional = any(
+        isinstance(each, click.Option) and each.expose_value for each in command.grammar.params
+    )
     return text if optional or full else text.replace(" [OPTIONS]", "")
 
 
@@ -128,12 +139,18 @@ def _split(text: str) -> list[str]:
         raise UsageError(said, words('Write for example `--reason "disk swap"`.')) from error
 
 
-def _intent(command: Command, slash: str, rest: Sequence[str]) -> Any:
+def _intent(
+    command: Command, slash: str, rest: Sequence[str]
+) -> tuple[Any, Timing]:  # Any: the intent, which only the command reads
     try:
         with command.grammar.make_context(
             f"{slash} {command.name}", list(rest), terminal_width=WIDTH
         ) as context:
-            return command.grammar.invoke(context)
+            intent = command.grammar.invoke(context)
+            written = context.meta.get(TIMING, {})
+            return intent, Timing(
+                written.get("at", ""), written.get("in", ""), written.get("window", "")
+            )
     except UsageError as error:
         if not error.advice:
             error.advice = _write(command, slash)

@@ -72,6 +72,7 @@ def view(
         services.slash,
         listed,
         services.policy,
+        services.windows,
         measured=measured,
     )
 
@@ -142,11 +143,17 @@ class Vms:
 
 @dataclass(frozen=True, slots=True)
 class Ops:
-    """`ops [--mine] [--running] [--failed]`."""
+    """`ops [--mine] [--running] [--failed] [--scheduled]`."""
 
     mine: bool = False
     running: bool = False
     failed: bool = False
+    scheduled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """`windows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,7 @@ class PolicyOf:
 MINE = words("Only what you asked for.")
 RUNNING = words("Only what is approved or running.")
 FAILED = words("Only what failed or went stale.")
+SCHEDULED = words("Only what has a time and waits for it, the next first.")
 SINCE = words("How far back, for example 24h or 7d.")
 
 
@@ -202,9 +210,16 @@ def _vms(what: str) -> Vms:
 @click.option("--mine", is_flag=True, help=str(MINE))
 @click.option("--running", is_flag=True, help=str(RUNNING))
 @click.option("--failed", is_flag=True, help=str(FAILED))
-def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
+@click.option("--scheduled", is_flag=True, help=str(SCHEDULED))
+def _ops(*, mine: bool, running: bool, failed: bool, scheduled: bool) -> Ops:
     """The latest operations."""
-    return Ops(mine, running, failed)
+    return Ops(mine, running, failed, scheduled)
+
+
+@click.command("windows")
+def _windows() -> Windows:
+    """The maintenance windows, and when each opens next."""
+    return Windows()
 
 
 @click.command("audit")
@@ -252,12 +267,26 @@ def _helped(word: str, commands: Sequence[Listed]) -> tuple[Listed, ...]:
 
 
 def _answer_ops(intent: Ops, seen: View) -> Card:
+    if intent.scheduled:
+        return _scheduled(intent, seen)
     states: tuple[State, ...] = (State.APPROVED, State.RUNNING) if intent.running else ()
     states += (State.FAILED, State.STALE) if intent.failed else ()
     by = seen.asker.id if intent.mine else ""
     return query_cards.ops_card(
         seen.history.operations(states=states, by=by, limit=30), seen.asker.now
     )
+
+
+def _scheduled(intent: Ops, seen: View) -> Card:
+    by = seen.asker.id if intent.mine else ""
+    waiting = seen.history.operations(states=(State.PROPOSED, State.APPROVED), by=by, limit=1000)
+    timed = [(each.slot.start, each) for each in waiting if each.slot is not None]
+    timed.sort(key=lambda pair: pair[0])
+    return query_cards.ops_card([each for _, each in timed], seen.asker.now)
+
+
+def _answer_windows(_intent: Windows, seen: View) -> Card:
+    return query_cards.windows_card(seen.windows, seen.asker.now, seen.slash)
 
 
 def _answer_audit(intent: Audit, seen: View) -> Card:
@@ -356,7 +385,7 @@ class Core:
 
     @hookimpl
     def register_commands(self) -> Sequence[Query | Decision]:
-        """Help, hosts, VMs, operations, audit, approvals, policy; and what decides."""
+        """Help, hosts, VMs, operations, windows, audit, approvals, policy; and what decides."""
         return (
             *decisions.DECISIONS,
             Query(
@@ -430,6 +459,15 @@ class Core:
                     "queue",
                     "ps",
                 ),
+            ),
+            Query(
+                "windows",
+                words("Maintenance windows, and when they open"),
+                _windows,
+                _answer_windows,
+                needs_snapshot=False,
+                example="windows",
+                also=("maintenance", "schedule", "calendar", "scheduled"),
             ),
             Query(
                 "audit",

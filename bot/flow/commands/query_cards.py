@@ -28,6 +28,7 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Health, Host, Snapshot, Vm, VmState
+from bot.domain.errors import UsageError
 from bot.domain.message import (
     Code,
     Duration,
@@ -63,6 +64,7 @@ from bot.domain.operation import (
     Released,
     Replaced,
     Replanned,
+    Rescheduled,
     RulingChanged,
     State,
     StepBegan,
@@ -71,8 +73,10 @@ from bot.domain.operation import (
     UnknownEvent,
     VotedFor,
     WentStale,
+    digest_of_vote,
 )
 from bot.domain.owner import has_tag, owned_by, tag_texts
+from bot.domain.timing import next_slot, slot_text
 from bot.flow.operations import operation_cards
 from bot.plugin_api import Asker, Listed
 
@@ -378,8 +382,8 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
             Words("{id}", {"id": Ref(each.id)}),
-            operation_cards.state_line(each),
-            each.plan.title,
+            _state_of(each, now),
+            _title_of(each),
             operation_cards.requester(each.origin),
             words("{time} ago", time=Duration(max(0.0, (now - each.changed_at).total_seconds()))),
         )
@@ -391,6 +395,49 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
     )
     columns = (words("ID"), words("State"), WHAT, WHO, words("Changed"))
     return Card(text=text, title=text, elements=(Table(columns, rows),))
+
+
+def _state_of(operation: Operation, now: datetime) -> Line:
+    return words("scheduled") if operation.early(now) else operation_cards.STATES[operation.state]
+
+
+def _title_of(operation: Operation) -> Line:
+    """What it does; of what has not begun yet also when it will."""
+    if operation.slot is None or operation.state not in (State.PROPOSED, State.APPROVED):
+        return operation.plan.title
+    return words(
+        "{title} · runs {time}", title=operation.plan.title, time=slot_text(operation.slot)
+    )
+
+
+def windows_card(windows: Mapping[str, policies.Window], now: datetime, slash: str) -> Card:
+    """The maintenance windows: when, and when each opens next."""
+    if not windows:
+        return operation_cards.note_card(
+            words("No maintenance windows are configured."),
+            words("Add `[[windows]]` to the configuration."),
+        )
+    rows: tuple[tuple[Line, ...], ...] = tuple(
+        (name, window_text(window), _opening(window, name, now))
+        for name, window in sorted(windows.items())
+    )
+    text = nwords("{n} maintenance window", "{n} maintenance windows", n=len(windows))
+    how = words(
+        "{command} runs an action in one, after approval.",
+        command=Code(f"{slash} host drain HOST --window NAME"),
+    )
+    columns = (words("Window"), words("When"), words("Opens"))
+    return Card(text=text, title=text, elements=(Table(columns, rows), Context((how,))))
+
+
+def _opening(window: policies.Window, name: str, now: datetime) -> Line:
+    try:
+        slot = next_slot(window, name, now)
+    except UsageError:
+        return words("never")
+    if slot.start == now:
+        return words("open now, until {end}", end=slot.end)
+    return words("{start}", start=slot.start)
 
 
 def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -> Card:
@@ -411,7 +458,7 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -
         title=operation_cards.id_line(operation, operation.plan.title),
         elements=(
             Table((WHEN, WHO, WHAT), rows),
-            Context((_chain_text(broken), words("plan {digest}", digest=operation.plan.digest))),
+            Context((_chain_text(broken), words("plan {digest}", digest=operation.digest))),
         ),
     )
 
@@ -459,7 +506,10 @@ def _chain_text(broken: Message) -> Line:
 def event_text(event: Event) -> Line:
     """An event as a sentence of the audit trail."""
     sentence = _EVENTS.get(type(event))
-    return sentence(event) if sentence is not None else type(event).__name__.lower()
+    said = sentence(event) if sentence is not None else type(event).__name__.lower()
+    if isinstance(event, Proposed) and event.slot is not None:
+        return words("{what} · runs {time}", what=said, time=slot_text(event.slot))
+    return said
 
 
 def _behind(sentence: Words, said: Line) -> Line:
@@ -475,7 +525,7 @@ def _proposal(event: Proposed) -> Line:
             n=event.ruling.votes,
             who=operation_cards.requester(event.origin),
             command=event.origin.command,
-            digest=event.plan.digest,
+            digest=digest_of_vote(event.plan, event.slot),
             rule=event.ruling.rule,
         )
     return nwords(
@@ -483,7 +533,7 @@ def _proposal(event: Proposed) -> Line:
         "proposed {command} (plan {digest}); rule “{rule}” asks {n} votes",
         n=event.ruling.votes,
         command=event.origin.command,
-        digest=event.plan.digest,
+        digest=digest_of_vote(event.plan, event.slot),
         rule=event.ruling.rule,
     )
 
@@ -553,6 +603,7 @@ _EVENTS: Mapping[type[Event], Callable[[Any], Line]] = {
     RulingChanged: _ruling,
     Held: lambda event: words("held: {why}", why=event.why),
     Released: lambda _: words("let it go on"),
+    Rescheduled: lambda event: words("moved to {time}", time=slot_text(event.slot)),
     UnknownEvent: lambda event: words(
         "{kind} (not read here: {why})", kind=event.kind, why=event.why
     ),
@@ -673,7 +724,7 @@ def _conditions(rule: policies.Rule) -> Line:
         parts.append(words("host {hosts}", hosts=_either(rule.hosts)))
     parts += _sizes(rule)
     if rule.window:
-        parts.append(_window_text(rule.window))
+        parts.append(window_text(rule.window))
     return joined(parts, ", ") or words("otherwise")
 
 
@@ -701,7 +752,8 @@ DAYS = {
 }
 
 
-def _window_text(window: policies.Window) -> Line:
+def window_text(window: policies.Window) -> Line:
+    """The days, hours and zone of a window."""
     days = (
         Names(tuple(DAYS[day] for day in window.days), Join.AND)
         if window.days
@@ -812,11 +864,15 @@ def home_card(
 
 def _open_operations(operations: Sequence[Operation], asker: Asker) -> list[Element]:
     mine = [each for each in operations if each.origin.by == asker.id]
-    running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
-    lists = (
+    busy = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
+    scheduled = [each for each in busy if each.early(asker.now)]
+    running = [each for each in busy if each not in scheduled]
+    lists = [
         (words("*My requests:* {count}", count=len(mine)), mine),
         (words("*Running operations:* {count}", count=len(running)), running),
-    )
+    ]
+    if scheduled:
+        lists.append((words("*Scheduled:* {count}", count=len(scheduled)), scheduled))
     return [
         element
         for title, some in lists
@@ -828,7 +884,7 @@ def _home_line(operation: Operation) -> Words:
     return words(
         "*{id}* {title} ({state})",
         id=Ref(operation.id),
-        title=operation.plan.title,
+        title=_title_of(operation),
         state=operation_cards.state_line(operation),
     )
 

@@ -13,15 +13,21 @@ from bot.domain.operation import BOT, Operation, Origin, RulingChanged, State
 from bot.domain.plan import Blast, Objection, Plan
 from bot.domain.policy import MayNot, Policy, Rule, Ruling
 from bot.domain.steps import MigrateVm, Step
+from bot.domain.timing import Slot
 from bot.flow.context import Services, roles_of
 
 OLD = "old"  # the code of an approval that has ended
+MISSED = "time-missed"  # of an operation that did not begin in its time
+CLOSED = "window-closed"  # of one whose maintenance window is another one today
 
 
-def ruling_now(services: Services, action: str, plan: Plan, origin: Origin) -> Ruling | MayNot:
-    """What the rules of this moment ask for a plan."""
+def ruling_now(
+    services: Services, action: str, plan: Plan, origin: Origin, slot: Slot | None = None
+) -> Ruling | MayNot:
+    """What today's rules ask for a plan; of what has a time, as they hold at that time."""
     roles = _requester_roles(services, origin)
-    return _ruling(services.policy, action, plan, origin, roles=roles, now=services.clock.now())
+    now = _moment(services, slot)
+    return _ruling(services.policy, action, plan, origin, roles=roles, now=now)
 
 
 def _ruling(
@@ -56,6 +62,12 @@ def _freeze(services: Services, operation: Operation, part: Plan, now: datetime)
         automatic=origin.automatic,
         via=origin.via,
     )
+
+
+def _moment(services: Services, slot: Slot | None) -> datetime:
+    """Now, or the time at which it may begin, when that is later."""
+    now = services.clock.now()
+    return now if slot is None else max(now, slot.start)
 
 
 def _requester_roles(services: Services, origin: Origin) -> frozenset[str]:
@@ -131,8 +143,8 @@ def against_beginning(
     services: Services, operation: Operation, seen: Snapshot | None = None
 ) -> tuple[Objection, ...]:
     """Everything in today's rules that stands against beginning an approved operation."""
-    if old := _too_old(services, operation):
-        return old
+    if old := out_of_time(services, operation):
+        return (old,)
     views = (
         [operation.plan]
         if seen is None
@@ -142,23 +154,47 @@ def against_beginning(
 
 
 def _against(services: Services, operation: Operation, view: Plan) -> tuple[Objection, ...]:
-    today = ruling_now(services, operation.action, view, operation.origin)
+    today = ruling_now(services, operation.action, view, operation.origin, operation.slot)
     if isinstance(today, MayNot):
         return (against(services, operation, view, today),)
     return _votes_missing(services, operation, today)
 
 
-def _too_old(services: Services, operation: Operation) -> tuple[Objection, ...]:
+def out_of_time(services: Services, operation: Operation) -> Objection | None:
+    """That the time in which an approved operation may begin is over, or not a time any more.
+
+    Without a time of its own an approval lasts as long as the policy says; with one, until then.
+    """
+    if operation.slot is None:
+        return _too_old(services, operation)
+    now, slot = services.clock.now(), operation.slot
+    if now >= slot.end:
+        return Objection(
+            MISSED,
+            words("It was to begin between {start} and {end}.", start=slot.start, end=slot.end),
+            words("Press Propose again if it is still wanted."),
+        )
+    window = services.windows.get(slot.window)
+    if slot.window and (window is None or not window.holds(now)):
+        return Objection(
+            CLOSED,
+            words("The maintenance window “{window}” is not open now.", window=slot.window),
+            words("`windows` lists the windows; press Propose again for a new time."),
+        )
+    return None
+
+
+def _too_old(services: Services, operation: Operation) -> Objection | None:
     since, lasts = operation.approved_at or operation.changed_at, services.policy.approval_lasts
     age = (services.clock.now() - since).total_seconds()
     if age <= lasts:
-        return ()
+        return None
     said = words(
         "It was approved {age} ago, and an approval lasts {lasts}.",
         age=Duration(age),
         lasts=Duration(lasts),
     )
-    return (Objection(OLD, said, words("Press Propose again if it is still wanted.")),)
+    return Objection(OLD, said, words("Press Propose again if it is still wanted."))
 
 
 def against(services: Services, operation: Operation, view: Plan, refused: MayNot) -> Objection:
@@ -170,7 +206,7 @@ def against(services: Services, operation: Operation, view: Plan, refused: MayNo
         return Objection(
             "permission", words("The requester may not use this command any more."), ""
         )
-    if _freeze(services, operation, view, services.clock.now()):
+    if _freeze(services, operation, view, _moment(services, operation.slot)):
         return Objection("freeze", refused.text, words("Propose it again after the freeze."))
     return Objection("policy", refused.text, refused.advice)
 
@@ -258,7 +294,9 @@ def of_now(services: Services, operation: Operation) -> Ruling:
     """
     if operation.state.over:
         return operation.ruling
-    today = ruling_now(services, operation.action, tail(operation), operation.origin)
+    today = ruling_now(
+        services, operation.action, tail(operation), operation.origin, operation.slot
+    )
     if isinstance(today, MayNot) or (operation.state is State.RUNNING and operation.votes_missing):
         return operation.ruling  # of what waits for votes, the ruling that was shown stands
     return today

@@ -27,7 +27,7 @@ from bot.domain.operation import (
     advance,
 )
 from bot.flow.context import Services, roles_of
-from bot.flow.operations import current_rules, notify, operation_cards, propose
+from bot.flow.operations import current_rules, notify, operation_cards, propose, scheduled
 from bot.flow.operations.decision import commit_decision
 from bot.ports import Request
 
@@ -57,7 +57,7 @@ def approve(services: Services, request: Request) -> Card | None:
         After a crash ``picked_up`` hands over what is approved.
         """
         if voted.state is State.APPROVED:
-            services.work.enqueue(voted)
+            scheduled.hand_over(services, voted)
         notify.note_in_thread(
             services,
             voted,
@@ -76,7 +76,9 @@ def _vote(services: Services, operation: Operation, by: str, digest: str) -> Seq
     if operation.state is State.PROPOSED and now >= operation.expires_at:
         return (Expired(now, BOT),)
     part = current_rules.tail(operation)
-    today = current_rules.ruling_now(services, operation.action, part, operation.origin)
+    today = current_rules.ruling_now(
+        services, operation.action, part, operation.origin, operation.slot
+    )
     if isinstance(today, policies.MayNot):
         return operation_cards.not_now_card(
             operation, current_rules.against(services, operation, part, today).text
@@ -156,7 +158,7 @@ def not_open(operation: Operation, digest: str) -> Card | None:
 def _too_late(operation: Operation, digest: str, *, is_open: bool) -> Card | None:
     if not is_open:
         return operation_cards.settled_card(operation)
-    if digest != operation.plan.digest:
+    if digest != operation.digest:
         return operation_cards.note_card(
             words("The plan of {id} is not the one you saw.", id=operation.id),
             words("Look at the newest message and decide again."),

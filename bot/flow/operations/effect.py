@@ -72,6 +72,8 @@ def _disturbs(operation: Operation, at: datetime, settle: float) -> bool:
     moves = {
         index for index, step in enumerate(operation.plan.steps) if isinstance(step, MigrateVm)
     }
+    if operation.early(at):
+        return False
     if operation.state in BUSY:
         return bool(moves & set(operation.todo))
     return any(

@@ -77,8 +77,12 @@ from bot.domain.plan import (
 )
 from bot.domain.policy import AGENT, MayNot
 from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, WaitForPerson
+from bot.domain.timing import Slot, slot_text
 
 PICK = "op.pick"
+MOVE = "op.move"
+TIMED_OUT = frozenset({"time-missed", "window-closed", "old"})
+"""Codes of objections that say nothing of the cluster, only of the time."""
 GO_ON = "op.continue"
 HELD = "held"  # in the value of Continue: what waits is the whole operation
 CONFIRM = 300  # characters of a question before a click
@@ -180,6 +184,10 @@ def headline_of(operation: Operation) -> Words:
     shown: Line = replace(said, args={"title": operation.plan.title})
     if operation.state is State.DONE and operation.summary is not None:
         shown = operation.summary.title
+    if operation.state is State.APPROVED and operation.slot is not None:
+        shown = words("Scheduled: {title}", title=operation.plan.title)
+    elif any(each.code in TIMED_OUT for each in operation.objections):
+        shown = words("Not run in its time: {title}", title=operation.plan.title)
     return Words("{sign} {headline}", {"sign": sign_of(operation), "headline": shown})
 
 
@@ -217,7 +225,7 @@ def value_of(operation: Operation) -> str:
 
     It proves nothing.
     """
-    return f"{operation.id}:{operation.plan.digest}"
+    return f"{operation.id}:{operation.digest}"
 
 
 def operation_card(
@@ -337,6 +345,8 @@ def _facts(operation: Operation) -> Fields:
         pairs.append((words("After it"), outlook))
     if reason := operation.origin.reason:
         pairs.append((words("Reason"), _reason(operation.origin, reason)))
+    if operation.slot is not None:
+        pairs.append((words("Runs"), slot_text(operation.slot)))
     if operation.state is State.PROPOSED:
         pairs.append((words("Expires"), words("{at}", at=operation.expires_at)))
     return Fields(tuple(pairs))
@@ -393,9 +403,7 @@ def prediction_text(prediction: Prediction) -> Line:
 def _state_lines(operation: Operation) -> list[Element]:
     """What the state has to say, in one paragraph."""
     lines: dict[State, Callable[[], Line]] = {
-        State.APPROVED: lambda: words(
-            "Approved by {who}. Waiting for its turn.", who=_voters(operation)
-        ),
+        State.APPROVED: lambda: _approved_line(operation),
         State.DENIED: lambda: words(
             "{who} denied it: _{why}_", who=who(operation.decided_by), why=operation.outcome
         ),
@@ -423,6 +431,17 @@ def _state_lines(operation: Operation) -> list[Element]:
     if Ask.CANCEL in operation.asked and operation.state is State.RUNNING:
         found.append(Section(words("Stopping as soon as it is safe…")))
     return found
+
+
+def _approved_line(operation: Operation) -> Line:
+    if operation.slot is None:
+        return words("Approved by {who}. Waiting for its turn.", who=_voters(operation))
+    return words(
+        "Approved by {who}. It runs {time}; before it begins, the plan, the votes and the rules are "
+        "checked again.",
+        who=_voters(operation),
+        time=slot_text(operation.slot),
+    )
 
 
 def _failure(operation: Operation) -> Words:
@@ -669,7 +688,8 @@ def _buttons(
         picking = (Button(words("Pick moves…"), PICK, value),) if some else ()
         return [Buttons((*voting_buttons(operation), *picking))]
     if operation.state is State.APPROVED:
-        return [Buttons((_cancel(operation),))]
+        moving = () if operation.slot is None else (Button(words("Move…"), MOVE, value),)
+        return [Buttons((_cancel(operation), *moving, _details(value)))]
     if operation.state is State.RUNNING:
         asks = progress.asks if progress else frozenset({Ask.CANCEL})
         shown = (
@@ -735,6 +755,36 @@ def voting_buttons(operation: Operation, *, mine: bool = True) -> tuple[Button, 
         _details(value),
         *withdraw,
     )
+
+
+def move_form(operation: Operation) -> Form:
+    """Ask for another time."""
+    intro: list[Element] = [Section(words("{title}", title=operation.plan.title))]
+    if operation.slot is not None:
+        intro.append(Section(words("Now: {time}", time=slot_text(operation.slot))))
+    if operation.votes:
+        intro.append(Section(words("Votes were for this time; they begin anew.")))
+    when = TextField(
+        "when",
+        words("New time"),
+        hint=words("For example sat 22:00, tomorrow 6:30, in 2h, now, or window NAME."),
+    )
+    title = words("Move {id}", id=operation.id)
+    return Form(MOVE, title, words("Move it"), (when,), tuple(intro), value_of(operation))
+
+
+def moved_note(operation: Operation) -> Card:
+    """Told in the thread and to the requester: it has another time."""
+    time = slot_text(operation.slot) if operation.slot is not None else ""
+    line = words("{id} was moved: it runs {time}.", id=operation.id, time=time)
+    if operation.state is not State.PROPOSED:
+        return note_card(line)
+    more = nwords(
+        "It waits for {n} vote for this time.",
+        "It waits for {n} votes for this time.",
+        n=operation.votes_missing,
+    )
+    return note_card(line, more)
 
 
 def _details(value: str) -> Button:
@@ -823,6 +873,13 @@ def too_late_card(text: str, age: timedelta) -> Card:
         time=age,
     )
     return note_card(told, advice)
+
+
+def window_over_text(slot: Slot) -> Line:
+    """Why an operation is held at the end of its maintenance window."""
+    return words(
+        "The maintenance window “{window}” ended at {at}.", window=slot.window, at=slot.end
+    )
 
 
 def held_note(operation: Operation) -> Card:
@@ -939,7 +996,7 @@ def _small_print(operation: Operation) -> Context:
     ]
     lines += [words("✓ {who} {at}", who=who(vote.by), at=vote.at) for vote in operation.votes[:5]]
     lines.append(
-        words("rule “{rule}” · plan `{digest}`", rule=ruling.rule, digest=operation.plan.digest)
+        words("rule “{rule}” · plan `{digest}`", rule=ruling.rule, digest=operation.digest)
     )
     if operation.replaces:
         lines.append(words("replaces {id}", id=operation.replaces))
@@ -992,7 +1049,9 @@ def details_card(operation: Operation, now: datetime) -> Card:
                 rule=ruling.rule,
             )
         ),
-        Context((words("digest of the plan `{digest}`: what a vote is for", digest=plan.digest),)),
+        Context(
+            (words("digest of the plan `{digest}`: what a vote is for", digest=operation.digest),)
+        ),
     ]
     title = words("{id} in full", id=operation.id)
     return Card(text=id_line(operation, plan.title), title=title, elements=tuple(elements))
@@ -1081,6 +1140,8 @@ def twin_card(operation: Operation, *, mine: bool) -> Card:
 def proposed_note(operation: Operation, slash: str) -> Card:
     """Told to the requester, where they asked."""
     title = operation.plan.title
+    if operation.slot is not None:
+        return _scheduled_note(operation, operation.slot, slash)
     if not operation.ruling.votes:
         line = words(
             "*{id}* needs no vote and starts now: {title}.", id=Ref(operation.id), title=title
@@ -1104,6 +1165,35 @@ def proposed_note(operation: Operation, slash: str) -> Card:
         text=words("{id} is proposed: {title}", id=operation.id, title=title),
         elements=(Section(line),),
     )
+
+
+def _scheduled_note(operation: Operation, slot: Slot, slash: str) -> Card:
+    """Told to the requester of something with a time, where they asked."""
+    title, time = operation.plan.title, slot_text(slot)
+    text = words("{id} is proposed: {title}", id=operation.id, title=title)
+    if not operation.ruling.votes:
+        said = words(
+            "*{id}* needs no vote and runs {time}: {title}.",
+            id=operation.id,
+            time=time,
+            title=title,
+        )
+    else:
+        said = nwords(
+            "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) and runs {time}.",
+            "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) and runs {time}.",
+            n=operation.ruling.votes,
+            id=operation.id,
+            title=title,
+            roles=_roles(operation.ruling.approvers),
+            time=time,
+        )
+    how = words(
+        "Another time: {command}. All with a time: `{slash} ops --scheduled`.",
+        command=Code(f"{slash} reschedule {operation.id} tomorrow 22:00"),
+        slash=slash,
+    )
+    return Card(text=text, elements=(Section(joined((said, how))),))
 
 
 def ended_note(operation: Operation) -> Card:

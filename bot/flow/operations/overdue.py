@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 
 from bot.domain.card import Card
@@ -11,7 +12,7 @@ from bot.domain.operation import BOT, Event, Expired, Noted, Operation, State
 from bot.domain.policy import Ruling
 from bot.domain.steps import WaitForPerson
 from bot.flow.context import BUSY, OPEN, Services
-from bot.flow.operations import notify, operation_cards
+from bot.flow.operations import notify, operation_cards, scheduled
 from bot.flow.operations.decision import commit_decision
 
 NUDGE = 30.0  # seconds after which an operation that has not moved is handed to the workers again
@@ -39,20 +40,28 @@ def remind(services: Services) -> None:
     """See to what has waited too long. Run by the clock; safe to run anywhere, any time.
 
     A proposal that its first approvers left lying is shown to the fallback approvers, once. An
-    approved operation is handed to the workers again, in case the first time failed. What waits or
+    approved operation is handed to the workers when its time comes, and again in case the first time
+    failed. What waits or
     runs much longer than foretold is told.
     """
     now = services.clock.now()
     for operation in services.store.operations(states=OPEN, limit=1000):
         if operation.unreadable:
             continue
-        lies = operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE
-        if lies and not services.catalog.unable(operation):
-            services.work.enqueue(operation)
+        lies = (now - _since(operation)).total_seconds() > NUDGE
+        due = operation.state is State.APPROVED and operation.slot is not None
+        if operation.state in BUSY and (lies or due) and not services.catalog.unable(operation):
+            scheduled.hand_over(services, operation)
         for mark, note, card in _due(services, operation):
             if not _is_marked(operation, mark, note):
                 notify.note_in_thread(services, operation, card, mark)
                 commit_decision(services, operation.id, partial(_mark, services, mark, note))
+
+
+def _since(operation: Operation) -> datetime:
+    """Since when it lies as it is: what is approved for a later time, since that time."""
+    slot = operation.slot if operation.state is State.APPROVED else None
+    return operation.changed_at if slot is None else max(operation.changed_at, slot.start)
 
 
 def _is_marked(operation: Operation, mark: str, note: Message) -> bool:
@@ -80,7 +89,7 @@ def _due(services: Services, operation: Operation) -> tuple[tuple[str, Message, 
         )
     if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
         return ()  # people take the time that they take
-    since = operation.changed_at if operation.state is State.APPROVED else operation.began_at
+    since = _since(operation) if operation.state is State.APPROVED else operation.began_at
     patience = max(services.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
     if operation.state in BUSY and since and (now - since).total_seconds() > patience:
         note = words("Told that it is {state} for long.", state=operation.state)

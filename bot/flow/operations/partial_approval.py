@@ -58,7 +58,7 @@ def pick_by_numbers(
             else words("No proposal of `{command}` is open.", command=action.name)
         )
         raise UnknownNameError(told, words("Propose one first, then pick of it."))
-    if refusal := _may_not(services, found, request.by, found.plan.digest):
+    if refusal := _may_not(services, found, request.by, found.digest):
         return refusal
     indexes = tuple(sorted({number - 1 for number in wanted.numbers}))
     return _instead(services, found, indexes, request, line)
@@ -97,7 +97,9 @@ def _instead(
     channel = request.channel or operation.origin.channel
     origin = Origin(request.by, channel, line, request.key, operation.origin.reason)
     intent = action.pick(operation.intent, operation.plan, indexes)
-    found = propose.draft(services, action, intent, origin, replaces=operation.id)
+    found = propose.draft(
+        services, action, intent, origin, replaces=operation.id, slot=operation.slot
+    )
     return found if isinstance(found, Card) else _replace(services, operation, found, request.by)
 
 
@@ -105,9 +107,7 @@ def _replace(services: Services, old: Operation, new: Operation, by: str) -> Car
     def decision(now: Operation) -> Sequence[Event] | Card:
         if now.instead == new.id:
             return ()
-        return decide.not_open(now, old.plan.digest) or (
-            Replaced(services.clock.now(), by, new.id),
-        )
+        return decide.not_open(now, old.digest) or (Replaced(services.clock.now(), by, new.id),)
 
     after = commit_decision(services, old.id, decision)
     if isinstance(after, Card):  # somebody decided on the old one meanwhile: it stands

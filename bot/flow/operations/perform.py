@@ -32,6 +32,8 @@ from bot.domain.operation import (
     Event,
     Failed,
     Finished,
+    Held,
+    Noted,
     Operation,
     RulingChanged,
     State,
@@ -52,6 +54,7 @@ from bot.flow.operations import (
     notify,
     operation_cards,
     propose,
+    scheduled,
 )
 from bot.flow.operations.recheck import Rechecks, spreads
 from bot.flow.operations.step_progress import OperationProgress, StepProgress
@@ -66,6 +69,7 @@ Facts = Mapping[str, str | int | float | bool]
 WIDEST = 8  # steps of one operation side by side, whatever the limits per host allow
 LOOK = 1.0  # seconds between two looks whether a waiting step may begin
 LONG_LOOK = 5.0  # the same while it waits for people, or for the end of a freeze
+WINDOW_OVER = "window-over"  # marks that an operation was held at the end of its window
 DAY = 86400.0  # so long a freeze, or a person, is waited for
 
 
@@ -97,8 +101,7 @@ def _perform(services: Services, operation_id: str) -> None:
             words("{id} is left alone: {why}.", id=operation_id, why=why),
             words("Load the plugin again."),
         )
-    if operation.state is State.APPROVED:
-        operation = _begin(services, operation)
+    operation = _begin(services, operation)
     if operation.state is State.RUNNING:
         operation = _run_to_end(services, operation)
     if operation.state.over:
@@ -120,7 +123,8 @@ def _tell(services: Services, operation: Operation) -> None:
 
 def _offer_anew(services: Services, operation: Operation) -> None:
     """A new plan for the same wish, on the cluster as it is now; or why there is none any more."""
-    if any(each.code == current_rules.OLD for each in operation.objections):
+    over = {current_rules.OLD, current_rules.MISSED, current_rules.CLOSED}
+    if any(each.code in over for each in operation.objections):
         return  # what was wished long ago is proposed again by people, or not at all
     card = propose.again_unless_same_refusal(services, operation)
     if card is not None and operation.origin.by != BOT:
@@ -132,7 +136,10 @@ def _begin(services: Services, operation: Operation) -> Operation:
 
     Then begin, unless somebody was first.
     """
-    while operation.state is State.APPROVED:
+    while True:
+        operation = scheduled.at_its_time(services, operation)
+        if operation.state is not State.APPROVED:
+            return operation
         found = _verdict(services, operation)
         try:
             after = services.store.append(operation, found)
@@ -142,7 +149,6 @@ def _begin(services: Services, operation: Operation) -> Operation:
         else:
             publish(services, after, found)
             return after
-    return operation
 
 
 def _verdict(services: Services, operation: Operation) -> Event:
@@ -176,7 +182,11 @@ def _beginning(services: Services, operation: Operation) -> Began | WentStale:
     against = (*busy, *action.still_good(intent, operation.plan, seen, services.catalog.rules))
     if against:
         return WentStale(services.clock.now(), BOT, against)
-    return Began(services.clock.now(), BOT, *spreads(action, operation, seen))
+    loads = spreads(action, operation, seen)
+    # Looking at the hosts takes time: the window may have ended meanwhile
+    if late := current_rules.out_of_time(services, operation):
+        return WentStale(services.clock.now(), BOT, (late,))
+    return Began(services.clock.now(), BOT, *loads)
 
 
 def _run_to_end(services: Services, operation: Operation) -> Operation:
@@ -265,6 +275,9 @@ class _Run:
         When that takes too long, it ends as failed.
         """
         now = self.services.clock.now()
+        if _window_over(operation, now) and set(operation.todo) - operation.under_way:
+            self._hold(operation)
+            return True
         if operation.held:
             overall.say(operation_cards.held_text(operation))
             self._end_after(operation.held_at, DAY, operation_cards.nobody_came(operation))
@@ -283,6 +296,19 @@ class _Run:
             self.frozen_until = None
             overall.say("")
         return False
+
+    def _hold(self, operation: Operation) -> None:
+        """Begin nothing more after the maintenance window until a person says so; told once."""
+        now, slot = self.services.clock.now(), operation.slot
+        why = operation_cards.window_over_text(slot) if slot is not None else ""
+        events = (Held(now, BOT, why), Noted(now, BOT, why, WINDOW_OVER))
+        try:
+            after = self.services.store.append(operation, *events)
+        except ConflictError:
+            return
+        publish(self.services, after, *events)
+        note, claim = operation_cards.held_note(after), f"held:{after.id}:{after.version}"
+        notify.tell_requester(self.services, after, note, f"held-{after.version}", claim)
 
     def _end_after(
         self, since: datetime | None, seconds: float, failed: tuple[Message, Message]
@@ -391,6 +417,17 @@ def _waiting_text(event: Event, others: int) -> Message:
     return joined((event.why, rest))
 
 
+def _window_over(operation: Operation, now: datetime) -> bool:
+    """Whether the maintenance window has ended, and nobody let the operation go on after it."""
+    slot = operation.slot
+    return (
+        slot is not None
+        and bool(slot.window)
+        and now >= slot.end
+        and WINDOW_OVER not in operation.marks
+    )
+
+
 def _others(services: Services, operation: Operation) -> list[Operation]:
     return [
         each
@@ -432,7 +469,7 @@ def _begin_steps(
         others = _others(services, operation)
         begun = tuple(index for index in _may_begin(services, operation, others) if index in turn)
         now = services.clock.now()
-        if begun and (leave is None or not leave.holds(now)):
+        if begun and (leave is None or not leave.holds(now) or _window_over(operation, now)):
             return ()
         events = [StepBegan(now, BOT, index) for index in begun]
         try:

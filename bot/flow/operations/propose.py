@@ -26,8 +26,9 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import HoldHost
-from bot.flow.context import BUSY, Services, commit, notify_plugins, snapshot
-from bot.flow.operations import current_rules, operation_cards
+from bot.domain.timing import Slot
+from bot.flow.context import BUSY, Services, commit, engaged, notify_plugins, snapshot
+from bot.flow.operations import current_rules, operation_cards, scheduled
 from bot.plugin_api import Action
 from bot.ports import Hypervisor
 
@@ -49,14 +50,16 @@ def propose(
     *,
     replaces: str = "",
     plan: Plan | None = None,
+    slot: Slot | None = None,
 ) -> Card | None:
     """Plan, ask the policy, store and show. The card is for the requester.
 
     None when nothing is left to say.
 
     ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
+    ``slot``: when it may begin; None: as soon as it is approved.
     """
-    found = draft(services, action, intent, origin, replaces=replaces, plan=plan)
+    found = draft(services, action, intent, origin, replaces=replaces, plan=plan, slot=slot)
     if isinstance(found, Card):
         return found
     lay_out(services, found)
@@ -71,12 +74,13 @@ def draft(
     *,
     replaces: str = "",
     plan: Plan | None = None,
+    slot: Slot | None = None,
 ) -> Operation | Card:
     """Plan, ask the policy and store; what stands against it as a card.
 
     Nobody is shown anything yet.
     """
-    found = try_plan(services, action, intent, origin, replaces=replaces, plan=plan)
+    found = try_plan(services, action, intent, origin, replaces=replaces, plan=plan, slot=slot)
     if isinstance(found, Operation):
         return found
     return _answer(found, origin.by)
@@ -98,9 +102,10 @@ def try_plan(
     *,
     replaces: str = "",
     plan: Plan | None = None,
+    slot: Slot | None = None,
 ) -> Operation | Refused | policies.MayNot | Twin:
     """Plan, ask the policy and store, or what stands against it. Nobody is shown anything yet."""
-    found = consider(services, action, intent, origin, replaces=replaces, plan=plan)
+    found = consider(services, action, intent, origin, replaces=replaces, plan=plan, slot=slot)
     if not isinstance(found, Proposed):
         return found
     twin = None if replaces else _open_twin(services, found)
@@ -115,6 +120,7 @@ def consider(
     *,
     replaces: str = "",
     plan: Plan | None = None,
+    slot: Slot | None = None,
 ) -> Proposed | Refused | policies.MayNot:
     """Plan and ask the policy, or what stands against it. Nothing is stored."""
     if action.recall:
@@ -131,9 +137,9 @@ def consider(
         return Refused(operation_cards.NOT_PROPOSED, (strange,))
     if fault := whole.too_long(planned, origin.command, str(origin.reason)):
         return Refused(operation_cards.NOT_PROPOSED, (fault,))
-    if busy := busy_with(services, planned):
+    if slot is None and (busy := busy_with(services, planned)):
         return Refused(words("Not now."), busy)
-    ruling = current_rules.ruling_now(services, action.name, planned, origin)
+    ruling = current_rules.ruling_now(services, action.name, planned, origin, slot)
     if isinstance(ruling, policies.MayNot):
         return ruling
     return Proposed(
@@ -144,8 +150,9 @@ def consider(
         plan=planned,
         ruling=ruling,
         origin=origin,
-        expires_at=services.clock.now() + timedelta(seconds=ruling.expires),
+        expires_at=slot.end if slot else services.clock.now() + timedelta(seconds=ruling.expires),
         replaces=replaces,
+        slot=slot,
     )
 
 
@@ -171,10 +178,21 @@ def _open_twin(services: Services, wanted: Proposed) -> Operation | None:
     for other in services.store.operations(states=(State.PROPOSED,), limit=1000):
         again = other.origin.key == wanted.origin.key or other.unreadable
         if other.action == wanted.action and not again:
+            if not _same_time(other.slot, wanted.slot):
+                continue
             same = _without_reason(other.intent) == intent
             if same or codec.text(other.plan.steps) == steps:
                 return other
     return None
+
+
+def _same_time(one: Slot | None, other: Slot | None) -> bool:
+    """Whether both are to run at once, in the same window, or at the same moment."""
+    if one is None or other is None:
+        return one is other
+    return (one.start, one.window) == (other.start, other.window) or (
+        one.window == other.window != "" and one.end == other.end
+    )
 
 
 def _without_reason(intent: Any) -> str:
@@ -221,7 +239,7 @@ def lay_out(services: Services, operation: Operation) -> Operation:
     if operation.state is State.PROPOSED and not operation.ruling.votes:
         operation = _approve_by_rule(services, operation)
     if operation.state in BUSY and not services.catalog.unable(operation):
-        services.work.enqueue(operation)
+        scheduled.hand_over(services, operation)
     return operation
 
 
@@ -243,7 +261,9 @@ def _approve_by_rule(services: Services, operation: Operation) -> Operation:
     now = services.clock.now()
     if now - operation.proposed_at > LATE or now >= operation.expires_at:
         return commit(services, operation, Expired(now, BOT))
-    today = current_rules.ruling_now(services, operation.action, operation.plan, operation.origin)
+    today = current_rules.ruling_now(
+        services, operation.action, operation.plan, operation.origin, operation.slot
+    )
     if isinstance(today, policies.MayNot):
         return operation
     if today.votes:
@@ -266,7 +286,7 @@ def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objecti
             ),
             words("Wait until it ends, or cancel it."),
         )
-        for other in services.store.operations(states=BUSY, limit=1000)
+        for other in engaged(services)
         if other.id != but and mine & _vms_of(other.plan, (*other.under_way, *other.near), lost)
     )
 
@@ -289,6 +309,7 @@ def again(services: Services, operation: Operation, by: str, key: str) -> Card |
         operation.intent,
         origin,
         replaces=operation.id,
+        slot=scheduled.slot_again(services, operation),
     )
 
 
@@ -301,7 +322,8 @@ def again_unless_same_refusal(services: Services, operation: Operation) -> Card 
         services.catalog.action(operation.action),
         replace(operation.origin, key=f"{operation.id}/again", automatic=False),
     )
-    found = try_plan(services, action, operation.intent, origin, replaces=operation.id)
+    slot = scheduled.slot_again(services, operation)
+    found = try_plan(services, action, operation.intent, origin, replaces=operation.id, slot=slot)
     if isinstance(found, Operation):
         lay_out(services, found)
         return operation_cards.proposed_note(found, services.slash)

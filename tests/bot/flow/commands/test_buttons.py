@@ -18,6 +18,7 @@ CONSTANTS = {
     "PICK": operation_cards.PICK,
     "GO_ON": operation_cards.GO_ON,
     "FORM": forms.FORM,  # named by the core for each command
+    "MOVE": operation_cards.MOVE,
 }
 
 
