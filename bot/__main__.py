@@ -155,6 +155,91 @@ def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
 @drover.command(
     help=str(
         words(
+            "Set up: ask for hosts, channels and people, try every connection, and write "
+            "the configuration.\n\n"
+            "What an option gives is not asked for. It prints the least commands that the hosts "
+            "need, and the manifest of the Slack app."
+        )
+    )
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help=str(
+        words(
+            "A host: `host-a`, `drover@host-a:22`, `host-a=10.0.0.1` or `host-a=qemu+tls://…`. "
+            "May be repeated."
+        )
+    ),
+)
+@click.option(
+    "--approvals-channel",
+    default="",
+    metavar="C…",
+    help=str(words("Id of the channel for proposals.")),
+)
+@click.option(
+    "--ops-channel",
+    default="",
+    metavar="C…",
+    help=str(words("Id of the channel for alerts and digests.")),
+)
+@click.option(
+    "--engineer",
+    "engineers",
+    multiple=True,
+    metavar="U…",
+    help=str(words("Who may ask: a person or a user group. May be repeated.")),
+)
+@click.option(
+    "--approver",
+    "approvers",
+    multiple=True,
+    metavar="U…",
+    help=str(words("Who may approve: a person or a user group. May be repeated.")),
+)
+@click.option(
+    "--key",
+    "key_file",
+    default="",
+    metavar="FILE",
+    help=str(words("The SSH key of the bot (default: the usual one; it is made if needed).")),
+)
+@click.option(
+    "--zone",
+    default="UTC",
+    show_default=True,
+    help=str(words("Time zone of digests and schedules.")),
+)
+@click.option(
+    "--locale",
+    default="en",
+    show_default=True,
+    help=str(words("Language of the channels: en or pt_BR.")),
+)
+@click.option(
+    "--trust-host-keys",
+    is_flag=True,
+    help=str(words("Take the SSH keys that the hosts show now for theirs, without asking.")),
+)
+@click.option(
+    "--force", is_flag=True, help=str(words("Replace a configuration that exists already."))
+)
+@click.pass_obj
+def init(config: Path | None, /, **given: Any) -> None:
+    """Set up; exit with 1 when a connection failed."""
+    from bot.setup.dialog import Given, Setup
+
+    file = config or Path(os.environ.get("DROVER_CONFIG", configuration.DEFAULT_FILE))
+    if not Setup(Given(**given), file, _said).run():
+        sys.exit(1)
+
+
+@drover.command(
+    help=str(
+        words(
             "Check the configuration, explain the policy, and try every connection. "
             "The exit code is 1 when something is wrong."
         )

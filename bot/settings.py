@@ -597,8 +597,7 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
             raise SettingsError(
                 words("There is no configuration file {path}.", path=str(chosen)),
                 words(
-                    "Copy `config/drover.example.toml` there and fill it in. `drover "
-                    "demo` needs none."
+                    "`drover init` asks for all it needs and writes it. `drover demo` needs none."
                 ),
             )
         table: dict[str, Any] = {}

@@ -27,7 +27,7 @@ may = ["*"]
 """
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}
 CASES = {
-    "nothing": (None, {}, "There is no configuration", "Copy `config/drover.example.toml`"),
+    "nothing": (None, {}, "There is no configuration", "`drover init` asks for all it needs"),
     "broken": ("zone = \nreplica = 1\n", {}, "line 1", "See `config/drover.example.toml`"),
     "slip": (
         "[slack]\naprovals_channel = 1\n",
@@ -97,7 +97,7 @@ def test_what_means_nothing_without_a_configuration_says_so_and_makes_nothing(
     done = called(tmp_path, *line.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no configuration file config/drover.toml" in done.stderr
-    assert "Copy `config/drover.example.toml` there" in done.stderr
+    assert "`drover init` asks for all it needs and writes it." in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
