@@ -19,7 +19,7 @@ from bot.adapters.replicas import Beats, Pulse
 from bot.domain.errors import StoreError, TooEarlyError
 from bot.domain.message import words
 from bot.domain.operation import Operation
-from bot.domain.steps import WaitForPerson
+from bot.domain.steps import HoldHost, WaitForPerson
 from bot.ports import Perform
 
 log = structlog.get_logger()
@@ -239,9 +239,13 @@ DefaultSerializer.deserialize = _refuse_pickle  # type: ignore[method-assign,ass
 def _partition(operation: Operation) -> str:
     """The host that bears the limit.
 
-    What may wait for people for a day is alone, and keeps nobody waiting.
+    What may wait for people for a day is alone, and keeps nobody waiting. So is the failover of a
+    host: what waits for that host to answer must not keep it from being proven off.
     """
-    if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
+    if any(
+        isinstance(step, WaitForPerson) or (isinstance(step, HoldHost) and step.on)
+        for step in operation.plan.steps
+    ):
         return operation.id
     return next((host for step in operation.plan.steps for host in step.hosts[:1]), _NOWHERE)
 

@@ -15,6 +15,7 @@ class Sight:
     ``silent``: since when each host is silent. ``looks``: how many looks in a row saw it so.
     ``heard_by_peers``: hosts that other hosts heard while they answered. ``boots``: the boot id of
     each host with a shell, as last read. ``back``: hosts that were silent and answer again.
+    ``mute``: controllers that do not answer, by (host, device): since when, and why.
     """
 
     started_at: datetime | None = None
@@ -25,6 +26,7 @@ class Sight:
     heard_by_peers: set[str] = field(default_factory=set)
     boots: dict[str, str] = field(default_factory=dict)
     back: set[str] = field(default_factory=set)
+    mute: dict[tuple[str, str], tuple[datetime, str]] = field(default_factory=dict)
 
     def note(self, seen: Snapshot) -> None:
         """Keep what a look shows of the bot's own view."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from shlex import quote
 from typing import Any
@@ -37,6 +37,7 @@ RECENT = 200  # operations among which the last failovers are looked for
 # no message: the title of its lines in a digest, as they are kept
 READINESS = "Failover readiness"
 _READY_EVERY = timedelta(minutes=5)
+_MUTE = timedelta(minutes=3)  # so long a controller may be without an answer
 _LISTEN_EVERY = 600.0  # seconds between two looks whether other hosts hear those that answer
 _POWER_EVERY = 60.0  # seconds between two readings of the power of hosts that answer
 _GRACE = 30.0  # seconds that a second kind of witness is waited for before people are asked
@@ -47,11 +48,13 @@ class Found:
     """What is known of each host that is silent.
 
     ``boots``: boot ids of hosts, '' not known; ``back``: hosts that were silent and answer again.
+    ``mute``: controllers that do not answer, by (host, device): since when, and why.
     """
 
     silent: tuple[Evidence, ...] = ()
     boots: Mapping[str, str] = field(default_factory=dict)
     back: frozenset[str] = frozenset()
+    mute: Mapping[tuple[str, str], tuple[datetime, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -65,19 +68,22 @@ class Gatherer:
     def __call__(self, snapshot: Snapshot, hypervisor: Hypervisor) -> Found:
         """Ask all witnesses of each silent host; when it is time, read the controllers of those that answer."""
         self.sight.note(snapshot)
-        now = snapshot.taken_at.timestamp()
-        if now - self.read_at >= _POWER_EVERY:
-            self.read_at = now
-            for host in snapshot.hosts:
-                if host.up:
-                    witnesses.read_bound(hypervisor, host)
-        if now - self.listened_at >= _LISTEN_EVERY:
-            self.listened_at = now
-            witnesses.listen(self.sight, snapshot, hypervisor)
         silent = [host for host in snapshot.hosts if not host.up]
         back = witnesses.read_boots(self.sight, snapshot, hypervisor)
         found = witnesses.gather_all(self.sight, silent, snapshot, hypervisor)
-        return Found(found, dict(self.sight.boots), back)
+        if not any(not (host.maintenance or host.held) for host in silent):
+            self._routine(snapshot, hypervisor)  # which may take long, and nobody waits for it
+        return Found(found, dict(self.sight.boots), back, dict(self.sight.mute))
+
+    def _routine(self, snapshot: Snapshot, hypervisor: Hypervisor) -> None:
+        """Read the controllers, and hear whether hosts hear each other, each in its time."""
+        now = snapshot.taken_at.timestamp()
+        if now - self.read_at >= _POWER_EVERY:
+            self.read_at = now
+            witnesses.read_all(self.sight, snapshot, hypervisor)
+        if now - self.listened_at >= _LISTEN_EVERY:
+            self.listened_at = now
+            witnesses.listen(self.sight, snapshot, hypervisor)
 
 
 def look(settings: FailoverSettings, view: WatchView) -> Looked:
@@ -88,11 +94,15 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
     standing: set[str] = set()
     for evidence in found.silent:
         if not view.snapshot.host(evidence.host).up:
-            for each in _noticed(settings, view, evidence):
+            # The witnesses were asked after the sweep, and were silent until now
+            now = replace(evidence, at=max(evidence.at, view.now))
+            for each in _noticed(settings, view, now):
                 noticed.append(each)
                 standing.add(evidence.host)
     noticed += [Alert(_key(host), _ended(host), over=True) for host in sorted(told - standing)]
-    back = tuple(_returned(view.snapshot)) if settings.mode is not Mode.OFF else ()
+    back: tuple[Alert, ...] = ()
+    if settings.mode is not Mode.OFF:
+        back = (*_returned(view.snapshot), *_mute(view, found))
     noticed += back
     noticed += _copies(settings, view, found)
     ended = set(view.memory.get("back", ())) - {each.key for each in back}
@@ -232,6 +242,19 @@ def _two_copies(vm: str, host: str, other: str) -> Card:
         command=Code(f"virsh destroy {quote(vm)}"),
     )
     return Card(said, vm, (Section(said),))
+
+
+def _mute(view: WatchView, found: Found) -> Iterator[Alert]:
+    """A power controller that does not answer for minutes is told before it is needed."""
+    for (host, device), (since, why) in sorted(found.mute.items()):
+        if view.now - since >= _MUTE:
+            said = words(
+                "{device} of {host} does not answer: {why}. A failover of {host} could prove nothing.",
+                device=device,
+                host=host,
+                why=why,
+            )
+            yield Alert(f"power:{host}:{device}", Card(said, host, (Section(said),)))
 
 
 def _waits(host: str) -> Card:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.errors import DroverError, HypervisorError
-from bot.domain.power import Binding, Bound, Device, Reading, Round
+from bot.domain.power import Binding, Bound, Device, Power, Reading, Round
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor, PowerAccess, Shell
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
@@ -162,6 +162,22 @@ def read_bound(hypervisor: PowerAccess, host: Host) -> tuple[tuple[Reading, ...]
     for reading in readings:
         _bind(hypervisor, host, reading)
     return readings, frozenset(each.device for each in power.bonds(host.name))
+
+
+def read_all(sight: Sight, snapshot: Snapshot, hypervisor: PowerAccess) -> None:
+    """Read the controllers of all hosts that answer, and note those that do not."""
+    up = [host for host in snapshot.hosts if host.up]
+    if not up:
+        return
+    with ThreadPoolExecutor(min(_AT_ONCE, len(up)), thread_name_prefix="power") as pool:
+        found = list(pool.map(lambda host: read_bound(hypervisor, host)[0], up))
+    for reading in (each for readings in found for each in readings):
+        key = (reading.host, reading.device)
+        if reading.power is not Power.UNKNOWN:
+            sight.mute.pop(key, None)
+        else:
+            since, _ = sight.mute.get(key, (reading.at, ""))
+            sight.mute[key] = (since, reading.problem.rstrip("."))
 
 
 def _bind(hypervisor: PowerAccess, host: Host, reading: Reading) -> None:

@@ -15,8 +15,20 @@ import pytest
 from bot.stage import BotProcess
 from lab import Lab
 from lab.bmc import Bmcs
+from lab.sshd import serve
 from tests import postgres
-from tests.e2e.dead_host import POLICY, Watcher, begun, bot_on, bound, heal, knows, silent, starts
+from tests.e2e.dead_host import (
+    POLICY,
+    Watcher,
+    begun,
+    bot_on,
+    bound,
+    heal,
+    knows,
+    rows,
+    silent,
+    starts,
+)
 from tests.e2e.play import Play
 from tests.waiting import until
 
@@ -275,3 +287,69 @@ def test_l15_of_two_replicas_one_fences_and_the_other_sees_it_through(
             assert watcher.twice == []
     finally:
         heal(lab, served, "pair-1")
+
+
+def test_l21_a_host_that_starts_anew_starts_nothing_by_itself_and_gets_its_vms_from_drover(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """libvirt's autostart is taken over on a real host; its new boot id is read over its shell."""
+    lab, served = site
+    guest = lab.guest("own-1", host="host-a", autostart=True)
+    doors = {name: serve(lab, name) for name in lab.hosts}
+    try:
+        with (
+            bot_on(site, tmp_path, doors, mode="propose", silence=600) as stage,
+            Watcher(lab, ["own-1"]) as watcher,
+        ):
+            knows(stage, guest)
+            stage.asks("failover protect")
+            stage.approves("bruno", stage.proposal("Let Drover start VMs"))
+            stage.message("#approvals", "Done:", "Let Drover start VMs")
+            assert "enable" not in lab.virsh("host-a", "dominfo", "own-1").split("Autostart:")[1]
+            until(
+                lambda: any("host-a" in text for (text,) in rows(stage, BOOTS)), "its boot id", 60
+            )
+            lab.power_off("host-a")
+            until(lambda: rows(stage, GONE), "its silence is noticed", 60)
+            lab.power_on("host-a")
+            serve(lab, "host-a")
+            back = stage.proposal("Start the VMs of host-a", timeout=120)
+            assert lab.where("own-1") == []
+            stage.approves("bruno", back)
+            stage.ended("Done:", back)
+            assert lab.where("own-1") == ["host-a"]
+            stage.asks("failover protect own-1 --off")
+            stage.approves("bruno", stage.proposal("Let libvirt start VMs"))
+            stage.message("#approvals", "Done:", "Let libvirt start VMs")
+            assert "enable" in lab.virsh("host-a", "dominfo", "own-1").split("Autostart:")[1]
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "own-1")
+
+
+GONE = "select text from notes where key = 'incident:host:host-a'"
+BOOTS = "select text from notes where key = 'watch:failover'"
+
+
+def test_l27_a_real_drill_switches_an_empty_host_off_and_on(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    lab, served = site
+    ordered = len(served.orders("host-c"))
+    try:
+        with bot_on(site, tmp_path) as stage:
+            until(lambda: bound(stage, "host-c"), "the controller is bound", 60)
+            stage.asks("failover drill host-c --real")
+            stage.told("ana", "not in maintenance")
+            stage.asks("host maintenance host-c on")
+            stage.approves("bruno", stage.proposal("Put host-c into maintenance"))
+            stage.message("#approvals", "Done:", "Put host-c into maintenance")
+            stage.asks("failover drill host-c --real")
+            proposal = stage.proposal("Test the power controllers of host-c")
+            stage.approves("bruno", proposal)
+            stage.approves("carla", proposal)
+            stage.ended("Done:", proposal, 180)
+            assert served.orders("host-c")[ordered:] == ("ForceOff", "On")
+            assert lab.is_on("host-c")
+    finally:
+        heal(lab, served)

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from bot.adapters.durable import DurableWork
 from bot.domain.errors import StoreError
 from bot.domain.operation import Operation, open_operation
-from bot.domain.steps import SetMaintenance
+from bot.domain.steps import HoldHost, SetMaintenance
 from bot.ports import Perform, Work
 from tests.operations import move, planned, proposal
 
@@ -129,6 +129,25 @@ def test_operations_of_different_hosts_run_side_by_side(working: Working) -> Non
     for n in range(1, 4):
         work.enqueue(operation(n, f"host-{n}"))
     assert sorted(done.wait_for(3)) == ["op-1", "op-2", "op-3"]
+
+
+def test_the_failover_of_a_host_does_not_wait_behind_what_waits_for_that_host(
+    working: Working,
+) -> None:
+    answers, done = threading.Event(), Done()
+
+    def perform(operation_id: str) -> None:
+        if operation_id == "op-1":
+            assert answers.wait(30)  # a migration from a host that died
+        done(operation_id)
+
+    work = working(perform)
+    work.enqueue(operation(1))
+    failover = planned(HoldHost("host-a", on=True))
+    work.enqueue(open_operation("op-2", proposal(plan=failover)))
+    assert done.wait_for(1) == ["op-2"]
+    answers.set()
+    assert done.wait_for(2) == ["op-2", "op-1"]
 
 
 def test_a_plan_without_hosts_is_performed_too(working: Working) -> None:

@@ -241,3 +241,21 @@ def test_the_digest_is_told_which_vms_could_not_start_elsewhere(room: Room) -> N
         "3 of 3 running VMs could start elsewhere.",
         "app-1 could start elsewhere again.",
     ]
+
+
+def test_a_controller_that_does_not_answer_is_told_after_three_minutes_and_its_end_too(
+    room: Room,
+) -> None:
+    looks = Looks(room)
+    looks.look()
+    room.power.fault(A, Fault.DEAD)
+    assert looks.look(after=60).noticed == ()
+    assert looks.look(after=120).noticed == ()
+    (told,) = looks.look(after=60).noticed
+    assert isinstance(told, Alert)
+    assert (told.key, told.over) == ("power:host-a:bmc-a", False)
+    assert "no answer in 20 s" in text(told.card)
+    room.power.fault(A, None)
+    (ended,) = looks.look(after=60).noticed
+    assert isinstance(ended, Alert)
+    assert (ended.key, ended.over) == ("power:host-a:bmc-a", True)
