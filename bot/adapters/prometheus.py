@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,9 +18,8 @@ import prometheus_client
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
-from waitress import wasyncore
-from waitress.server import create_server
 
+from bot.adapters.wsgi import WsgiServer
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.message import words
 from bot.domain.metrics import Bucket, Metric, Pressure
@@ -201,40 +199,29 @@ class MetricsServer:
                 ),
                 words("Choose another `port` in `[metrics]`."),
             ) from error
-        self._server: Any = create_server(  # its stubs miss what a server on one address has
+        self._server = WsgiServer(
             self._answer,
-            sockets=[listening],
+            listening,
+            name="metrics",
             threads=_THREADS,
-            ident="",
             max_request_body_size=_BIGGEST_BODY,
             channel_timeout=patience,
             cleanup_interval=min(patience, 30),
             connection_limit=_CONNECTIONS,
-            asyncore_use_poll=True,
         )
-        self._thread = threading.Thread(target=self._server.run, name="metrics", daemon=True)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self._server.effective_port)
+        return self._server.port
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread.start()
+        self._server.start()
 
     def stop(self) -> None:
-        """Answer no more.
-
-        The loop itself is asked to close: closing under its hands would race with it.
-        """
-        if not self._thread.is_alive():
-            self._server.close()
-            return
-        self._server.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(self._server))
-        self._server.task_dispatcher.shutdown()
-        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._server._map))  # noqa: SLF001
-        self._thread.join(_PATIENCE)
+        """Answer no more."""
+        self._server.close()
 
     def _answer(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
