@@ -26,5 +26,5 @@ def _jumped(clock: SystemClock) -> datetime:
 
 @hookimpl
 def register_settings() -> Sequence[SettingsSection]:
-    SystemClock.now = _jumped  # type: ignore[method-assign]
+    SystemClock.now = _jumped  # type: ignore[method-assign,assignment]
     return ()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,11 +55,16 @@ def hears(lab: Lab, one: str, other: str) -> bool:
 # Hosts
 
 
+def found(pattern: str, text: str) -> str:
+    """What the pattern's group holds."""
+    match = re.search(pattern, text)
+    assert match, text
+    return match[1]
+
+
 def test_three_hosts_each_with_a_uuid_a_name_and_a_pool_of_its_own(lab: Lab) -> None:
     assert list(lab.hosts) == ["host-a", "host-b", "host-c"]
-    told = {
-        re.search(r"<uuid>(.*?)</uuid>", lab.virsh(name, "capabilities"))[1] for name in lab.hosts
-    }
+    told = {found(r"<uuid>(.*?)</uuid>", lab.virsh(name, "capabilities")) for name in lab.hosts}
     assert told == {host.uuid for host in lab.hosts.values()}
     assert len(told) == 3
     for name, host in lab.hosts.items():
@@ -82,7 +88,7 @@ def test_a_host_reports_its_own_memory_and_cpu(lab: Lab, web: Guest) -> None:
         }
 
     def busy(host: str) -> int:
-        return int(re.search(r"user: +(\d+)", lab.virsh(host, "nodecpustats"))[1])
+        return int(found(r"user: +(\d+)", lab.virsh(host, "nodecpustats")))
 
     assert lab.where(web.name) == ["host-a"]
     assert memory("host-a")["total"] == memory("host-b")["total"] == 4096 * 1024
@@ -111,7 +117,7 @@ def test_a_guest_burns_the_load_it_was_given(lab: Lab, web: Guest) -> None:
     def spent() -> tuple[float, float]:
         told = lab.virsh("host-a", "domstats", "web-1", "--vcpu")
         running, waiting = (
-            int(re.search(rf"vcpu.0.{name}=(\d+)", told)[1]) / 1e9 for name in ("time", "delay")
+            int(found(rf"vcpu.0.{name}=(\d+)", told)) / 1e9 for name in ("time", "delay")
         )
         return running, running + waiting
 
@@ -188,7 +194,7 @@ def test_a_guest_is_shut_down_by_its_power_button(lab: Lab) -> None:
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused(
-    lab: Lab, wish: dict[str, object], complaint: str
+    lab: Lab, wish: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(LabError, match=complaint):
         lab.guest(**wish)
@@ -254,7 +260,7 @@ def test_live_migration_with_copied_storage(lab: Lab) -> None:
 def test_a_killed_libvirtd_leaves_its_guests_and_finds_them_again(lab: Lab, web: Guest) -> None:
     before = lab.hosts["host-a"].libvirtd_pid
     lab.kill_libvirtd("host-a")
-    assert lab.hosts["host-a"].libvirtd_pid is None
+    assert not lab.hosts["host-a"].libvirtd_pid
     with pytest.raises(LabError, match="failed"):
         lab.virsh("host-a", "list")
     assert goes_on(web)
@@ -382,6 +388,7 @@ class Child:
         self.process = subprocess.Popen(
             argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        assert self.process.stdout is not None
         told = json.loads(self.process.stdout.readline())
         self.directory = Path(told["directory"])
         self.born = {int(pid): born for pid, born in told["born"].items()}

@@ -15,6 +15,7 @@ from bot.adapters.ssh.address import SshAddress
 from bot.adapters.ssh.hosts import SshHosts
 from bot.domain.cluster import Health
 from bot.domain.errors import HypervisorError
+from bot.domain.message import Code, Words
 from bot.domain.readiness import Finding, Severity
 from bot.domain.steps import MigrateVm
 from bot.factories import SystemClock
@@ -176,7 +177,11 @@ def test_with_certificates_every_cell_is_green_and_their_ends_are_foretold(
     soon = checked(hosts, B)["certificate /etc/pki/libvirt/servercert.pem"]
     authority.issue(lab.hosts[B])
     assert (soon.severity, "in 5 days" in str(soon.evidence)) == (Severity.WARN, True)
-    lab.run(B, "sh", "-c", soon.fix.args["command"].command)
+    fix = soon.fix
+    assert isinstance(fix, Words)
+    command = fix.args["command"]
+    assert isinstance(command, Code)
+    lab.run(B, "sh", "-c", command.command)
     assert checked(hosts, B)[soon.name].severity is Severity.PASS
 
 

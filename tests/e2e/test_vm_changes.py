@@ -48,7 +48,9 @@ class Telling:
 
     notes: list[str] = field(default_factory=list)
 
-    def say(self, text: Any, fraction: float | None = None) -> None: ...
+    def report(self, job: Any, asks: Any = ()) -> None: ...
+
+    def say(self, text: Any) -> None: ...
 
     def note(self, text: Any) -> None:
         self.notes.append(str(text))

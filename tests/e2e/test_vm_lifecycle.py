@@ -280,12 +280,12 @@ def test_a_guest_that_does_not_listen_is_asked_about_and_its_plug_is_pulled_by_t
 def leased(bot: Bot, name: str) -> str:
     """The address that dnsmasq gave to a guest's card, as virsh tells it."""
     (mac,) = re.findall(r"52:54:00:\S+", bot.virsh("host-a", "domiflist", name))
-    found = until(
+    found: str = until(
         lambda: bot.virsh("host-a", "net-dhcp-leases", lan.NETWORK, "--mac", mac),
         f"{name} gets a lease",
     )
     (address,) = re.findall(r"10\.79\.0\.\d+", found)
-    return address
+    return str(address)
 
 
 def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:

@@ -29,7 +29,7 @@ host-a 8cpu 32G | v1 4G load 1 | v2 4G load 1 | v3 4G load 1 | v4 4G load 1 | v5
 host-b 8cpu 32G | w1 4G
 host-c 8cpu 32G
 """
-NONSENSE = st.one_of(
+NONSENSE: st.SearchStrategy[Any] = st.one_of(
     st.integers(max_value=-1), st.integers(min_value=1 << 63), st.floats(allow_nan=True, allow_infinity=True),
     st.sampled_from([None, "4G", b"", [], float("nan"), float("inf"), -0.5]),
 )  # fmt: skip
@@ -70,6 +70,7 @@ def test_a_load_that_its_host_cannot_carry_counts_as_not_measured(load: float) -
     assert seen.sound().vm("odd").cpu is None
     found = planner.plan(SETTINGS, Balance(), seen, ())
     idle = planner.plan(SETTINGS, Balance(), with_odd(cpu=None), ())
+    assert isinstance(found, Plan)
     assert moved(found) == moved(idle)
     assert "unmeasured" in [each.code for each in found.warnings]
     assert with_odd(cpu=15.9).sound().vm("odd").cpu == 15.9, "a late clock"

@@ -14,7 +14,7 @@ from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm
 from bot.flow.commands.parse import parse
-from bot.plugin_api import Action, Query
+from bot.plugin_api import Action, PlacementRule, Query
 from bot.testing import drawn, uuid_of
 from plugins.balance import drain, pick, planner, rolling
 from plugins.balance.from_snapshot import Only
@@ -235,7 +235,7 @@ def test_a_vm_on_huge_pages_moves_only_when_asked_for() -> None:
     assert len(moves(drain.drain(SETTINGS, Drain("host-a"), huge, ()))) == 2
 
 
-def objecting(vm_name: str, text: str = "no such network there"):  # noqa: ANN201 - a placement rule
+def objecting(vm_name: str, text: str = "no such network there") -> PlacementRule:
     def rule(seen: object, vm: object, host: str) -> Objection | None:
         return (
             Objection("network", text)
@@ -276,11 +276,11 @@ def test_only_one_resource_or_only_what_is_wrong() -> None:
     ) == {"a"}
 
 
-def still(text: str, found: Plan | Refused, rules: Sequence[object] = ()) -> list[str]:
+def still(text: str, found: Plan | Refused, rules: Sequence[PlacementRule] = ()) -> list[str]:
     assert isinstance(found, Plan)
     return [
         each.code for each in planner.still_good(SETTINGS, Balance(), found, drawn(text), rules)
-    ]  # type: ignore[arg-type]
+    ]
 
 
 def test_a_plan_holds_while_load_moves_a_little() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,7 +20,7 @@ from tests.examples import examples
 
 SETTINGS = BalanceSettings()
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-TAGS = ({}, {}, {}, {}, {"pin": "here"}, {"pin": "h0"}, {"balance": "off"}, {"apart": "x"}, {"apart": "y"},
+TAGS: tuple[dict[str, str], ...] = ({}, {}, {}, {}, {"pin": "here"}, {"pin": "h0"}, {"balance": "off"}, {"apart": "x"}, {"apart": "y"},
         {"together": "z"})  # fmt: skip
 STATES = (VmState.RUNNING,) * 8 + (VmState.PAUSED, VmState.SHUT_OFF, VmState.CRASHED)
 
@@ -97,7 +98,7 @@ def wrong(
             broken.append(f"{step.name} is not on {step.source}")
             continue
         objections = placement.objections(seen, vm, step.target, (*placement.CORE_RULES, rule))
-        broken += [each.text for each in objections]
+        broken += [str(each.text) for each in objections]
         apart = vm.tags.get("apart")
         mates = [
             each
@@ -140,7 +141,7 @@ def test_a_plan_holds_on_the_very_snapshot_it_was_made_for(seen: Snapshot, seed:
 
 @settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.randoms(use_true_random=False))
-def test_the_order_of_hosts_and_vms_does_not_matter(seen: Snapshot, rnd: st.DataObject) -> None:
+def test_the_order_of_hosts_and_vms_does_not_matter(seen: Snapshot, rnd: random.Random) -> None:
     boxes, vms = list(seen.hosts), list(seen.vms)
     rnd.shuffle(boxes)
     rnd.shuffle(vms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from bot.domain.errors import UsageError
 from bot.domain.operation import Approved, Replaced, State
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
-from bot.flow.operations import partial_approval as picking
+from bot.flow.operations import propose
 from bot.plugin_api import Picked
 from bot.testing import drawn, uuid_of
 from plugins.balance import pick, planner
@@ -186,14 +187,14 @@ def test_an_approval_that_comes_first_stands_and_the_new_proposal_is_taken_back(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot.types("balance")
-    drafted = picking.propose.draft
+    drafted = propose.draft
 
-    def slow(*args: object, **named: object) -> object:
-        found = drafted(*args, **named)  # type: ignore[arg-type]
+    def slow(*args: Any, **named: Any) -> object:
+        found = drafted(*args, **named)
         bot.clicks("op.approve", bot.value(1), "UBRUNO")
         return found
 
-    monkeypatch.setattr(picking.propose, "draft", slow)
+    monkeypatch.setattr(propose, "draft", slow)
     said = bot.answers("op.pick", bot.value(), "UANA", **{"steps-0": "0"})
     assert "op-1" in text(said)
     assert any(isinstance(event, Approved) for event in bot.store.events("op-1"))

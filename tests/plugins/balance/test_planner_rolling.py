@@ -59,7 +59,7 @@ def told(steps: Sequence[Step]) -> list[str]:
         WaitForPerson: lambda each: f"wait {each.host[-1]}",
         ReachShells: lambda each: f"shells {len(each.on)}",
     }
-    return [short[type(each)](each) for each in steps]  # type: ignore[no-untyped-call]
+    return [short[type(each)](each) for each in steps]
 
 
 # --- the plan
@@ -643,7 +643,7 @@ def test_a_pause_can_be_cancelled_and_is_no_reason_to_worry(bot: Bot) -> None:
     paused(bot)
     bot.clock.turn(3 * 3600)
     overdue.remind(bot.services)
-    assert not any("for long" in note for note in bot.operation().notes)
+    assert not any("for long" in str(note) for note in bot.operation().notes)
     bot.clicks("op.cancel", bot.value(), "UANA")
     assert Ask.CANCEL in bot.operation().asked
     bot.work.ids = ["op-1"]

@@ -193,9 +193,10 @@ def test_it_proposes_the_plan_itself_with_its_reason_and_few_moves() -> None:
     days = Days(mode="propose", max_moves=1)
     (proposal,) = days.looks(UNEVEN, 11)
     assert isinstance(proposal, Proposal)
+    assert isinstance(proposal.intent, Balance)
     assert proposal.plan is not None
     assert (proposal.action, len(proposal.plan.steps)) == ("balance", 1)
-    assert "imbalance above the threshold for" in proposal.why
+    assert "imbalance above the threshold for" in str(proposal.why)
     assert proposal.intent.max_moves == 1
 
 
@@ -231,11 +232,13 @@ def test_auto_means_to_move_by_itself_within_its_limit_of_moves() -> None:
     days = auto()
     (proposal,) = days.looks(UNEVEN, 11)
     assert isinstance(proposal, Proposal)
+    assert isinstance(proposal.intent, Balance)
     assert (proposal.automatic, proposal.action, proposal.intent.max_moves) == (True, "balance", 3)
     days = auto()
     days.past = Past(automatic(START - timedelta(hours=3), 3))
     (proposal,) = days.looks(UNEVEN, 11)
     assert isinstance(proposal, Proposal)
+    assert isinstance(proposal.intent, Balance)
     assert proposal.intent.max_moves == 1
     assert proposal.plan is not None
     assert len(proposal.plan.steps) == 1
@@ -254,6 +257,7 @@ def test_when_the_moves_of_the_window_are_used_up_people_are_told_and_later_it_m
     days.now += timedelta(hours=2)
     (proposal,) = days.looks(UNEVEN, 11)
     assert isinstance(proposal, Proposal)
+    assert isinstance(proposal.intent, Balance)
     assert proposal.intent.max_moves == 1
 
 
@@ -266,12 +270,14 @@ def test_after_a_failure_or_a_cancel_it_moves_nothing_until_the_window_has_passe
     days.now += timedelta(hours=7)
     (proposal,) = days.looks(UNEVEN, 11)
     assert isinstance(proposal, Proposal)
+    assert isinstance(proposal.intent, Balance)
 
 
 def test_a_vm_with_the_tag_is_never_moved_by_itself() -> None:
     days = auto()
     (proposal,) = days.looks(UNEVEN.replace("v1 4G load 1", "v1 4G load 1 [auto=off]"), 11)
     assert isinstance(proposal, Proposal)
+    assert isinstance(proposal.intent, Balance)
     assert proposal.plan is not None
     assert "v1" not in proposal.plan.blast.vms
     pinned = UNEVEN
@@ -314,6 +320,7 @@ SMALL = "host-a 8cpu 32G | v1 4G load 1 dirty 1M | v2 4G load 1 dirty 1M\nhost-b
 def noticed(bot: Bot, cluster: str) -> Proposal:
     (proposal,) = auto().looks(cluster, 11)
     assert isinstance(proposal, Proposal)
+    assert isinstance(proposal.intent, Balance)
     core_watch.propose_for_bot(bot.services, proposal, "balance")
     return proposal
 

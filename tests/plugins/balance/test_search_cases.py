@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,8 @@ def grouped(problem: Problem, field: str, *members: int) -> Problem:
     groups = np.where(np.isin(np.arange(len(problem.vm_names)), members), 0, NO_GROUP).astype(
         np.intp
     )
-    return replace(problem, **{field: groups})
+    changed: dict[str, Any] = {field: groups}
+    return replace(problem, **changed)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +266,7 @@ def test_hundreds_of_vms_are_dealt_to_blocks_that_cover_every_host_once() -> Non
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_what_to_do(
-    change: dict[str, object], text: str
+    change: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(BadProblem, match=text):
         replace(cluster([0, 1]), **change)

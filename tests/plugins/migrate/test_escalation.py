@@ -76,7 +76,8 @@ def test_the_first_means_when_stalled_or_late(
 
 
 def test_fast_takes_one_measure_at_a_time() -> None:
-    convergence, taken, now = Convergence(), [], 0.0
+    convergence, now = Convergence(), 0.0
+    taken: list[tuple[float, Measure]] = []
     while not taken or taken[-1][1] is not Measure.GIVE_UP:
         now += 1
         measure = next_measure(SETTINGS, step(MigrationPolicy.FAST), convergence, WAITS, now)

@@ -7,6 +7,7 @@ import pytest
 from bot import catalog
 from bot.domain import codec
 from bot.domain.card import Card, Table
+from bot.domain.cluster import Snapshot
 from bot.domain.errors import CatalogError, UnknownNameError
 from bot.domain.operation import (
     Approved,
@@ -92,12 +93,12 @@ class Past:
         return self.operations_of.get(vm_uuid, ())[:limit]
 
 
-def answer(name: str, vm: str, past: Past, snapshot: object = AFTER) -> Card:
+def answer(name: str, vm: str, past: Past, snapshot: Snapshot = AFTER) -> Card:
     query = loaded().commands[name]
     assert isinstance(query, Query)
     return query.answer(
         About(vm), View(snapshot, past, loaded().rules, Asker("U1", frozenset(), "en", NOW))
-    )  # type: ignore[arg-type]
+    )
 
 
 def text_of(card: Card) -> str:
@@ -124,7 +125,10 @@ def test_its_settings_are_checked_at_start() -> None:
 def test_the_settings_reach_the_plan() -> None:
     slow = catalog.load(["migrate"], {"migrate": {"bandwidth_mib_s": 5}})
     plan = slow.action("migrate").plan(Migrate("web-1", "host-b"), SEEN, slow.rules)
-    assert plan.steps[0].bandwidth == 5
+    assert isinstance(plan, Plan)
+    (step,) = plan.steps
+    assert isinstance(step, MigrateVm)
+    assert step.bandwidth == 5
 
 
 def test_intent_and_plan_can_be_stored_and_read_back() -> None:
