@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from lab.slack.workspace import Workspace
 
 Json = dict[str, Any]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 60.0
+"""Only a wait that fails takes so long, so it is far more than a busy machine needs."""
 """How long an act may take; Slack's own limits (3 s for an ack) end it much sooner."""
 
 
@@ -174,7 +175,11 @@ class Person:
         return View.of(raw) if raw else None
 
     def wait_view(
-        self, timeout: float = 10, *, title: str | None = None, other_than: View | None = None
+        self,
+        timeout: float = PATIENCE_SECONDS,
+        *,
+        title: str | None = None,
+        other_than: View | None = None,
     ) -> View:
         """Wait for a modal (with this title; another version than `other_than`) to be open.
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from lab.slack.faults import Faults
 from lab.slack.manifest import read_manifest
 from lab.slack.people import Channel, Command
-from lab.slack.person import Person
+from lab.slack.person import PATIENCE_SECONDS, Person
 from lab.slack.records import Post
 from lab.slack.server import Server
 from lab.slack.shown import Message, View
@@ -189,7 +189,7 @@ class Workspace:
         self,
         channel: str,
         predicate: Callable[[Message], bool],
-        timeout: float = 10,
+        timeout: float = PATIENCE_SECONDS,
         *,
         seen_by: str | None = None,
         thread: str | None = None,
@@ -224,7 +224,7 @@ class Workspace:
             )
         return found
 
-    def wait_connected(self, timeout: float = 10, *, sockets: int = 1) -> None:
+    def wait_connected(self, timeout: float = PATIENCE_SECONDS, *, sockets: int = 1) -> None:
         """Wait until the app holds this many Socket Mode connections.
 
         TimeoutError says how many there are.
@@ -238,7 +238,9 @@ class Workspace:
                 f"within {timeout} s"
             )
 
-    def wait_for(self, look: Callable[[], Found | None], timeout: float = 10) -> Found | None:
+    def wait_for(
+        self, look: Callable[[], Found | None], timeout: float = PATIENCE_SECONDS
+    ) -> Found | None:
         """Look whenever the workspace changes until something is found.
 
         None when the time is up.

@@ -9,7 +9,7 @@ from bot.stage import BotProcess, config_for
 from lab import Guest, Lab
 from lab.slack import Workspace
 from lab.slack.shown import Message
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 HOSTS = ("host-a", "host-b", "host-c")
 
@@ -32,19 +32,19 @@ class Play:
         """Type a command in #ops."""
         self.workspace.person(by).command(f"/kvm {line}", "#ops")
 
-    def proposal(self, what: str, timeout: float = 30) -> Message:
+    def proposal(self, what: str, timeout: float = PATIENCE) -> Message:
         """The message that asks to approve ``what``."""
         return self.message("#approvals", "Approve?", what, timeout=timeout)
 
     def message(
-        self, channel: str, *words: str, timeout: float = 60, seen_by: str | None = None
+        self, channel: str, *words: str, timeout: float = PATIENCE, seen_by: str | None = None
     ) -> Message:
         """Wait for a message that holds all the words."""
         return self.workspace.wait_message(
             channel, lambda each: holds(each, *words), timeout, seen_by=seen_by
         )
 
-    def told(self, who: str, *words: str, timeout: float = 30) -> Message:
+    def told(self, who: str, *words: str, timeout: float = PATIENCE) -> Message:
         """Wait until one person alone is told all the words, in #ops or directly."""
 
         def wanted() -> Message | None:
@@ -63,7 +63,7 @@ class Play:
         """Click Approve on a message as it was seen."""
         self.workspace.person(who).click(message, "op.approve")
 
-    def ended(self, what: str, message: Message, timeout: float = 120) -> Message:
+    def ended(self, what: str, message: Message, timeout: float = PATIENCE) -> Message:
         """Wait until the SAME message shows the end of its operation."""
         return self.workspace.wait_message(
             "#approvals", lambda each: each.ts == message.ts and holds(each, what), timeout
@@ -88,7 +88,7 @@ def runs_once(lab: Lab, guest: Guest, host: str) -> None:
     )
     before = guest.ticks()
     try:
-        until(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
+        until(lambda: guest.ticks() > before, f"{guest.name} stands still")
     except AssertionError as error:
         state = lab.virsh(host, "domstate", guest.name, "--reason", check=False).strip()
         raise AssertionError(

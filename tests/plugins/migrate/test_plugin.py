@@ -24,7 +24,7 @@ from bot.domain.operation import (
 from bot.domain.plan import Plan
 from bot.domain.policy import Ruling
 from bot.domain.steps import MigrateVm, MigrationPolicy
-from bot.plugin_api import Action, Asker, Query, View
+from bot.plugin_api import Action, Asker, History, Query, View
 from bot.testing import drawn, uuid_of
 from plugins.migrate.grammar import About, Migrate
 
@@ -77,17 +77,11 @@ def done() -> Operation:
     return operation
 
 
-class Past:
+class Past(History):
     """The part of the store that a query may read."""
 
     def __init__(self, *operations: Operation) -> None:
         self.operations_of = {uuid_of("web-1"): operations}
-
-    def operation(self, operation_id: str) -> Operation:
-        raise NotImplementedError(operation_id)
-
-    def operations(self, **_: object) -> tuple[Operation, ...]:
-        raise NotImplementedError
 
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]:
         return self.operations_of.get(vm_uuid, ())[:limit]
