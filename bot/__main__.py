@@ -58,6 +58,7 @@ def run(config: Path | None) -> None:
     """Run the bot until SIGTERM or Ctrl-C."""
     # A start makes much and drops little: looking for garbage meanwhile is a sixth of its time
     gc.disable()
+    from bot.adapters.service_manager import READY, notify
     from bot.app import Drover
 
     over, fenced = threading.Event(), threading.Event()
@@ -80,6 +81,7 @@ def run(config: Path | None) -> None:
     bot.start()
     gc.freeze()
     gc.enable()
+    notify(READY)
     _echo(words("Drover is running. Stop it with Ctrl-C."))
     over.wait()
     if fenced.is_set():

@@ -17,6 +17,7 @@ from bot.adapters.language import Languages
 from bot.adapters.linked_chat import LinkedChat
 from bot.adapters.schedule import Schedule
 from bot.adapters.seen_head import SeenHead
+from bot.adapters.service_manager import ALIVE, STOPPING, notify
 from bot.adapters.slack import api
 from bot.adapters.slack.chat import Identity, SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
@@ -254,6 +255,7 @@ class Drover:
         The ids of what is left.
         """
         log.info("stopping")
+        notify(STOPPING)
         until = time.monotonic() + ENDING
         self._listeners.close()
         if self._outside is not None:
@@ -394,6 +396,7 @@ class Drover:
             self._store.mark_alive()
         except StoreGoneError as error:
             self._tell_gone(error)
+            notify(ALIVE)  # a start would make an empty database, and hide that the old one is gone
             return
         except FencedError as error:
             log.error("fenced off", error=str(error))  # noqa: TRY400 - expected kind
@@ -402,6 +405,7 @@ class Drover:
         self._keep_head()
         overdue.expire(self.services)
         overdue.remind(self.services)
+        notify(ALIVE)  # whether Slack is there or not: a start would not bring it back
         if self._listening():
             say_well(self._settings)
 
