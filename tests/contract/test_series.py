@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from bot.adapters.sql.series import SqlSeries, percentile
 from bot.domain.metrics import Metric, Point, host_entity, vm_entity
@@ -127,6 +128,28 @@ def test_what_is_old_is_dropped_raw_values_first(series: SqlSeries) -> None:
     assert len(series.history([WEB], Metric.CPU, START, START + HOUR)[WEB]) == 1
     series.forget(START + 366 * DAY)
     assert series.history([WEB], Metric.CPU, START, START + HOUR) == {}
+
+
+def test_what_is_old_is_dropped_a_little_at_a_time(series: SqlSeries) -> None:
+    """No transaction holds the lock for long: it drops the values of a few minutes."""
+    filled(series, 30)
+    dropped: list[int] = []
+    sa.event.listen(
+        series._engine,
+        "after_cursor_execute",
+        lambda _, cursor, statement, *__: (
+            dropped.append(cursor.rowcount) if statement.startswith("DELETE FROM raw") else None
+        ),
+    )
+    series.forget(START + 2 * DAY + 22 * MINUTE)
+    assert dropped == [10, 10, 10, 10, 4]
+    assert rows_of_raw(series) == 16
+
+
+def rows_of_raw(series: SqlSeries) -> int:
+    """How many raw values there are."""
+    with series._engine.connect() as connection:
+        return int(connection.execute(sa.text("SELECT count(*) FROM raw")).scalar() or 0)
 
 
 def test_a_note_is_changed_only_by_who_saw_its_newest_version(series: SqlSeries) -> None:
