@@ -615,6 +615,10 @@ def main() -> None:
     # The planner's matrices are thin: at 100 hosts a second BLAS thread quadruples the CPU time and
     # brings nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not {"run", "check", "health"} & set(sys.argv[1:3]):  # a start loads nothing for terminals
+        from bot import terminal
+
+        terminal.add_to(drover)
     if "--help" in sys.argv or len(sys.argv) < 2:
         _translate_help(drover)
     try:

@@ -88,7 +88,8 @@ def _said_of(items: Iterable[tuple[Mark, Message]]) -> list[str]:
 
 
 def _bar(bar: Bar) -> list[str]:
-    return [f"{int(min(max(bar.fraction, 0.0), 1.0) * 100)}%  {_said(bar.line)}"]
+    share = bar.fraction if bar.fraction == bar.fraction else 0.0  # not a number: nothing is known
+    return [f"{int(min(max(share, 0.0), 1.0) * 100)}%  {_said(bar.line)}"]
 
 
 _LINES: Mapping[type, Callable[[Any], list[str]]] = {

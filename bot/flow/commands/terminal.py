@@ -7,15 +7,17 @@ the same places. Only the answer goes back to the terminal.
 from __future__ import annotations
 
 import queue
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from bot.domain.card import Card
-from bot.domain.errors import NotAllowedError, UsageError
+from bot.domain.errors import NotAllowedError, UnknownNameError, UsageError
 from bot.domain.message import Person, Words, words
 from bot.domain.operation import Operation, State
 from bot.flow.answers import Cards
@@ -24,6 +26,7 @@ from bot.flow.context import Services, roles_of
 from bot.ports import Request
 from bot.ports.terminal import Caller, Connection, Data, Method
 
+_ID = re.compile(r"\bop-\d+\b")
 LINE = 4000  # characters of a command
 KEY = 100
 LOOK = 0.5  # seconds between two looks at an operation, or whether the caller is still there
@@ -106,13 +109,13 @@ class Terminal:
             )
         wanted = _text(given, "operation", KEY)
         deadline = time.monotonic() + _seconds(given, "timeout")
-        shown: Card | None = None
+        shown: tuple[int, Card] | None = None
         while True:
             operation = self._services.store.operation(wanted)
             card = self._services.messages.card(wanted)
-            if card != shown:
+            if (operation.version, card) != shown:
                 connection.show(self._named(card), operation_data(operation))
-                shown = card
+                shown = operation.version, card
             over = OUTCOMES.get(operation.state, "")
             if over or time.monotonic() >= deadline:
                 return {"outcome": over or TIMED_OUT, "operation": operation_data(operation)}
@@ -147,9 +150,14 @@ class Terminal:
             )
 
     def _of(self, request: Request) -> Operation | None:
-        """The operation that a request proposed."""
+        """The operation that a request proposed, or else names."""
         mine = self._services.store.operations(by=request.by, limit=TOLD_LATELY)
-        return next((each for each in mine if each.origin.key == request.key), None)
+        proposed = next((each for each in mine if each.origin.key == request.key), None)
+        named = _ID.search(request.text)
+        if proposed is None and named and roles_of(self._services, request.by):
+            with suppress(UnknownNameError):
+                return self._services.store.operation(named[0])
+        return proposed
 
     def _named(self, said: T) -> T:
         """A card in which people have the names of the configuration."""

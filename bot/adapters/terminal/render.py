@@ -1,0 +1,217 @@
+"""Cards in a terminal: tables, bars and colours for people, data for programs.
+
+Nothing that a VM's name or a person's reason holds formats anything or orders the terminal about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bot.domain import card as elements
+from bot.domain.card import (
+    Bar,
+    Buttons,
+    Card,
+    Chart,
+    Checklist,
+    Context,
+    Divider,
+    Element,
+    Fields,
+    Listing,
+    Mark,
+    Picture,
+    Section,
+    Table,
+)
+from bot.domain.codec import Codec
+from bot.domain.message import Code, Message, Names, Value, Words, said_of, tokens
+from bot.domain.plain_card import MARKS, harmless, plain_text, plain_title
+
+BAR = 30  # columns
+POINTS = "▁▂▃▄▅▆▇█"
+STYLES = {Mark.DONE: "green", Mark.FAILED: "bold red", Mark.DOING: "yellow", Mark.SKIPPED: "dim"}
+
+_CODEC = Codec(
+    each
+    for each in vars(elements).values()
+    if isinstance(each, type) and dataclasses.is_dataclass(each)
+)
+
+
+def card_of(data: Any) -> Card:
+    """The card that came over the socket.
+
+    Raises:
+        CodecError: the bot is of another version.
+    """
+    found: Card = _CODEC.read(data)
+    return found
+
+
+def for_programs(card: Card) -> dict[str, Any]:
+    """A card as plain data: its title, all of it as text, and its tables and fields."""
+    tables = [
+        {
+            "columns": [_plain(each) for each in table.columns],
+            "rows": [[_plain(each) for each in row] for row in table.rows],
+        }
+        for table in card.elements
+        if isinstance(table, Table)
+    ]
+    fields = {
+        _plain(label): _plain(line)
+        for each in card.elements
+        if isinstance(each, Fields)
+        for label, line in each.pairs
+    }
+    return {
+        "title": plain_title(card),
+        "text": plain_text(card),
+        "tables": tables,
+        "fields": fields,
+        "refused": card.not_done or card.refused,
+    }
+
+
+def for_people(card: Card) -> RenderableType:
+    """A card as rich draws it; buttons are commands in a terminal, so they are left out."""
+    shown = [drawn for each in card.elements for drawn in _drawn(each)]
+    body = Group(*shown) if shown else styled(card.text)
+    refused = card.not_done or card.refused
+    if not card.title:
+        return body if not refused else Panel(body, border_style="red", box=box.ROUNDED)
+    title = styled(card.title)
+    return Panel(
+        body,
+        title=title,
+        title_align="left",
+        border_style="red" if refused else "cyan",
+        box=box.ROUNDED,
+    )
+
+
+def styled(line: Message) -> Text:
+    """A message with its emphasis; what fills it formats nothing."""
+    text = Text()
+    for said, style in _parts(line, frozenset()):
+        text.append(harmless(said), style)
+    return text
+
+
+def _parts(line: Message, on: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if isinstance(line, str):
+        yield line, _style(on)
+        return
+    for token in tokens(line.english, line.args):
+        if token.mark:
+            on ^= {token.text}
+        elif token.hole:
+            yield from _value(line.args[token.text], on)
+        else:
+            yield token.text, _style(on)
+
+
+def _value(value: Value, on: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Names):
+        value = value.line
+    if isinstance(value, Words):
+        yield from _parts(value, on)
+    elif isinstance(value, Code):
+        yield value.command, _style(on | {"`"})
+    else:
+        yield said_of(value), _style(on)
+
+
+def _style(on: frozenset[str]) -> str:
+    names = {"*": "bold", "_": "italic", "`": "cyan"}
+    return " ".join(names[mark] for mark in sorted(on))
+
+
+def _plain(line: Message) -> str:
+    return harmless(str(line))
+
+
+def _drawn(element: Element) -> list[RenderableType]:
+    return _DRAWN[type(element)](element)
+
+
+def _fields(fields: Fields) -> list[RenderableType]:
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for label, line in fields.pairs:
+        grid.add_row(styled(label), styled(line))
+    return [grid]
+
+
+def _table(table: Table) -> list[RenderableType]:
+    grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for index, column in enumerate(table.columns):
+        grid.add_column(
+            styled(column),
+            justify="right" if index in table.numeric else "left",
+            no_wrap=index == 0,
+        )
+    for row in table.rows:
+        cells = [*row, *([""] * len(table.columns))][: len(table.columns)]
+        grid.add_row(*(styled(cell) for cell in cells))
+    return [grid]
+
+
+def _checklist(steps: Checklist) -> list[RenderableType]:
+    lines: list[RenderableType] = [styled(steps.title)] if str(steps.title) else []
+    for mark, line in steps.items:
+        said = Text(f" {MARKS[mark]} ", STYLES.get(mark, ""))
+        lines.append(said.append_text(styled(line)))
+    return lines
+
+
+def _bar(bar: Bar) -> list[RenderableType]:
+    share = min(max(bar.fraction, 0.0), 1.0) if bar.fraction == bar.fraction else 0.0
+    row = Grid.grid(padding=(0, 1))
+    row.add_row(
+        ProgressBar(total=1.0, completed=share, width=BAR),
+        Text(f"{int(share * 100)} %", "bold"),
+        styled(bar.line),
+    )
+    return [row]
+
+
+def _chart(chart: Chart) -> list[RenderableType]:
+    """A line for each series, from the oldest value to the newest."""
+    most = max((value for _, values in chart.series for value in values), default=0.0) or 1.0
+    grid = Grid.grid(padding=(0, 1))
+    for name, values in chart.series:
+        points = "".join(POINTS[min(max(int(each / most * 7.99), 0), 7)] for each in values)
+        grid.add_row(styled(name), Text(points, "cyan"))
+    return [
+        Text.assemble(styled(chart.title), "  ", styled(chart.unit)),
+        grid,
+        styled(chart.summary),
+    ]
+
+
+_DRAWN: Mapping[type, Callable[[Any], list[RenderableType]]] = {
+    Section: lambda each: [styled(each.line)],
+    Fields: _fields,
+    Table: _table,
+    Listing: lambda each: [Text(_plain(each.text))],
+    Checklist: _checklist,
+    Bar: _bar,
+    Chart: _chart,
+    Picture: lambda each: [styled(each.alt)],
+    Context: lambda each: [Text(_plain(line), "dim") for line in each.lines],
+    Divider: lambda _: [Rule(style="dim")],
+    Buttons: lambda _: [],
+}
