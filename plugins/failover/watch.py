@@ -81,6 +81,7 @@ class Gatherer:
         if now - self.read_at >= _POWER_EVERY:
             self.read_at = now
             witnesses.read_all(self.sight, snapshot, hypervisor)
+            witnesses.read_boots(self.sight, snapshot, hypervisor, everyone=True)
         if now - self.listened_at >= _LISTEN_EVERY:
             self.listened_at = now
             witnesses.listen(self.sight, snapshot, hypervisor)

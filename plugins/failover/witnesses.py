@@ -139,13 +139,21 @@ def boot_id(host: str, hypervisor: Shell) -> str:
     return told.out.strip() if told is not None and not told.code else ""
 
 
-def read_boots(sight: Sight, snapshot: Snapshot, hypervisor: Shell) -> frozenset[str]:
-    """Read the boot ids of hosts of which none is known or that were silent; the latter, which answer again."""
+def read_boots(
+    sight: Sight, snapshot: Snapshot, hypervisor: Shell, *, everyone: bool = False
+) -> frozenset[str]:
+    """Read the boot ids of hosts of which none is known or that were silent; the latter, which answer again.
+
+    ``everyone``: of all hosts, for one may start anew between two sweeps.
+    """
     up = {host.name for host in snapshot.hosts if host.up}
     back = sight.back & up
     sight.back -= back
-    for name in sorted((up - set(sight.boots)) | back):
-        sight.boots[name] = boot_id(name, hypervisor)
+    names = sorted(up if everyone else (up - set(sight.boots)) | back)
+    if names:
+        with ThreadPoolExecutor(min(_AT_ONCE, len(names)), thread_name_prefix="boots") as pool:
+            found = pool.map(lambda name: boot_id(name, hypervisor), names)
+            sight.boots |= dict(zip(names, found, strict=True))
     return frozenset(back)
 
 

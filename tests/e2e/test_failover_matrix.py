@@ -313,7 +313,7 @@ def test_l21_a_host_that_starts_anew_starts_nothing_by_itself_and_gets_its_vms_f
             until(lambda: rows(stage, GONE), "its silence is noticed", 60)
             lab.power_on("host-a")
             serve(lab, "host-a")
-            back = stage.proposal("Start the VMs of host-a", timeout=120)
+            back = stage.proposal("Start the VMs of host-a", timeout=180)
             assert lab.where("own-1") == []
             stage.approves("bruno", back)
             stage.ended("Done:", back)

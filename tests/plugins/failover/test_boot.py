@@ -164,3 +164,21 @@ def test_l21_a_held_host_gets_nothing_back_and_what_runs_elsewhere_is_not_starte
     room.bot.works()
     assert room.bot.operation(2).state is State.DONE, room.why(2)
     assert db.state is web.state is VmState.SHUT_OFF
+
+
+def test_a_start_between_two_sweeps_is_found_within_a_minute(room: Room) -> None:
+    does(room, "failover protect")
+    boot = "one"
+
+    def shell(argv: Sequence[str]) -> CommandResult:
+        return CommandResult(0, boot if argv[0] == "cat" else "")
+
+    room.bot.hypervisor.give_shell("host-a", shell)
+    looks = Looks(room)
+    looks.look()
+    boot = "two"
+    for name in ("db-1", "web-1"):
+        room.bot.hypervisor.force_off("host-a", room.bot.hypervisor.snapshot().vm(name).uuid)
+    assert [each for each in looks.look().noticed if isinstance(each, Proposal)] == []
+    (proposed,) = [e for e in looks.look(after=60).noticed if isinstance(e, Proposal)]
+    assert proposed.intent == Resume("host-a", boot="two")
