@@ -454,6 +454,24 @@ def test_what_a_silent_host_had_stays_its_own(store: SqlStore) -> None:
     }
 
 
+def test_thousands_of_definitions_are_kept_a_little_at_a_time(store: SqlStore) -> None:
+    """No transaction holds the lock for long: with 6000 VMs a request was not stored meanwhile."""
+    written = [0]
+
+    def count(_: object, __: object, statement: str, *___: object) -> None:
+        written[-1] += statement.startswith(("INSERT INTO definitions", "UPDATE definitions"))
+
+    sa.event.listen(store._engine, "after_cursor_execute", count)
+    sa.event.listen(store._engine, "commit", lambda _: written.append(0))
+    many = [kept(f"u-{number}", seen_at=later(1)) for number in range(250)]
+    store.keep_definitions(many, ["host-a"])
+    assert sum(written) == 250
+    assert max(written) <= 100
+    store.keep_definitions(many, ["host-a"])
+    assert sum(written) == 250, "what reads as before is not written again"
+    assert len(store.definitions(host="host-a")) == 250
+
+
 def test_a_key_is_claimed_once_by_whoever_is_first(reopen: Reopen) -> None:
     stores = [reopen(), reopen()]
     with ThreadPoolExecutor(4) as pool:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, transaction
@@ -18,6 +19,7 @@ _PARTS: tuple[type, ...] = tuple(
     for each in vars(cluster).values()
     if isinstance(each, type) and dataclasses.is_dataclass(each)
 )
+_AT_ONCE = 100  # definitions that one transaction writes
 _CODEC = Codec((Definition, *_PARTS))
 
 
@@ -32,32 +34,41 @@ class SqlDefinitions:
         self._engine = engine
 
     def keep(self, seen: Iterable[Definition], answered: Collection[str]) -> None:
-        """Keep what hosts told; see the port."""
-        table = models.definitions
-        with transaction(self._engine, SOON) as connection:
-            rows = connection.execute(_newest()).all()
-            numbers = {row.uuid: row.version for row in rows}
-            kept = [_read(row.data) for row in rows]
-            shas = {each.uuid: each.sha for each in kept}
-            for each in merged(kept, seen, answered):
-                version = numbers.get(each.uuid, 0)
-                if shas.get(each.uuid) != each.sha:
-                    version += 1
-                    old = sa.and_(
-                        table.c.uuid == each.uuid, table.c.version <= version - MOST_VERSIONS
-                    )
-                    connection.execute(sa.delete(table).where(old))
-                    row = {
-                        "uuid": each.uuid,
-                        "version": version,
-                        "host": each.host,
-                        "data": codec.text(each),
-                    }
-                    connection.execute(sa.insert(table).values(row))
-                else:
-                    this = sa.and_(table.c.uuid == each.uuid, table.c.version == version)
-                    values = {"host": each.host, "data": codec.text(each)}
-                    connection.execute(sa.update(table).where(this).values(values))
+        """Keep what hosts told; see the port.
+
+        What is to be written is found without the lock for writing, and written a little at a
+        time: with thousands of VMs a vote would else wait for it.
+        """
+        with transaction(self._engine, READ) as connection:
+            rows = {row.uuid: row for row in connection.execute(_newest()).all()}
+        kept = [_read(row.data) for row in rows.values()]
+        shas = {each.uuid: each.sha for each in kept}
+        changed: list[tuple[Definition, int, bool]] = []
+        for each in merged(kept, seen, answered):
+            row = rows.get(each.uuid)
+            new = shas.get(each.uuid) != each.sha
+            if row is None or new or (row.host, row.data) != (each.host, codec.text(each)):
+                changed.append((each, (row.version if row else 0) + new, new))
+        for start in range(0, len(changed), _AT_ONCE):
+            with transaction(self._engine, SOON) as connection:
+                for each, version, new in changed[start : start + _AT_ONCE]:
+                    self._write(connection, each, version, new=new)
+
+    def _write(
+        self, connection: sa.Connection, definition: Definition, version: int, *, new: bool
+    ) -> None:
+        """Write one version, or the newest again; another replica may have written the same."""
+        table, uuid = models.definitions, definition.uuid
+        values = {"host": definition.host, "data": codec.text(definition)}
+        if not new:
+            this = sa.and_(table.c.uuid == uuid, table.c.version == version)
+            connection.execute(sa.update(table).where(this).values(values))
+            return
+        old = sa.and_(table.c.uuid == uuid, table.c.version <= version - MOST_VERSIONS)
+        connection.execute(sa.delete(table).where(old))
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        row = insert(table).values(uuid=uuid, version=version, **values)
+        connection.execute(row.on_conflict_do_nothing())
 
     def read(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
         """Kept definitions; see the port."""
