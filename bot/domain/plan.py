@@ -54,12 +54,20 @@ class Blast:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is foretold, in seconds; ``converges`` None: not measured. ``basis`` says from what."""
+    """What is foretold, in seconds; ``converges`` None: not measured. ``basis`` says from what.
+
+    ``least`` and ``most``, ``shortest`` and ``longest``: the range of the two, learned from what
+    was done before; None: nothing was learned.
+    """
 
     seconds: float | None = None
     downtime: float | None = None
     converges: bool | None = None
     basis: Message = ""
+    least: float | None = later(None)
+    most: float | None = later(None)
+    shortest: float | None = later(None)
+    longest: float | None = later(None)
 
 
 @dataclass(frozen=True, slots=True)

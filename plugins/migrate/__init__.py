@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from bot.domain.card import Card
+from bot.domain.past_moves import PastMove
 from bot.domain.steps import MigrateVm
 from bot.hookspecs import hookimpl
 from bot.plugin_api import (
@@ -42,6 +43,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=partial(planner.still_good, mine),
             emits=(MigrateVm,),
             focus=grammar.focus,
+            recall=planner.with_past,
+            values=(PastMove,),
             example="migrate web-1 to host-b",
             also=("move", "live-migrate", "relocate", "vmotion"),
         ),

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import click
 
+from bot.domain.codec import later
 from bot.domain.errors import UsageError
 from bot.domain.message import Message, words
+from bot.domain.past_moves import PastMove
 from bot.domain.steps import MigrationPolicy
 
 MIGRATE = words("Move a running VM to another host without stopping it.")
@@ -35,7 +37,7 @@ WHERE = words("Show where a VM can move, and for each other host what prevents i
 class Migrate:
     """``migrate VM [to HOST] …``; ``to`` '' leaves the choice to the planner.
 
-    ``bandwidth`` in MiB/s, 0: as configured.
+    ``bandwidth`` in MiB/s, 0: as configured. ``past``: what moves took before, for predictions.
     """
 
     vm: str
@@ -44,6 +46,7 @@ class Migrate:
     copy_storage: bool = False
     bandwidth: int = 0
     reason: str = ""
+    past: tuple[PastMove, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
-from bot.domain import placement
+from bot.domain import past_moves, placement
 from bot.domain.cluster import MIB, Snapshot, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Message, Percent, Rate, Size, joined, nwords, words
+from bot.domain.operation import State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.steps import Carried, MigrateVm, MigrationPolicy
 from bot.domain.storage import local_disks
+from bot.plugin_api import History
 from plugins.migrate.case import AUTOSTART, SCHEDULER, MigrationCase, as_code, scheduler_text
 from plugins.migrate.forecast import Forecast, forecast, patience
 from plugins.migrate.grammar import Migrate
@@ -26,6 +29,8 @@ DIRTY_STEP = 2 * MIB
 One alone may be chance.
 """
 
+LOOK_BACK = 300  # operations in which earlier moves are looked for
+MOVED = (State.DONE, State.FAILED, State.CANCELLED)
 NAMED_HOSTS = 4  # hosts ruled out that a plan names; `where` shows all
 
 
@@ -181,7 +186,8 @@ def _plan(
     reasons: tuple[Reason, ...],
 ) -> Plan:
     vm = case.vm
-    predicted, prediction, given_up_after = _forecast(settings, case, intent)
+    predicted, model, given_up_after = _forecast(settings, case, intent)
+    prediction = learn(model, intent, vm, target)
     step = MigrateVm(
         uuid=vm.uuid,
         name=vm.name,
@@ -206,6 +212,35 @@ def _plan(
         warnings=tuple(list_warnings(case, host, intent.policy, predicted, given_up_after)),
         bars=placement.bars(case.snapshot, [(vm, target)]),
         tags=tags_of((vm,)),
+    )
+
+
+def with_past(intent: Migrate, history: History) -> Migrate:
+    """The request with what moves took lately."""
+    moves = past_moves.done_moves(history.operations(states=MOVED, limit=LOOK_BACK))
+    return replace(intent, past=tuple(islice(moves, past_moves.KEPT)))
+
+
+def learn(model: Prediction, intent: Migrate, vm: Vm, target: str) -> Prediction:
+    """A prediction by what alike moves took before; the model's where too few are known.
+
+    Of a move that copies disks, has a limit of its own or does not converge, they say nothing.
+    """
+    plain = not (intent.copy_storage or intent.bandwidth) and model.converges is not False
+    if not plain or intent.policy is not MigrationPolicy.SAFE:
+        return model
+    found = past_moves.experience(intent.past, vm.uuid, vm.host, target, vm.memory)
+    if found is None:
+        return model
+    return replace(
+        model,
+        seconds=found.seconds,
+        least=found.fastest,
+        most=found.slowest,
+        downtime=model.downtime if found.pause is None else found.pause,
+        shortest=found.shortest,
+        longest=found.longest,
+        basis=past_moves.basis_of(found),
     )
 
 

@@ -13,6 +13,7 @@ from bot.domain.message import Duration
 from bot.domain.metrics import Bucket, Incident, Metric, pool_entity
 from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
+from bot.domain.plan import Prediction
 from bot.domain.steps import MigrateVm
 from bot.plugin_api import ReportView
 from plugins.monitor import conditions
@@ -212,8 +213,32 @@ def _moves(operation: Operation) -> Iterator[Move]:
         step = operation.plan.steps[ended.index]
         if isinstance(step, MigrateVm):
             only = len(operation.plan.steps) == 1
-            foretold = operation.plan.prediction.seconds if only else None
-            yield Move(operation.id, step.name, step.source, step.target, foretold, _took(ended))
+            told = operation.plan.prediction if only else Prediction()
+            took, paused = _took(ended), _paused(ended)
+            yield Move(
+                operation.id,
+                step.name,
+                step.source,
+                step.target,
+                told.seconds,
+                took,
+                told.downtime,
+                paused,
+                (
+                    _within(took, told.least, told.most),
+                    _within(paused, told.shortest, told.longest),
+                ),
+            )
+
+
+def _within(actual: float | None, low: float | None, high: float | None) -> bool | None:
+    """Whether a range held; None when there was none, or nothing was measured."""
+    return None if actual is None or low is None or high is None else low <= actual <= high
+
+
+def _paused(ended: StepEnded) -> float | None:
+    pause = ended.facts.get("pause")
+    return pause.seconds if isinstance(pause, Duration) else None
 
 
 def _took(ended: StepEnded) -> float | None:

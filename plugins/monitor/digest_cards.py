@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from bot.domain.card import (
@@ -115,6 +116,8 @@ def _parts(found: Digest) -> Iterator[tuple[Line, Line]]:
     if found.gains:
         gains = joined((_gain(each) for each in found.gains[:_GAINS]), "\n")
         yield words("Imbalance, predicted and actual"), gains
+    if accuracy := _accuracy(found.moves):
+        yield words("Predictions of moves"), accuracy
     if found.failed:
         failed = names([operation_line(each) for each in found.failed], 5)
         yield words("Not completed"), show(failed)
@@ -227,6 +230,36 @@ def _decisions(found: Decisions) -> Line:
     if found.median is None:
         return counts
     return joined((counts, words("Median time to decision {time}.", time=Duration(found.median))))
+
+
+def _accuracy(moves: Sequence[Move]) -> Line:
+    """How good the predictions were: ranges that held, and how far off the middle was."""
+    lines: list[Line] = []
+    for label, index, pairs in (
+        (words("time"), 0, [(each.foretold, each.took) for each in moves]),
+        (words("pause"), 1, [(each.pause, each.paused) for each in moves]),
+    ):
+        held = [each.held[index] for each in moves if each.held[index] is not None]
+        off = [abs(actual - told) / actual for told, actual in pairs if told is not None and actual]
+        if held:
+            lines.append(
+                words(
+                    "{what}: {good} of {count} within the predicted range (4 of 5 are meant to be)",
+                    what=label,
+                    good=sum(map(bool, held)),
+                    count=len(held),
+                )
+            )
+        if off:
+            lines.append(
+                words(
+                    "{what}: half of {count} predictions were off by {share} or less",
+                    what=label,
+                    count=len(off),
+                    share=Percent(statistics.median(off)),
+                )
+            )
+    return joined(lines, "\n")
 
 
 def _moves_table(moves: Sequence[Move]) -> Table | None:

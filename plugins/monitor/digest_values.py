@@ -41,7 +41,11 @@ class Filling:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A migration: predicted seconds (None: there was no prediction) and actual ones."""
+    """A migration: predicted seconds (None: there was no prediction) and actual ones.
+
+    ``pause`` and ``paused``: the same of its pause. ``held``: whether time, and pause, were within
+    the range that was predicted; None: there was none.
+    """
 
     operation: str
     vm: str
@@ -49,6 +53,9 @@ class Move:
     target: str
     foretold: float | None
     took: float | None
+    pause: float | None = None
+    paused: float | None = None
+    held: tuple[bool | None, bool | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ from bot.domain.operation import (
     StepEnded,
     Vote,
 )
+from bot.domain.past_moves import done_moves
 from bot.domain.plan import (
     DefinitionChange,
     Edit,
@@ -338,7 +339,7 @@ def _facts(operation: Operation) -> Fields:
         (words("Command"), words("`{command}`", command=operation.origin.command)),
         (words("Blast radius"), blast_text(plan)),
     ]
-    if plan.prediction != Prediction():
+    if plan.prediction != Prediction() and not compared_text(operation):
         pairs.append((words("Prediction"), prediction_text(plan.prediction)))
     if plan.outlook and not operation.state.over:
         outlook = joined((each.text for each in plan.outlook), "\n")
@@ -385,9 +386,11 @@ def prediction_text(prediction: Prediction) -> Line:
     """``about 4.2 s, paused for about 30 ms, converges (measured 3 MiB/s dirty)``."""
     parts: list[Line] = []
     if prediction.seconds is not None:
-        parts.append(words("about {time}", time=Duration(prediction.seconds)))
+        time = _with_range(prediction.seconds, prediction.least, prediction.most)
+        parts.append(words("about {time}", time=time))
     if prediction.downtime is not None:
-        parts.append(words("paused for about {time}", time=Duration(prediction.downtime)))
+        time = _with_range(prediction.downtime, prediction.shortest, prediction.longest)
+        parts.append(words("paused for about {time}", time=time))
     if prediction.converges is not None:
         parts.append(
             words("converges") if prediction.converges else words("does NOT converge by itself")
@@ -398,6 +401,43 @@ def prediction_text(prediction: Prediction) -> Line:
         if prediction.basis
         else text
     )
+
+
+def _with_range(middle: float, low: float | None, high: float | None) -> Line:
+    """``4.2 s (3.1 s to 6 s)``."""
+    if low is None or high is None:
+        return Words("{time}", {"time": Duration(middle)})
+    return words(
+        "{time} ({low} to {high})", time=Duration(middle), low=Duration(low), high=Duration(high)
+    )
+
+
+def compared_text(operation: Operation) -> Line:
+    """What was predicted of a move beside what it took; '' where either is not known."""
+    plan, ended = operation.plan, operation.ended
+    if operation.state is not State.DONE or not ended:
+        return ""
+    alone = len(ended) == 1 and isinstance(plan.steps[ended[0].index], MigrateVm)
+    moves = list(done_moves((operation,)))
+    if not alone or not moves or plan.prediction.seconds is None:
+        return ""
+    told = plan.prediction
+    lines: list[Line] = [
+        words(
+            "Time: {actual}, predicted {predicted}.",
+            actual=Duration(moves[0].seconds),
+            predicted=_with_range(plan.prediction.seconds, told.least, told.most),
+        )
+    ]
+    if moves[0].pause is not None and told.downtime is not None:
+        lines.append(
+            words(
+                "Pause: {actual}, predicted {predicted}.",
+                actual=Duration(moves[0].pause),
+                predicted=_with_range(told.downtime, told.shortest, told.longest),
+            )
+        )
+    return joined(lines, "\n")
 
 
 def _state_lines(operation: Operation) -> list[Element]:
@@ -457,7 +497,7 @@ def done_line(operation: Operation) -> Line:
     said: list[Line] = [words("Done in {time}.", time=operation.changed_at - began)]
     if operation.skipped:
         said.append(skipped_text(operation))
-    return joined((joined(said), gain_text(operation)), "\n")
+    return joined((joined(said), compared_text(operation), gain_text(operation)), "\n")
 
 
 def skipped_text(operation: Operation) -> Line:

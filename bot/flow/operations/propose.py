@@ -181,6 +181,7 @@ def _open_twin(services: Services, wanted: Proposed) -> Operation | None:
             if not _same_time(other.slot, wanted.slot):
                 continue
             same = _without_reason(other.intent) == intent
+            same = same or other.origin.command == wanted.origin.command
             if same or codec.text(other.plan.steps) == steps:
                 return other
     return None

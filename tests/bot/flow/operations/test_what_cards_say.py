@@ -13,8 +13,9 @@ from bot.adapters.slack.blocks import render
 from bot.adapters.slack.plaintext import as_text
 from bot.adapters.slack.text import mrkdwn
 from bot.domain.card import Button, Buttons, Card, Chart, Checklist, Element, Fields, Listing
-from bot.domain.message import Ref, words
+from bot.domain.message import Duration, Ref, words
 from bot.domain.operation import State
+from bot.domain.steps import MigrateVm
 from bot.flow.operations import operation_cards, perform, propose
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import until
@@ -210,7 +211,7 @@ def test_what_waits_for_a_person_looks_so_and_can_be_continued_from_the_direct_m
     assert until(lambda: bot.operation().waiting is not None)
     assert until(lambda: str(bot.shown().title).startswith("✋ Waiting for a person"))
     assert not any(type(each).__name__ == "Bar" for each in bot.shown().elements)
-    assert "✋ waiting for a person" in text(bot.types("ops"))
+    assert "✋ waiting for a person" in text(bot.types("ops", by="UBRUNO"))
     note = until(lambda: note_of(bot, "waits for a person"))
     button = buttons_of(note)["Continue"]
     bot.clicks(button.action, button.value, "UANA")
@@ -275,3 +276,45 @@ def test_operations_that_are_named_lead_to_their_message(bot: Bot) -> None:
 def test_an_address_that_could_end_a_link_makes_none() -> None:
     bad = words("{id}", id=Ref("op-1", "https://x.example/|y> <!channel"))
     assert mrkdwn(bad) == "op-1"
+
+
+def moved(bot: Bot, number: int, target: str) -> None:
+    """Move web-1 and say what it took: 6 s, paused for 800 ms."""
+    bot.types(f"migrate web-1 to {target}")
+    approve(bot, number)
+    bot.works()
+    assert bot.operation(number).state is State.DONE, bot.operation(number).outcome
+
+
+def test_predictions_learn_and_stand_beside_what_was_measured(bot: Bot) -> None:
+    bot.types("migrate web-1 to host-b")
+    first = bot.operation().plan.prediction
+    assert (first.least, first.shortest) == (None, None), "nothing is known yet"
+    bot.clicks("op.withdraw", bot.value(), "UANA")
+    handlers = dict(bot.services.catalog.handlers)
+    real = handlers[MigrateVm]
+
+    def measured(*given: object) -> dict[str, object]:
+        real.run(*given)  # type: ignore[arg-type]
+        return {"took": Duration(6.0), "pause": Duration(0.8)}
+
+    handlers[MigrateVm] = replace(real, run=measured)  # type: ignore[arg-type]
+    bot.services = replace(bot.services, catalog=replace(bot.services.catalog, handlers=handlers))
+    for number, target in enumerate(("host-b", "host-c", "host-a"), 2):
+        moved(bot, number, target)
+    assert "Time: 6.0 s, predicted" in text(bot.shown(2))
+    bot.types("migrate web-1 to host-b")
+    told = bot.operation(5).plan.prediction
+    assert (told.seconds, told.downtime) == (6.0, 0.8)
+    assert told.least is not None
+    assert told.least < 6.0 < (told.most or 0)
+    prediction = field(bot.shown(5), "Prediction")
+    assert "paused for about 800 ms (600 ms to 1.0 s)" in prediction
+    assert "from 3 earlier moves of this VM" in prediction
+    approve(bot, 5)
+    bot.works()
+    done = text(bot.shown(5))
+    assert "Pause: 800 ms, predicted 800 ms (600 ms to 1.0 s)." in done
+    assert field(bot.shown(5), "Prediction") == "", "it stands beside what was measured"
+    digest = text(bot.types("digest preview"))
+    assert "pause: 1 of 1 within the predicted range" in digest
