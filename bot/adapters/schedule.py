@@ -6,6 +6,8 @@ Kept in memory, declared anew at each start.
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,16 +28,23 @@ log = structlog.get_logger()
 # Seconds: a digest that is this late is still worth reading; later ones are reported as missed
 _GRACE = 3600
 _THREADS = 4
+_LOOK = 1.0  # seconds between two looks at the clock
+_JUMP = 2.0  # seconds by which a clock is set that is not merely slewed
 
 
 class Schedule:
     """Runs functions now and then, on threads of its own.
 
+    A clock that was set back delays nothing that is called every so often.
+
     A run that is still under way is never joined by a second one; several that were missed become
     one. A function that raises is logged, and called again at its next time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._ending = threading.Event()
+        self._jumps = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(_THREADS)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": _GRACE},
@@ -98,11 +107,30 @@ class Schedule:
         # What it would log of failed and missed runs is reported below, once, with names.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._scheduler.start()
+        self._jumps.start()
 
     def stop(self) -> None:
         """Call nothing any more, and wait for what is being called."""
+        self._ending.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+            self._jumps.join()
+
+    def _watch_clock(self) -> None:
+        """Call at once what is called every so often, when the clock has jumped.
+
+        APScheduler keeps the next time on the wall's clock: set back by an hour, it would wait that
+        hour, and with it every vote, expiry and operation with a time.
+        """
+        apart = self._wall() - time.monotonic()
+        while not self._ending.wait(_LOOK):
+            now = self._wall() - time.monotonic()
+            if abs(now - apart) > _JUMP:
+                log.warning("the clock jumped", seconds=round(now - apart, 1))
+                for job in self._scheduler.get_jobs():
+                    if isinstance(job.trigger, IntervalTrigger):
+                        job.modify(next_run_time=datetime.now(tz=ZoneInfo("UTC")))
+            apart = now
 
     def _add(self, name: str, trigger: Any, call: Callable[[], None]) -> None:
         if self._scheduler.get_job(name) is not None:

@@ -90,6 +90,16 @@ class Timing:
         return bool(self.at or self.after or self.window)
 
 
+def timing_of(text: str) -> Timing:
+    """``sat 22:00``, ``in 2h`` or ``window NAME`` as three options would say it."""
+    first, _, rest = text.strip().partition(" ")
+    if first.lower() == "in":
+        return Timing(after=rest.strip())
+    if first.lower() == "window":
+        return Timing(window=rest.strip())
+    return Timing(at=text.strip())
+
+
 def moment(text: str, now: datetime, zone: str) -> datetime:
     """The moment (UTC) that a person means by ``sat 22:00``, ``22:00``, ``tomorrow 6:30`` or ``now``.
 

@@ -171,16 +171,25 @@ def _made(services: Services, asked: Wanted) -> Form:
 
 
 def _shown(command: Command) -> list[click.Parameter]:
-    """The parameters with a field: of options that share a name the first; none that are repeated."""
+    """The parameters with a field: of options that share a name the first; none that are repeated.
+
+    Of the options of the time only `--at`, which takes what the others take as well.
+    """
     found: dict[str, click.Parameter] = {}
     for each in command.grammar.params:
-        if not getattr(each, "multiple", False) and not getattr(each, "hidden", False):
+        timed = not each.expose_value and each.name != "at"
+        if (
+            not getattr(each, "multiple", False)
+            and not getattr(each, "hidden", False)
+            and not timed
+        ):
             found.setdefault(each.name or "", each)
     return list(found.values())
 
 
 def _order(parameter: click.Parameter) -> tuple[bool, bool]:
-    return (not isinstance(parameter, click.Argument), parameter.name == "reason")
+    last = parameter.name == "reason" or not parameter.expose_value
+    return (not isinstance(parameter, click.Argument), last)
 
 
 def _kind(parameter: click.Parameter) -> str:
@@ -288,7 +297,8 @@ def _as_a_whole(
     try:
         parse(catalog, slash, f"{command.name} {as_typed(command.grammar, answers)}")
     except UsageError as error:
-        everything = {each.name for each in _shown(command)} <= answers.keys()
+        own = {each.name for each in _shown(command) if each.expose_value}
+        everything = own <= answers.keys()
         if error.code == MISSING and not everything:
             return {}  # the next dialog asks for the rest
         empty = [name for name, answer in answers.items() if not answer and name != "reason"]

@@ -398,7 +398,9 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
 
 
 def _state_of(operation: Operation, now: datetime) -> Line:
-    return words("scheduled") if operation.early(now) else operation_cards.STATES[operation.state]
+    if operation.early(now):
+        return words("🕒 scheduled")
+    return operation_cards.state_line(operation)
 
 
 def _title_of(operation: Operation) -> Line:

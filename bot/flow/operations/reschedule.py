@@ -37,7 +37,7 @@ def move(services: Services, request: Request) -> Card | None:
             request.trigger, operation_cards.move_form(operation), locale=request.locale
         )
         return None
-    slot = scheduled.slot_of(services, timing_of(dict(request.answers).get("when", "")))
+    slot = scheduled.slot_of(services, Timing(at=dict(request.answers).get("when", "").strip()))
     if slot is None:
         raise UsageError(
             words("No time was given."), words("Write for example sat 22:00."), code="no-time"
@@ -52,16 +52,6 @@ def move(services: Services, request: Request) -> Card | None:
     note, key = operation_cards.moved_note(after), f"moved-{after.version}"
     notify.tell_requester(services, after, note, key, f"moved:{after.id}:{after.version}")
     return None
-
-
-def timing_of(text: str) -> Timing:
-    """``sat 22:00``, ``in 2h`` or ``window NAME`` as the options of a command would say it."""
-    first, _, rest = text.strip().partition(" ")
-    if first.lower() == "in":
-        return Timing(after=rest.strip())
-    if first.lower() == "window":
-        return Timing(window=rest.strip())
-    return Timing(at=text.strip())
 
 
 def _may_not(services: Services, operation: Operation, by: str) -> Card | None:

@@ -35,6 +35,8 @@ def slot_of(services: Services, wanted: Timing) -> Slot | None:
             words("Use one of them."),
             code="two-times",
         )
+    if wanted.at:  # a dialog has one field for all three
+        wanted = timing.timing_of(wanted.at)
     if wanted.window:
         return _of_window(services, wanted.window)
     start = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -45,6 +46,21 @@ def test_after_stop_nothing_is_called(schedule: Schedule) -> None:
     before = calls.qsize()
     assert not [thread for thread in threading.enumerate() if thread.name == "APScheduler"]
     assert calls.qsize() == before
+
+
+def test_a_clock_that_was_set_back_delays_nothing_that_is_called_every_so_often() -> None:
+    back = [0.0]
+    schedule = Schedule(wall=lambda: time.time() - back[0])
+    calls: queue.Queue[str] = queue.Queue()
+    schedule.every("hourly", timedelta(hours=1), lambda: calls.put("hourly"))
+    try:
+        with capture_logs() as logs:
+            schedule.start()
+            back[0] = 3600.0
+            assert happenings(calls, 1) == ["hourly"]
+    finally:
+        schedule.stop()
+    assert [each["event"] for each in logs] == ["the clock jumped"]
 
 
 def test_a_failing_function_is_logged_and_called_again_and_stops_no_other(
