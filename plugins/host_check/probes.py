@@ -175,6 +175,7 @@ HOST_PROBES: tuple[Probe, ...] = (
     ),
     Probe("socket", "stat -c %a /run/libvirt/libvirt-sock"),
     Probe("libvirt-group", "getent group libvirt"),
+    Probe("user", "id -un"),
     Probe("timedatectl", "timedatectl show -p NTP -p NTPSynchronized"),
     Probe("chrony", "chronyc -c tracking"),
     Probe("ksm", "cat /sys/kernel/mm/ksm/run"),

@@ -303,17 +303,21 @@ def who_may(case: Case) -> Iterator[Finding]:
         )
         yield failure(name, told, fix)
         return
-    people = members(seen.text("libvirt-group"))
+    mine = seen.text("user").strip()
+    everyone = members(seen.text("libvirt-group"))
+    people = [each for each in everyone if each != mine]
     if people:
         note = words("for those who need no root; to watch, the read-only socket is enough")
         yield warning(
             name,
             words(
                 "the group libvirt has {users}: its read-write socket equals a root shell",
-                users=people,
+                users=tuple(people),
             ),
             command(f"gpasswd -d {quote(people[0])} libvirt", note),
         )
+    elif mine in everyone:
+        yield good(name, words("root, and the bot's own user {user}", user=mine))
     else:
         yield good(name, words("root only: nobody is in the group libvirt"))
 

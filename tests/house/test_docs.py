@@ -10,12 +10,15 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from bot.domain import operation
 from bot.factories import load_catalog
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Command
 from bot.settings import DroverSettings, FenceSection, RuleSection, SlackSection
+from bot.setup import host_commands
+from bot.setup.answers import host
 from docsite import codes, commands, configuration, records
 from docsite.hooks import MADE, TAKEN, linked
 
@@ -122,6 +125,38 @@ def test_every_code_that_troubleshooting_names_exists() -> None:
     cells = re.findall(r"\| `([a-z-]+)`", page) + re.findall(r"Code `([a-z-]+)`", page)
     assert {"settings", "host-unreachable", "fenced", "slack-refused"} <= set(cells)
     assert [each for each in cells if each not in known] == []
+
+
+def test_the_guides_show_the_commands_that_init_prints() -> None:
+    """Those are run on hosts, as they stand, by tests/e2e/test_setup.py."""
+    ssh = (ROOT / "docs/how-to/connect-ssh.md").read_text(encoding="utf-8")
+    (key,) = re.findall(r"restrict (ssh-ed25519 \w+)", ssh)
+    assert host_commands.user_commands("drover", key) in ssh
+    assert host_commands.POLKIT in ssh
+    tls = (ROOT / "docs/how-to/connect-tls.md").read_text(encoding="utf-8")
+    hosts = [host(name) for name in ("host-a", "host-b", "host-c")]
+    assert host_commands.certificate_commands(hosts) in tls
+    assert host_commands.UNPACK in tls
+    assert host_commands.LISTEN in tls
+
+
+def test_compose_gives_the_bot_what_the_image_reads() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    bot = compose["services"]["drover"]
+    secrets = {f"/run/secrets/{each}" for each in bot["secrets"]}
+    assert set(bot["environment"].values()) == secrets
+    assert set(compose["secrets"]) >= {each.rpartition("/")[2] for each in secrets}
+    places = {each.split(":")[1] for each in bot["volumes"]}
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert places == {
+        "/etc/drover/drover.toml",
+        "/var/lib/drover/.ssh",
+        "/opt/plugins",
+        "/var/lib/drover",
+    }
+    assert "DROVER_CONFIG=/etc/drover/drover.toml" in image
+    assert ":/opt/plugins" in image
+    assert "--home-dir /var/lib/drover" in image
 
 
 @pytest.mark.process

@@ -136,6 +136,8 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
      "cannot read", "sudo"),
     ("members", {"libvirt_group": "libvirt:x:1:ann,bob"}, "who may connect", Severity.WARN, "ann, bob",
      "gpasswd -d ann"),
+    ("members beside the bot", {"libvirt_group": "libvirt:x:1:drover,bob", "user": "drover"}, "who may connect",
+     Severity.WARN, "has bob:", "gpasswd -d bob"),
     ("open socket", {"conf__libvirtd_conf": 'auth_unix_rw = "none"', "socket": "666"}, "who may connect",
      Severity.FAIL, "666", "polkit"),
     ("no locks", {"conf__qemu_conf": "# nothing"}, "lock manager", Severity.WARN, "two hosts", "virtlockd.socket"),
