@@ -377,13 +377,22 @@ def plugins(config: Path | None) -> None:
         )
     )
 )
+@click.option(
+    "--chat",
+    is_flag=True,
+    help=str(words("Exit with 1 also while Slack is out of reach of a bot that runs.")),
+)
 @click.pass_obj
-def health(config: Path | None) -> None:
+def health(config: Path | None, *, chat: bool) -> None:
     """Exit with 0 while a bot runs here and answers."""
-    from bot.factories import health_problem
+    from bot.factories import chat_trouble, health_problem
 
-    if problem := health_problem(_configured(config)):
+    settings = _configured(config)
+    if problem := health_problem(settings):
         raise DroverError(problem, words("See the bot's log."))
+    if trouble := chat_trouble(settings):
+        _echo(words("The bot runs without Slack. {trouble}", trouble=trouble))
+        sys.exit(1 if chat else 0)
     _echo(words("healthy"))
 
 

@@ -27,7 +27,6 @@ from bot.domain import policy as policies
 from bot.domain.admission import Limits
 from bot.domain.card import error_card
 from bot.domain.errors import (
-    ChatError,
     DroverError,
     FencedError,
     SettingsError,
@@ -64,6 +63,7 @@ from bot.flow.operations.operation_cards import operation_card
 from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Report
 from bot.settings import DroverSettings
+from bot.slack_link import SlackLink
 
 log = structlog.get_logger()
 
@@ -72,7 +72,6 @@ SWEEP = timedelta(seconds=15)
 HISTORY = timedelta(seconds=20)
 ENDING = 8.0  # seconds in which the bot ends; what is not done by then is done at the next start
 WORKING_AFTER = 0.8  # seconds without an answer after which who asked is told that it takes longer
-DEAF = 60.0  # seconds without a socket to Slack after which the bot does not call itself well
 TIDY = timedelta(hours=6)
 PROVE = timedelta(hours=6)
 OWN_DIGESTS = "0 8 * * *"  # when people are sent the digests of their own VMs
@@ -169,58 +168,30 @@ class Drover:
         )
         self._inventory = Inventory(self._hypervisor)
         self._definitions = KeptDefinitions(self._hypervisor, self._store, self._clock)
-        self._heard_at = time.monotonic()
         self._workers = RequestWorkers(
             self.services,
             settings.limits.handlers,
             settings.replica if _is_shared(settings) else "",
         )
-        self._terminal = serve_terminal(settings, self.services, self._workers.accept, languages)
+        self._slack = SlackLink(
+            settings.slack, self._chat, self._listen, self.services.messages.catch_up
+        )
+        self._terminal = serve_terminal(
+            settings, self.services, self._workers.accept, languages, self._status
+        )
         self._schedule = Schedule()
         self._told_gone = False
         self._on_fenced = on_fenced
         self._head = SeenHead(head_file(settings))
         self._other_ways = OtherWays(
-            self.services, self._monitor, other_ways(settings, languages), self._chat_silence
+            self.services, self._monitor, other_ways(settings, languages), self._slack.silence
         )
         self._outside = serve_alertmanager(settings, self._monitor)
-        self._metrics = serve_metrics(settings, self._monitor)
+        self._metrics = serve_metrics(settings, self._monitor, self._slack.silence)
 
     def start(self) -> None:
         """Sign in, take up what a crash left, then listen."""
         self._alone = only_bot(self._settings)
-        identity = self._chat.identity()
-        slack = self._settings.slack
-        if slack.team and slack.team != identity.team:
-            raise SettingsError(
-                words(
-                    "The bot token belongs to workspace {team}, but `slack.team` is {configured}.",
-                    team=identity.team,
-                    configured=slack.team,
-                ),
-                words("Correct one of the two."),
-            )
-        self._listeners = Listeners(
-            Credentials(
-                slack.bot_token.get_secret_value(),
-                slack.app_token.get_secret_value(),
-                slack.signing_secret.get_secret_value(),
-                slack.api_url,
-            ),
-            team=identity.team,
-            bot_user=identity.user,
-            command=slack.command,
-            accept=self._workers.accept,
-            choices=self._inventory.choices,
-            chat=self.services.chat,
-            per_minute=slack.requests_per_minute,
-            enterprise=identity.enterprise,
-            belongs=lambda user: self._chat.belongs(user, identity),
-            in_words=self._translated.in_words,
-            problems=partial(forms.problems, self.services.catalog, slack.command),
-        )
-        for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
-            _check_channel(self._chat, place, identity)
         self.services.messages.start()
         self._distrust_restored()
         late_requests.hold(self.services)  # before the work queue resumes what a crash left
@@ -237,16 +208,13 @@ class Drover:
         self._schedule.start()
         if self._terminal is not None:
             self._terminal.start()
-        if slack.mode == "socket":
-            self._listeners.connect()
-        else:
-            self._listeners.http_server(slack.http_host, slack.http_port).start()
+        self._slack.open()
         self._tick()
         log.info(
             "running",
             replica=self._settings.replica,
             plugins=self.services.catalog.plugins,
-            mode=slack.mode,
+            mode=self._settings.slack.mode,
         )
 
     def stop(self) -> tuple[str, ...]:
@@ -257,7 +225,7 @@ class Drover:
         log.info("stopping")
         notify(STOPPING)
         until = time.monotonic() + ENDING
-        self._listeners.close()
+        self._slack.close()
         if self._outside is not None:
             self._outside.close()
         if self._terminal is not None:
@@ -322,11 +290,6 @@ class Drover:
     def _tell_otherwise(self) -> None:
         if self._other_ways.ways and watch.leads(self.services, self._monitor):
             self._other_ways.tick()
-
-    def _chat_silence(self) -> float:
-        """Seconds without a socket to Slack, when they are too many to be a reconnection."""
-        silent = time.monotonic() - self._heard_at
-        return silent if silent > DEAF else 0.0
 
     def _wishes_of(self, user: str) -> tuple[Personal, float]:
         """What a person wants of direct messages, and how many seconds their quiet hours last."""
@@ -406,8 +369,8 @@ class Drover:
         overdue.expire(self.services)
         overdue.remind(self.services)
         notify(ALIVE)  # whether Slack is there or not: a start would not bring it back
-        if self._listening():
-            say_well(self._settings)
+        self._slack.look()
+        say_well(self._settings, str(self._slack.trouble()))
 
     def _distrust_restored(self) -> None:
         """Before anything is taken up: whether this is the database that the bot left."""
@@ -434,17 +397,41 @@ class Drover:
         # A lane of its own: what waits in the channel's may need the database
         services.messages.say(GONE, lambda: services.chat.post(place, card, key=GONE))
 
-    def _listening(self) -> bool:
-        """Whether people's requests arrive: the socket to Slack is open, or was a moment ago."""
-        now = time.monotonic()
-        if self._settings.slack.mode == "http" or self._listeners.connected():
-            self._heard_at = now
-        if now - self._heard_at <= DEAF:
-            return True
-        log.error(
-            "no socket to Slack: nobody's requests arrive", seconds=round(now - self._heard_at)
+    def _listen(self, identity: Identity) -> Listeners:
+        """The listeners of the bot that the token signs in as."""
+        slack = self._settings.slack
+        return Listeners(
+            Credentials(
+                slack.bot_token.get_secret_value(),
+                slack.app_token.get_secret_value(),
+                slack.signing_secret.get_secret_value(),
+                slack.api_url,
+            ),
+            team=identity.team,
+            bot_user=identity.user,
+            command=slack.command,
+            accept=self._workers.accept,
+            choices=self._inventory.choices,
+            chat=self.services.chat,
+            per_minute=slack.requests_per_minute,
+            enterprise=identity.enterprise,
+            belongs=lambda user: self._chat.belongs(user, identity),
+            in_words=self._translated.in_words,
+            problems=partial(forms.problems, self.services.catalog, slack.command),
         )
-        return False
+
+    def _status(self) -> dict[str, object]:
+        """How the bot is, for who asks at the terminal."""
+        trouble = self._slack.trouble()
+        return {
+            "chat": {
+                "state": "away" if trouble else "well",
+                "why": str(trouble),
+                "seconds": round(self._slack.silence()),
+                "waiting": self.services.messages.waiting(),
+            },
+            "replica": self._settings.replica,
+        }
 
 
 def _share(until: float) -> float:
@@ -485,27 +472,6 @@ def _require(settings: DroverSettings) -> None:
                     file=Code(f"{variable}_FILE"),
                 ),
             )
-
-
-def _check_channel(chat: SlackChat, channel: str, me: Identity) -> None:
-    """A channel that nobody could see a proposal in is told now.
-
-    Rather than at the first proposal.
-    """
-    try:
-        chat.readable(channel)
-        chat.writable(channel, me)
-    except api.SlackRefusedError as error:
-        raise SettingsError(
-            words(
-                "The configured channel {channel} cannot be used. {text}",
-                channel=channel,
-                text=error.text,
-            ),
-            error.advice,
-        ) from error
-    except ChatError as error:  # Slack has other troubles; they pass
-        log.warning("channel not looked at", channel=channel, error=str(error))
 
 
 def _is_shared(settings: DroverSettings) -> bool:

@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.ssh.address import SshAddress
     from bot.adapters.terminal.server import TerminalServer
     from bot.adapters.web_server import WebServer
-    from bot.flow.commands.terminal import Accept
+    from bot.flow.commands.terminal import Accept, Status
     from bot.flow.context import Role, Services
     from bot.flow.monitoring.monitor import Monitor
     from bot.flow.monitoring.other_ways import Way
@@ -230,7 +230,9 @@ def _prometheus(settings: DroverSettings) -> PrometheusPast:
     return PrometheusPast(settings.monitor.prometheus_url, settings.monitor.queries)
 
 
-def serve_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:
+def serve_metrics(
+    settings: DroverSettings, monitor: Monitor, silence: Callable[[], float] = lambda: 0.0
+) -> MetricsServer | None:
     """The server of ``/metrics`` and ``/healthz``; None when it is not wanted."""
     where = settings.metrics
     if not where.port:
@@ -238,7 +240,12 @@ def serve_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer |
     from bot.adapters.prometheus import MetricsServer
 
     return MetricsServer(
-        where.host, where.port, monitor.measured, lambda: str(health_problem(settings))
+        where.host,
+        where.port,
+        monitor.measured,
+        lambda: str(health_problem(settings)),
+        silence=silence,
+        trouble=lambda: chat_trouble(settings),
     )
 
 
@@ -332,7 +339,11 @@ def roles_of_settings(settings: DroverSettings) -> dict[str, Role]:
 
 
 def serve_terminal(
-    settings: DroverSettings, services: Services, accept: Accept, languages: Languages
+    settings: DroverSettings,
+    services: Services,
+    accept: Accept,
+    languages: Languages,
+    status: Status = dict,
 ) -> TerminalServer | None:
     """The bot's own socket; None when it is not wanted."""
     if not settings.terminal.socket:
@@ -351,6 +362,7 @@ def serve_terminal(
         services,
         accept,
         {person.slack: name for name, person in settings.people.items()},
+        status,
         per_minute=settings.terminal.requests_per_minute,
     )
     return TerminalServer(
@@ -490,15 +502,15 @@ def head_file(settings: DroverSettings) -> Path:
     return Path(given) / name if given else health_file(settings).with_name(name)
 
 
-def say_well(settings: DroverSettings) -> None:
-    """Write down that the bot is well now.
+def say_well(settings: DroverSettings, trouble: str = "") -> None:
+    """Write down that the bot is well now; ``trouble``: but for this, with the chat.
 
     Raises:
         StoreError: it cannot be written.
     """
     file = health_file(settings)
     try:
-        write_private(file, str(time.time()))
+        write_private(file, f"{time.time()}\n{trouble}")
     except OSError as error:
         raise StoreError(
             words(
@@ -514,7 +526,7 @@ def health_problem(settings: DroverSettings) -> Message:
     """Why no healthy bot is running here; '' when one is."""
     file = health_file(settings)
     try:
-        said = float(read_private(file))
+        said = float(read_private(file).partition("\n")[0])
     except FileNotFoundError:
         return words("No bot has started here: there is no file {file}.", file=str(file))
     except (OSError, ValueError) as error:
@@ -525,3 +537,11 @@ def health_problem(settings: DroverSettings) -> Message:
     if age <= HEALTHY:
         return ""
     return words("The last sign of health of the bot is {age} old.", age=Duration(round(age)))
+
+
+def chat_trouble(settings: DroverSettings) -> str:
+    """Why the running bot cannot reach the chat, in English; '' while it can, or none runs here."""
+    try:
+        return read_private(health_file(settings)).partition("\n")[2].strip()
+    except (OSError, ValueError):
+        return ""

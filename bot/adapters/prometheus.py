@@ -41,10 +41,14 @@ class Exposed(Collector):
 
     Args:
         measured: what is measured now.
+        silence: seconds for which the chat has been out of reach; 0: it is not.
     """
 
-    def __init__(self, measured: Callable[[], Measured]) -> None:
+    def __init__(
+        self, measured: Callable[[], Measured], silence: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._measured = measured
+        self._silence = silence
 
     def collect(self) -> Iterable[Family]:
         """One family per metric."""
@@ -64,6 +68,13 @@ class Exposed(Collector):
             # no message: the help of a metric
             "Minutes that wait for the database.",
             found.losses.waiting,
+        )
+        yield GaugeMetricFamily(
+            # no message: the help of a metric
+            "drover_chat_silence_seconds",
+            # no message: the help of a metric
+            "Seconds for which nobody's requests arrive from the chat; 0 while they do.",
+            self._silence(),
         )
         yield CounterMetricFamily(
             # no message: the help of a metric
@@ -165,6 +176,8 @@ class MetricsServer:
         port: 0 takes any free one; ``port`` tells which.
         measured: what is measured now.
         problem: why the bot is not well; '' when it is.
+        silence: seconds for which the chat has been out of reach.
+        trouble: why it is; '' when it is not. The bot is well without it.
         patience: seconds after which a silent connection is closed.
 
     Raises:
@@ -179,9 +192,12 @@ class MetricsServer:
         problem: Healthy,
         *,
         patience: int = 30,
+        silence: Callable[[], float] = lambda: 0.0,
+        trouble: Healthy = str,
     ) -> None:
         registry = prometheus_client.CollectorRegistry()
-        registry.register(Exposed(measured))
+        registry.register(Exposed(measured, silence))
+        self._trouble = trouble
         prometheus_client.ProcessCollector(registry=registry)
         self._metrics = prometheus_client.make_wsgi_app(registry)
         self._problem = problem
@@ -235,7 +251,7 @@ class MetricsServer:
             start_response(
                 "503 Service Unavailable" if problem else "200 OK", [("Content-Type", "text/plain")]
             )
-            return [f"{problem or 'ok'}\n".encode()]
+            return [f"{problem or self._trouble() or 'ok'}\n".encode()]
         start_response("404 Not Found", [("Content-Type", "text/plain")])
         return [b"There is /metrics and /healthz.\n"]
 

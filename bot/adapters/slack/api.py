@@ -174,6 +174,11 @@ def call(
         pacer.failed(name, FIRST_PAUSE * 2 ** (failed - 1))
 
 
+def judge(name: str, error: SlackApiError) -> ChatError:
+    """What an answer of Slack means: a refusal, a limit, or a fault of its own."""
+    return _judge(name, error).error
+
+
 class _Fault:
     """What went wrong and what may be done about it: ``pause`` seconds asked for.
 

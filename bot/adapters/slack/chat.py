@@ -21,7 +21,7 @@ from slackblocks import InvalidUsageError
 
 from bot.adapters.language import Language, Languages
 from bot.adapters.slack import charts, fit_blocks
-from bot.adapters.slack.api import RecentValues, SlackRefusedError, SlackUnsureError, call
+from bot.adapters.slack.api import TRIES, RecentValues, SlackRefusedError, SlackUnsureError, call
 from bot.adapters.slack.blocks import (
     Files,
     Surface,
@@ -112,13 +112,13 @@ class SlackChat:
         self._files = RecentValues(200)
         self._native_charts = True
 
-    def identity(self) -> Identity:
+    def identity(self, tries: int = TRIES) -> Identity:
         """Who the token belongs to.
 
         Raises:
             ChatError: the token is not accepted, or Slack does not answer.
         """
-        answer = self._call(self._client.auth_test)
+        answer = self._call(self._client.auth_test, tries=tries)
         return Identity(answer["team_id"], answer["user_id"], answer.get("enterprise_id") or "")
 
     def belongs(self, user: str, me: Identity) -> bool:

@@ -29,7 +29,7 @@ from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.membership import Belongs, Member, membership
 from bot.adapters.slack.text import escape
 from bot.domain.card import Card, error_card
-from bot.domain.errors import ChatError, DroverError
+from bot.domain.errors import ChatError, ChatRefusedError, DroverError
 from bot.domain.message import Message, Words, joined, words
 from bot.flow.commands.rate_limit import Pace, Paces
 from bot.ports import Chat, Request
@@ -76,10 +76,22 @@ def _hang_up(socket: SocketModeHandler) -> None:
         log.warning("the socket to Slack did not close in time; it ends with the process")
 
 
+class SocketRefusedError(ChatRefusedError):
+    """Slack refuses the app-level token."""
+
+    code = "socket-refused"
+
+
 def _no_socket(error: Exception) -> ChatError:
-    code = error.response.get("error") if isinstance(error, SlackApiError) else error
-    return ChatError(
-        words("The socket to Slack does not open: {code}.", code=str(code)),
+    if not isinstance(error, SlackApiError):
+        return ChatError(
+            words("The socket to Slack does not open: {code}.", code=str(error)), TRY_AGAIN
+        )
+    fault = api.judge("apps.connections.open", error)
+    if not isinstance(fault, api.SlackRefusedError):
+        return fault
+    return SocketRefusedError(
+        words("The socket to Slack does not open: {code}.", code=fault.code),
         words(
             "Check `SLACK_APP_TOKEN`: an app-level token (`xapp-…`) with the scope "
             "`connections:write`."

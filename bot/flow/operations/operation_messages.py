@@ -87,6 +87,10 @@ class OperationMessages:
         if not self._outbox.stop(timeout):
             log.warning("not everything was said before the end; the next start says it")
 
+    def waiting(self) -> int:
+        """How many things are still to be said."""
+        return self._outbox.waiting()
+
     def catch_up(self) -> None:
         """Try again at once what could not be said."""
         self._outbox.catch_up()
@@ -225,14 +229,14 @@ class OperationMessages:
 
         It is given up when the chat fails.
         """
-        self._outbox.put(f"answers:{user}", Item(say, tries=1))
+        self._outbox.put(f"answers:{user}", Item(say, tries=1, kept=False))
 
     def say(self, channel: str, say: Callable[[], object]) -> None:
         """Say something in a channel, behind what is to be said there.
 
         It is safe to repeat, and lost in a crash.
         """
-        self._outbox.put(channel, Item(lambda: (say(), None)[1]))
+        self._outbox.put(channel, Item(lambda: (say(), None)[1], kept=False))
 
     def afterwards(self, user: str, act: Callable[[], None]) -> None:
         """Do something when a person has been answered; it is tried until it works."""

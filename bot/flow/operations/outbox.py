@@ -19,6 +19,7 @@ from bot.domain.errors import ChatError, ChatRefusedError, DroverError
 log = structlog.get_logger()
 
 FIRST_REST, MOST_REST = 1.0, 60.0  # seconds after a failure
+MOST_PASSING = 200  # in one lane, of what is not kept by the database
 SLOWLY = 60.0  # seconds between two tries of what the chat refuses and somebody may allow again
 
 
@@ -40,6 +41,8 @@ class Item:
         subject: what it is about; of one subject everything is said in order.
         urgency: the smaller goes first within its lane.
         tries: after so many failures it is given up; 0: never.
+        kept: what is behind it is in the database, or must not be lost; else it may be dropped when
+            too much waits.
         refused: called when the chat refuses it for good; True: try it again, slowly.
     """
 
@@ -48,6 +51,7 @@ class Item:
     urgency: int = 1
     tries: int = 0
     refused: Callable[[ChatRefusedError], bool] | None = None
+    kept: bool = True
     number: int = 0
     failures: int = 0
     not_before: float = float("-inf")
@@ -108,12 +112,18 @@ class Outbox:
             item.number = next(self._numbers)
             found = self._lanes.setdefault(lane, _Lane())
             found.items.append(item)
+            self._bound(lane, found)
             found.items.sort(key=lambda each: (each.urgency, each.number))
             if self._threaded:
                 self._serve(lane, found)
                 self._changed.notify_all()
                 return
         self._say_now(lane)
+
+    def waiting(self) -> int:
+        """How many things are still to be said."""
+        with self._changed:
+            return sum(len(lane.items) for lane in self._lanes.values())
 
     def catch_up(self) -> None:
         """Try again at once what could not be said."""
@@ -126,6 +136,17 @@ class Outbox:
             self._changed.notify_all()
         for name in names if not self._threaded else ():
             self._say_now(name)
+
+    @staticmethod
+    def _bound(name: str, lane: _Lane) -> None:
+        """Drop the oldest of too many that nobody keeps, while the chat is away for long.
+
+        What was decided is kept by the database and never dropped. The first may be being said.
+        """
+        passing = [each for each in lane.items[1:] if not each.kept]
+        for item in passing[: max(len(passing) - MOST_PASSING, 0)]:
+            lane.items.remove(item)
+            log.warning("not said: too much waits for the chat", lane=name, subject=item.subject)
 
     def _serve(self, name: str, lane: _Lane) -> None:
         if not lane.busy:
