@@ -353,7 +353,7 @@ class Proposal:
     ``automatic``: it is within the limits up to which the watch may act by itself; a rule of the
     policy must let it.
     ``causes``: user ids of people because of whose act, such as a tag, it is proposed: they never
-    vote on it.
+    vote on it. ``line``: what people would have typed; the action's name when '' is given.
     """
 
     action: str
@@ -363,6 +363,7 @@ class Proposal:
     key: str = ""
     automatic: bool = False
     causes: tuple[str, ...] = ()
+    line: str = ""
 
 
 Noticed = Alert | Proposal

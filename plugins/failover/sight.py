@@ -15,6 +15,7 @@ class Sight:
     ``silent``: since when each host is silent. ``looks``: how many looks in a row saw it so.
     ``heard_by_peers``: hosts that other hosts heard while they answered. ``boots``: the boot id of
     each host with a shell, as last read. ``back``: hosts that were silent and answer again.
+    ``places``: the address of each VM, by UUID, that answered another host while its host did.
     ``mute``: controllers that do not answer, by (host, device): since when, and why.
     """
 
@@ -24,6 +25,7 @@ class Sight:
     looks: dict[str, int] = field(default_factory=dict)
     noted_at: datetime | None = None
     heard_by_peers: set[str] = field(default_factory=set)
+    places: dict[str, str] = field(default_factory=dict)
     boots: dict[str, str] = field(default_factory=dict)
     back: set[str] = field(default_factory=set)
     mute: dict[tuple[str, str], tuple[datetime, str]] = field(default_factory=dict)

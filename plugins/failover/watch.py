@@ -185,6 +185,7 @@ def _resume(settings: FailoverSettings, view: WatchView, host: str, found: Found
         why=why,
         key=f"resume:{host}:{now or view.now.isoformat(timespec='seconds')}",
         automatic=settings.mode is Mode.AUTO,
+        line=f"{RESUME} {host}",
     )
 
 
@@ -230,6 +231,7 @@ def _copies(settings: FailoverSettings, view: WatchView, found: Found) -> Iterat
             why=words("VMs run twice since {host} came back.", host=host.name),
             key=f"copies:{host.name}:{now}:{names}",
             automatic=settings.mode is Mode.AUTO,
+            line=f"{COPIES} {host.name}",
         )
 
 
@@ -318,6 +320,7 @@ def _proposal(
         why=str(words("{host} is dead.", host=evidence.host)),
         key=f"{evidence.host}:{since.isoformat(timespec='seconds')}",
         automatic=by_itself,
+        line=f"{FAILOVER} {evidence.host}",
     )
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime
 
-from bot.domain.cluster import Host, Snapshot
+from bot.domain.cluster import Host, Snapshot, VmState
 from bot.domain.errors import DroverError, HypervisorError
 from bot.domain.power import Binding, Bound, Device, Power, Reading, Round
 from bot.domain.storage import is_medium
@@ -24,6 +24,7 @@ _DEADLINE = 5.0  # seconds that a witness has for its word
 _AT_ONCE = 16
 _MOST_PEERS = 4
 _MOST_DISKS = 8
+_MOST_VMS = 6
 _FRESH = 20.0  # seconds: what a host wrote so lately, it wrote alive
 
 
@@ -73,7 +74,8 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
     sight.note(snapshot)
     with ThreadPoolExecutor(2, thread_name_prefix="evidence") as pool:
         powers = pool.submit(read_bound, hypervisor, host)
-        statements = trusted(sight, host, ask(host, snapshot, hypervisor))
+        places = places_of(sight, host, snapshot)
+        statements = trusted(sight, host, ask(host, snapshot, hypervisor, places))
         readings, bound = powers.result()
     heard = host.seen_at or sight.silent.get(host.name)
     silent = max(0.0, (snapshot.taken_at - heard).total_seconds()) if heard else 0.0
@@ -119,7 +121,7 @@ def trusted(sight: Sight, host: Host, statements: Sequence[Statement]) -> tuple[
     )
 
 
-def listen(sight: Sight, snapshot: Snapshot, hypervisor: Shell) -> None:
+def listen(sight: Sight, snapshot: Snapshot, hypervisor: Hypervisor) -> None:
     """Note which hosts that answer are heard by others too, so that their silence says something later."""
     up = [host for host in snapshot.hosts if host.up]
     if not up:
@@ -127,7 +129,32 @@ def listen(sight: Sight, snapshot: Snapshot, hypervisor: Shell) -> None:
     with ThreadPoolExecutor(min(_AT_ONCE, len(up)), thread_name_prefix="peers") as pool:
         said = pool.map(lambda host: _peers(host, snapshot, hypervisor).said.alive, up)
         heard = {host.name for host, alive in zip(up, said, strict=True) if alive}
+    for host in up:
+        _find_places(sight, host, snapshot, hypervisor)
     sight.heard_by_peers = (sight.heard_by_peers - {host.name for host in up}) | heard
+
+
+def _find_places(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> None:
+    """Note which VMs of a host answer another host, and where."""
+    peers = [each.name for each in snapshot.hosts if each.up and each.name != host.name]
+    vms = [vm for vm in snapshot.on(host.name) if vm.state is VmState.RUNNING][:_MOST_VMS]
+    known = {vm.uuid: _address(host.name, vm.uuid, hypervisor) for vm in vms}
+    asked = [place for place in known.values() if place]
+    answered = (answering(peers, asked, hypervisor) if peers and asked else None) or frozenset()
+    for uuid, place in known.items():
+        if place in answered:
+            sight.places[uuid] = place
+        else:
+            sight.places.pop(uuid, None)
+
+
+def _address(host: str, uuid: str, hypervisor: Hypervisor) -> str:
+    """One IPv4 address of a VM; '' when nobody tells one."""
+    try:
+        found = hypervisor.addresses(host, uuid)
+    except DroverError:
+        return ""
+    return next((each.ip for each in found if "." in each.ip), "")
 
 
 def boot_id(host: str, hypervisor: Shell) -> str:
@@ -226,14 +253,28 @@ def round_of(host: str, hypervisor: Hypervisor) -> Round:
     return Round(host, snapshot.taken_at, asked, heard)
 
 
-def ask(host: Host, snapshot: Snapshot, hypervisor: Shell) -> tuple[Statement, ...]:
-    """What each witness says of a host, side by side."""
+def places_of(sight: Sight, host: Host, snapshot: Snapshot) -> tuple[str, ...]:
+    """Addresses of VMs that ran on the host when it was last seen, and run nowhere else."""
+    elsewhere = {vm.uuid for vm in snapshot.vms if vm.host != host.name and vm.state.active}
+    found = (
+        sight.places.get(vm.uuid, "")
+        for vm in snapshot.on(host.name)
+        if vm.state.active and vm.uuid not in elsewhere
+    )
+    return tuple(filter(None, found))[:_MOST_VMS]
+
+
+def ask(
+    host: Host, snapshot: Snapshot, hypervisor: Shell, places: Sequence[str] = ()
+) -> tuple[Statement, ...]:
+    """What each witness says of a host, side by side; ``places``: addresses of its VMs."""
     at = snapshot.taken_at
     questions: dict[Witness, Callable[[], Statement]] = {
         Witness.LIBVIRT: lambda: _libvirt(host, at),
         Witness.SHELL: lambda: _shell(host, at, hypervisor),
         Witness.PEERS: lambda: _peers(host, snapshot, hypervisor),
         Witness.STORAGE: lambda: _storage(host, snapshot, hypervisor),
+        Witness.VMS: lambda: _vms(host, snapshot, hypervisor, places),
     }
     # Not a `with`: one that hangs, as a login to a frozen host does, is not waited for.
     pool = ThreadPoolExecutor(len(questions), thread_name_prefix="witness")
@@ -325,6 +366,45 @@ def _peers(host: Host, snapshot: Snapshot, hypervisor: Shell) -> Statement:
     if any("alive port" in each for each in answers):
         said = Heard.WELL
     return Statement(Witness.PEERS, said, at, f"{heard}/{len(answers)}", heard, len(answers))
+
+
+_PING = """
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+for ping in ping "busybox ping"; do
+    if command -v ${{ping%% *}} >/dev/null 2>&1; then
+        for place in {places}; do
+            ($ping -c 2 -W 1 "$place" >/dev/null 2>&1 && echo alive "$place") &
+        done
+        wait
+        echo asked yes
+        break
+    fi
+done
+"""
+
+
+def _vms(host: Host, snapshot: Snapshot, hypervisor: Shell, places: Sequence[str]) -> Statement:
+    """Another host pings its VMs, at addresses that answered while the host did."""
+    at = snapshot.taken_at
+    peers = [each.name for each in snapshot.hosts if each.up and each.name != host.name]
+    answered = answering(peers, places, hypervisor) if peers and places else None
+    if answered is None:
+        return Statement(Witness.VMS, Heard.UNASKED, at)
+    said = Heard.WELL if answered else Heard.SILENT
+    detail = f"{len(answered)}/{len(places)}"
+    return Statement(Witness.VMS, said, at, detail, len(answered), len(places))
+
+
+def answering(
+    peers: Sequence[str], places: Sequence[str], hypervisor: Shell
+) -> frozenset[str] | None:
+    """Which of these addresses answer a ping from the first host that can be asked; None: none can."""
+    script = _PING.format(places=" ".join(shlex.quote(place) for place in places))
+    for peer in peers[:_MOST_PEERS]:
+        lines = _out(peer, script, hypervisor).splitlines()
+        if "asked yes" in lines:
+            return frozenset(line.split()[1] for line in lines if line.startswith("alive "))
+    return None
 
 
 def _storage(host: Host, snapshot: Snapshot, hypervisor: Shell) -> Statement:

@@ -163,7 +163,7 @@ def propose_for_bot(services: Services, wanted: Proposal, watch: str) -> None:
         ):
             return
     key = f"watch:{watch}:{wanted.key or uuid.uuid4()}"
-    line = f"{services.slash} {wanted.action}"
+    line = f"{services.slash} {wanted.line or wanted.action}"
     origin = Origin(
         BOT, services.places.ops, line, key, wanted.why, wanted.causes, wanted.automatic
     )

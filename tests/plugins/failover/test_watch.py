@@ -186,8 +186,11 @@ def two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other hosts begin to say that they hear nothing."""
     asked = witnesses.ask
 
-    def and_peers(host: Host, seen: Snapshot, hypervisor: Any) -> tuple[Statement, ...]:
-        said = [each for each in asked(host, seen, hypervisor) if each.witness is not Witness.PEERS]
+    def and_peers(
+        host: Host, seen: Snapshot, hypervisor: Any, places: Any = ()
+    ) -> tuple[Statement, ...]:
+        told = asked(host, seen, hypervisor, places)
+        said = [each for each in told if each.witness is not Witness.PEERS]
         return (*said, Statement(Witness.PEERS, Heard.SILENT, seen.taken_at, "0/2", 0, 2))
 
     monkeypatch.setattr(witnesses, "ask", and_peers)

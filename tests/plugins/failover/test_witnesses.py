@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bot.domain.errors import HypervisorError
 from bot.domain.readiness import CommandResult
+from bot.ports.guests import Address
+from bot.testing.guests import Extra
 from plugins.failover import planner, witnesses
 from plugins.failover.evidence import Heard, Witness
 from plugins.failover.intents import Failover
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.sight import Sight
+from plugins.failover.verdict import Verdict
 from tests.plugins.failover.test_failover import Room, room_in
 
 
@@ -121,3 +125,65 @@ def test_a_shell_that_fails_says_nothing_of_a_machine_that_answers(
     found = witnesses.ask(seen.host("host-a"), seen, room.bot.hypervisor)
     (shell,) = [each for each in found if each.witness is Witness.SHELL]
     assert (shell.said, shell.detail) == (heard, "The login was refused.")
+
+
+class Network:
+    """Shells of the other hosts, from which VMs answer at the addresses that a test says."""
+
+    def __init__(self, room: Room, *answer: str) -> None:
+        self.answer = set(answer)
+        room.bot.hypervisor.run = self.run  # type: ignore[method-assign]
+
+    def run(
+        self, host: str, argv: Sequence[str], *, deadline: float = 20.0
+    ) -> CommandResult | None:
+        assert deadline > 0
+        if "echo alive" not in argv[-1] or "for place in" not in argv[-1]:
+            return None
+        heard = [each for each in self.answer if each in argv[-1]]
+        return CommandResult(0, "".join(f"alive {each}\n" for each in heard) + "asked yes\n")
+
+
+def vms_said(room: Room, sight: Sight) -> Heard:
+    seen = room.bot.hypervisor.snapshot()
+    found = witnesses.gather(sight, seen.host("host-a"), seen, room.bot.hypervisor)
+    return found.said(Witness.VMS)
+
+
+def test_vms_that_answer_keep_an_isolated_host_from_being_switched_off(room: Room) -> None:
+    hypervisor = room.bot.hypervisor
+    db, web = (hypervisor.snapshot().vm(name) for name in ("db-1", "web-1"))
+    hypervisor.extras[db.uuid] = Extra(addresses=(Address("10.0.0.5", "lease"),))
+    hypervisor.extras[web.uuid] = Extra(addresses=(Address("10.0.0.6", "arp"),))
+    sight, network = Sight(), Network(room, "10.0.0.5")
+    witnesses.listen(sight, hypervisor.snapshot(), hypervisor)
+    assert sight.places == {db.uuid: "10.0.0.5"}  # the other one never answered
+    room.dies()
+    room.bot.clock.turn(60)
+    assert vms_said(room, sight) is Heard.WELL
+    seen = hypervisor.snapshot()
+    found = witnesses.gather(sight, seen.host("host-a"), seen, hypervisor)
+    settings = FailoverSettings.model_validate({"start_cooldown": 0})
+    assert planner.verdict_of(settings, found).verdict is Verdict.ISOLATED
+    network.answer.clear()
+    assert vms_said(room, sight) is Heard.SILENT
+
+
+def test_a_vm_that_runs_elsewhere_now_says_nothing_of_its_old_host(room: Room) -> None:
+    hypervisor = room.bot.hypervisor
+    vm = hypervisor.snapshot().vm("db-1")
+    hypervisor.extras[vm.uuid] = Extra(addresses=(Address("10.0.0.5", "lease"),))
+    sight = Sight()
+    Network(room, "10.0.0.5")
+    witnesses.listen(sight, hypervisor.snapshot(), hypervisor)
+    room.dies()
+    hypervisor.put(replace(vm, host="host-c"))
+    assert vms_said(room, sight) is Heard.UNASKED
+
+
+def test_vms_whose_addresses_nobody_knows_say_nothing(room: Room) -> None:
+    sight = Sight()
+    Network(room)
+    witnesses.listen(sight, room.bot.hypervisor.snapshot(), room.bot.hypervisor)
+    room.dies()
+    assert vms_said(room, sight) is Heard.UNASKED
