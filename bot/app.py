@@ -37,6 +37,7 @@ from bot.domain.personal import Personal
 from bot.factories import (
     SystemClock,
     connect_hypervisor,
+    glass_of,
     head_file,
     load_catalog,
     measuring,
@@ -177,7 +178,12 @@ class Drover:
             settings.slack, self._chat, self._listen, self.services.messages.catch_up
         )
         self._terminal = serve_terminal(
-            settings, self.services, self._workers.accept, languages, self._status
+            settings,
+            self.services,
+            self._workers.accept,
+            languages,
+            status=self._status,
+            glass=glass_of(settings, self._slack.silence, self._slack.answers),
         )
         self._schedule = Schedule()
         self._told_gone = False

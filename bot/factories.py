@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.flow.monitoring.monitor import Monitor
     from bot.flow.monitoring.other_ways import Way
     from bot.flow.monitoring.outside_alerts import OutsideRules
+    from bot.flow.operations.break_glass import BreakGlass
     from bot.ports import Hypervisor
     from bot.ports.power import Holds, PowerControl
 
@@ -343,7 +344,9 @@ def serve_terminal(
     services: Services,
     accept: Accept,
     languages: Languages,
+    *,
     status: Status = dict,
+    glass: BreakGlass | None = None,
 ) -> TerminalServer | None:
     """The bot's own socket; None when it is not wanted."""
     if not settings.terminal.socket:
@@ -362,8 +365,9 @@ def serve_terminal(
         services,
         accept,
         {person.slack: name for name, person in settings.people.items()},
-        status,
+        status=status,
         per_minute=settings.terminal.requests_per_minute,
+        glass=glass,
     )
     return TerminalServer(
         Path(settings.terminal.socket),
@@ -371,6 +375,21 @@ def serve_terminal(
         terminal.methods,
         languages,
         group=settings.terminal.group,
+    )
+
+
+def glass_of(
+    settings: DroverSettings, silence: Callable[[], float], answers: Callable[[], bool]
+) -> BreakGlass | None:
+    """What may be done with fewer votes while Slack does not answer; None: nothing."""
+    wanted = settings.break_glass
+    if not wanted.people:
+        return None
+    from bot.flow.operations.break_glass import BreakGlass
+
+    people = frozenset(settings.people[name].slack for name in wanted.people)
+    return BreakGlass(
+        people, wanted.commands, wanted.votes, wanted.after, wanted.lasts, silence, answers
     )
 
 

@@ -232,6 +232,20 @@ class ScriptSection(Section):
     roles: tuple[str, ...] = ()
 
 
+class BreakGlassSection(Section):
+    """Who may act with fewer votes while Slack does not answer, for which commands (patterns).
+
+    ``people``: names of [people]; nobody: it is off. ``after``: so long Slack must have been out of
+    reach. ``lasts``: so long it holds.
+    """
+
+    people: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    votes: Annotated[int, Field(ge=0, le=10)] = 1
+    after: Annotated[Seconds, Field(ge=60)] = 300
+    lasts: Annotated[Seconds, Field(ge=60, le=86400)] = 3600
+
+
 class WindowSection(Section):
     """Times of the week."""
 
@@ -491,6 +505,7 @@ class DroverSettings(BaseSettings):
     tell: tuple[TellSection, ...] = ()
     alertmanager: AlertmanagerSection = AlertmanagerSection()
     terminal: TerminalSection = TerminalSection()
+    break_glass: BreakGlassSection = BreakGlassSection()
     people: dict[str, PersonSection] = Field(default_factory=dict)
     scripts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ScriptSection] = (
         Field(default_factory=dict)
@@ -526,6 +541,8 @@ class DroverSettings(BaseSettings):
         # configuration at all.
         for rule in self.policy.rules if self.roles else ():
             _check_rule(rule, set(self.roles), self.roles)
+        for name in (each for each in self.break_glass.people if each not in self.people):
+            raise ValueError(f"break_glass names “{name}”, and [people] has nobody of that name")
         _check_callers(self.people, self.scripts, self.roles)
         return self
 

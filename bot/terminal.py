@@ -47,6 +47,12 @@ DO = words(
     'For example `drover do "host drain host-a" --wait 1h`. The exit code is 0 when it is done, '
     "3 refused, 4 denied, 5 failed, 6 timed out, 1 when no bot answers."
 )
+GLASS = words(
+    "Ask for fewer votes for a proposed operation while Slack does not answer.\n\n"
+    "Only for people and commands of `[break_glass]`. Asks to type a sentence that names the "
+    "plan. Everybody who may approve is told."
+)
+GLASS_REASON = words("Why: a sentence that everybody will read.")
 SHORT: Mapping[str, Message] = {
     "approve": words("Approve an operation: shows the plan first, and asks."),
     "deny": words("Deny an operation, with a reason."),
@@ -211,6 +217,26 @@ def add_to(group: click.Group) -> None:
     group.add_command(_command("do", DO, ""))
     for name, summary in SHORT.items():
         group.add_command(_command(name, summary, name))
+    group.add_command(_break_glass)
+
+
+@click.command("break-glass", help=str(GLASS))
+@click.argument("operation")
+@click.option("--reason", required=True, help=str(GLASS_REASON))
+@click.option("--socket", default="", help=str(SOCKET))
+@click.pass_obj
+def _break_glass(config: Path | None, operation: str, reason: str, socket: str) -> None:
+    session = session_of(config, socket)
+    asked = {"operation": operation, "reason": reason}
+    try:
+        found = session.call("break-glass", session.console.print, **asked)
+        if found["operation"]["state"] == "proposed" and sys.stdin.isatty():
+            question = words("Type “{sentence}” to do it", sentence=found["sentence"])
+            asked["confirm"] = click.prompt(_said(question))
+            found = session.call("break-glass", session.console.print, **asked)
+    except (NoBotError, RemoteError) as error:
+        sys.exit(_fail(session, error))
+    sys.exit(session.end(found))
 
 
 def _command(name: str, summary: Message, prefix: str) -> click.Command:

@@ -120,6 +120,15 @@ class RulingChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GlassBroken(Event):
+    """While the chat was out of reach, a person asked for fewer votes: ``votes``, until ``until``."""
+
+    why: str
+    votes: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class VotedFor(Event):
     """A person other than the requester approved; ``digest`` is the plan they saw."""
 
@@ -327,7 +336,7 @@ class UnknownEvent(Event):
 EVENTS: tuple[type[Event], ...] = (
     Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Replaced, Began, WentStale, StepBegan, StepEnded,
     StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed, Cancelled, GainMeasured, RulingChanged, Held,
-    Released, Rescheduled,
+    Released, GlassBroken, Rescheduled,
 )  # fmt: skip
 
 
@@ -377,6 +386,7 @@ class Operation:
     held: Message = ""  # why it waits for a person before anything more is done
     held_at: datetime | None = None
     summary: Summary | None = None  # what was true of the hosts at its end
+    glass: GlassBroken | None = None
     slot: Slot | None = None  # when it may begin; None: as soon as it is approved
     unreadable: Message = ""  # why its history cannot be read here: nothing is done with it
 
@@ -501,6 +511,10 @@ def _approve(operation: Operation, event: Approved) -> Changes:
 def _change_ruling(operation: Operation, event: RulingChanged) -> Changes:
     votes = tuple(vote for vote in operation.votes if vote.by in event.counted)
     return {"ruling": event.ruling, "votes": votes, "ruled_at": event.at}
+
+
+def _break_glass(_operation: Operation, event: GlassBroken) -> Changes:
+    return {"glass": event}
 
 
 def _reschedule(_operation: Operation, event: Rescheduled) -> Changes:
@@ -644,6 +658,7 @@ TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
     State.PROPOSED: {
         VotedFor: (State.PROPOSED, _vote),
         RulingChanged: (State.PROPOSED, _change_ruling),
+        GlassBroken: (State.PROPOSED, _break_glass),
         Approved: (State.APPROVED, _approve),
         Denied: (State.DENIED, _decide),
         Withdrawn: (State.WITHDRAWN, _decide),

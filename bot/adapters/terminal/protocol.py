@@ -23,6 +23,9 @@ Methods (``bot.flow.commands.terminal``), with their params:
     with the operation as data. Result: ``{"outcome": …, "operation": {…}}`` with the outcome
     ``done``, ``denied`` (also withdrawn), ``failed`` (also stale, cancelled) or ``timed-out`` (also
     expired).
+``break-glass``
+    ``operation``, ``reason``, ``confirm``: the sentence that the result of a first call names.
+    Result: ``{"outcome": "done" | "refused", "operation": {…}, "sentence": "…"}``. People only.
 ``status``
     Result: ``{"chat": {"state": "well" | "away", "since": …, "why": …, "waiting": N}, …}``.
 

@@ -17,7 +17,7 @@ from bot.domain.message import words
 from bot.flow.commands import buttons, command, decisions, late_requests, queries
 from bot.flow.commands.buttons import ButtonAction, Lane
 from bot.flow.context import BUSY, OPEN, Services, whisper
-from bot.flow.operations import decide, notify, operation_cards, propose, scheduled
+from bot.flow.operations import break_glass, decide, notify, operation_cards, propose, scheduled
 from bot.ports import Request
 
 log = structlog.get_logger()
@@ -105,6 +105,7 @@ def pick_up(services: Services, replica: str = "") -> None:
             operation.id, lambda found: propose.lay_out(services, services.store.operation(found))
         )
         _quietly(operation.id, services.messages.show)
+        break_glass.tell(services, operation)
         if why := services.catalog.unable(operation):
             _quietly(operation.id, lambda found: _tell_unable(services, found))
             log.warning("left alone", operation=operation.id, why=why)
@@ -114,6 +115,7 @@ def pick_up(services: Services, replica: str = "") -> None:
         lately = services.clock.now() - operation.changed_at < LATELY
         if operation.state.over and lately and not operation.unreadable:
             _quietly(operation.id, services.messages.show)
+            break_glass.tell(services, operation)
             notify.tell_end(services, operation)
 
 

@@ -57,6 +57,7 @@ from bot.domain.operation import (
     Failed,
     Finished,
     GainMeasured,
+    GlassBroken,
     Held,
     Noted,
     Operation,
@@ -550,6 +551,16 @@ def _end(number: int) -> Words:
     return words("step {number} ended", number=number)
 
 
+def _glass(event: GlassBroken) -> Line:
+    return nwords(
+        "broke glass until {until}, for {n} vote: {why}",
+        "broke glass until {until}, for {n} votes: {why}",
+        n=event.votes,
+        until=event.until,
+        why=event.why,
+    )
+
+
 def _ruling(event: RulingChanged) -> Line:
     return nwords(
         "from now on rule “{rule}” asks {n} vote; {count} of those given count",
@@ -603,6 +614,7 @@ _EVENTS: Mapping[type[Event], Callable[[Any], Line]] = {
     Replanned: _replan,
     Continued: lambda event: words("let step {number} go on", number=event.index + 1),
     RulingChanged: _ruling,
+    GlassBroken: _glass,
     Held: lambda event: words("held: {why}", why=event.why),
     Released: lambda _: words("let it go on"),
     Rescheduled: lambda event: words("moved to {time}", time=slot_text(event.slot)),

@@ -23,7 +23,10 @@ from bot.domain.operation import Operation, State
 from bot.flow.answers import Cards
 from bot.flow.commands.rate_limit import Pace, Paces
 from bot.flow.context import Services, roles_of
+from bot.flow.operations import break_glass
+from bot.flow.operations.break_glass import BreakGlass
 from bot.ports import Request
+from bot.ports.chat import TERMINAL
 from bot.ports.terminal import Caller, Connection, Data, Method
 
 _ID = re.compile(r"\bop-\d+\b")
@@ -58,6 +61,7 @@ class Terminal:
         accept: stores a request and lets the workers handle it; False for a duplicate.
         names: what people are called in a terminal, by user id.
         status: how the bot and the chat are.
+        glass: what may be done with fewer votes while the chat is out of reach; None: nothing.
         per_minute: requests that one person or script may make for long.
     """
 
@@ -66,15 +70,18 @@ class Terminal:
         services: Services,
         accept: Accept,
         names: Mapping[str, str],
+        *,
         status: Status = dict,
         per_minute: float = 120.0,
+        glass: BreakGlass | None = None,
     ) -> None:
         self._services, self._accept, self._names = services, accept, names
-        self._status, self._paces = status, Paces(per_minute)
+        self._status, self._paces, self._glass = status, Paces(per_minute), glass
         self.methods: Mapping[str, Method] = {
             "do": self.do,
             "follow": self.follow,
             "status": self.status,
+            "break-glass": self.break_glass,
         }
 
     def do(self, caller: Caller, given: Data, connection: Connection) -> Data:
@@ -126,6 +133,28 @@ class Terminal:
         """How the bot and the chat are, and who the caller is."""
         roles = sorted(roles_of(self._services, caller.id))
         return {**self._status(), "you": {"id": caller.id, "name": caller.name, "roles": roles}}
+
+    def break_glass(self, caller: Caller, given: Data, connection: Connection) -> Data:
+        """Ask for fewer votes for an operation; without the sentence, show what has to be typed."""
+        self._admit(caller)
+        wanted = _text(given, "operation", KEY)
+        reason = _text(given, "reason", LINE, needed=False)
+        typed = _text(given, "confirm", LINE, needed=False)
+        if caller.via != TERMINAL:
+            raise NotAllowedError(words("Only a person breaks glass."), code="not-a-person")
+        found = break_glass.break_glass(
+            self._services, self._glass, wanted, caller.id, reason=reason, typed=typed
+        )
+        refused = isinstance(found, Card)
+        if isinstance(found, Card):
+            connection.show(self._named(found))
+        operation = self._services.store.operation(wanted)
+        connection.show(self._named(self._services.messages.card(wanted)))
+        return {
+            "outcome": REFUSED if refused else DONE,
+            "operation": operation_data(operation),
+            "sentence": break_glass.sentence(operation),
+        }
 
     def _relay(self, cards: Cards, connection: Connection) -> bool:
         """Show the answers of a request until it is handled; whether it was refused."""

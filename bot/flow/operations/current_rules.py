@@ -64,6 +64,26 @@ def _freeze(services: Services, operation: Operation, part: Plan, now: datetime)
     )
 
 
+def ruling_of(services: Services, operation: Operation, view: Plan) -> Ruling | MayNot:
+    """What the rules of this moment ask for an operation, whose glass may be broken."""
+    today = ruling_now(services, operation.action, view, operation.origin, operation.slot)
+    return eased(operation, today, services.clock.now())
+
+
+def eased(operation: Operation, today: Ruling | MayNot, now: datetime) -> Ruling | MayNot:
+    """A ruling with the votes that broken glass asks for, until that ends.
+
+    What a step takes whatever the rules say, it takes now as well.
+    """
+    glass = operation.glass
+    if glass is None or now >= glass.until or isinstance(today, MayNot):
+        return today
+    least = max(
+        (each.least_votes for each in operation.plan.steps if isinstance(each, Step)), default=0
+    )
+    return replace(today, votes=min(today.votes, max(glass.votes, least)))
+
+
 def _moment(services: Services, slot: Slot | None) -> datetime:
     """Now, or the time at which it may begin, when that is later."""
     now = services.clock.now()
@@ -154,7 +174,7 @@ def against_beginning(
 
 
 def _against(services: Services, operation: Operation, view: Plan) -> tuple[Objection, ...]:
-    today = ruling_now(services, operation.action, view, operation.origin, operation.slot)
+    today = ruling_of(services, operation, view)
     if isinstance(today, MayNot):
         return (against(services, operation, view, today),)
     return _votes_missing(services, operation, today)
@@ -253,6 +273,7 @@ class Leave:
         today = _ruling(
             policy, operation.action, self.part, operation.origin, roles=self.roles, now=now
         )
+        today = eased(operation, today, now)
         return isinstance(today, Ruling) and today.votes <= self.votes
 
 
@@ -277,7 +298,7 @@ def leave(
     rule = _freeze(services, operation, part, now)
     if rule is not None:
         return Frozen(rule.reason, policies.thaw(rule, now, timedelta(seconds=longest)))
-    today = ruling_now(services, operation.action, part, origin)
+    today = eased(operation, ruling_now(services, operation.action, part, origin), now)
     if isinstance(today, MayNot):
         refusal = against(services, operation, part, today)
         return MayNot(refusal.text, refusal.remedy)
@@ -294,9 +315,7 @@ def of_now(services: Services, operation: Operation) -> Ruling:
     """
     if operation.state.over:
         return operation.ruling
-    today = ruling_now(
-        services, operation.action, tail(operation), operation.origin, operation.slot
-    )
+    today = ruling_of(services, operation, tail(operation))
     if isinstance(today, MayNot) or (operation.state is State.RUNNING and operation.votes_missing):
         return operation.ruling  # of what waits for votes, the ruling that was shown stands
     return today

@@ -76,9 +76,7 @@ def _vote(services: Services, operation: Operation, by: str, digest: str) -> Seq
     if operation.state is State.PROPOSED and now >= operation.expires_at:
         return (Expired(now, BOT),)
     part = current_rules.tail(operation)
-    today = current_rules.ruling_now(
-        services, operation.action, part, operation.origin, operation.slot
-    )
+    today = current_rules.ruling_of(services, operation, part)
     if isinstance(today, policies.MayNot):
         return operation_cards.not_now_card(
             operation, current_rules.against(services, operation, part, today).text

@@ -239,6 +239,7 @@ def operation_card(
     headline = headline_of(operation)
     elements: list[Element] = [_facts(operation)]
     elements += _state_lines(operation)
+    elements += glass_lines(operation)
     if operation.open_to_votes:
         elements += _agents_note(operation.origin)
         elements += _attachment(operation)
@@ -254,6 +255,24 @@ def operation_card(
         elements.append(Context(tuple(_replan_text(why) for why in operation.anew[-SAID:])))
     elements.append(_small_print(operation))
     return Card(text=id_line(operation, headline), title=headline, elements=tuple(elements))
+
+
+def glass_lines(operation: Operation) -> list[Element]:
+    """That somebody broke glass for it, why, and until when."""
+    glass = operation.glass
+    if glass is None:
+        return []
+    line = nwords(
+        "*Break glass* by {who} while Slack did not answer: _{why}_\n"
+        "It takes {n} vote, until {until}; what has not begun by then takes those of the rules.",
+        "*Break glass* by {who} while Slack did not answer: _{why}_\n"
+        "It takes {n} votes, until {until}; what has not begun by then takes those of the rules.",
+        n=glass.votes,
+        who=who(glass.by),
+        why=glass.why,
+        until=glass.until,
+    )
+    return [Section(line)]
 
 
 def _agents_note(origin: Origin) -> list[Element]:

@@ -62,6 +62,7 @@ def at_terminal(tmp_path: Path, **services_of: Any) -> Iterator[AtTerminal]:
         "engineer": Role(ROLES["engineer"].users | {f"{SCRIPTS}nightly"}),
         **services_of.pop("roles", {}),
     }
+    glass = services_of.pop("glass", None)
     bot = small_bot(tmp_path, roles=roles, **services_of)
     workers = RequestWorkers(bot.services, 2)
     workers.start()
@@ -71,6 +72,7 @@ def at_terminal(tmp_path: Path, **services_of: Any) -> Iterator[AtTerminal]:
         workers.accept,
         {person: name for name, person in PEOPLE.items()},
         per_minute=6000,
+        glass=glass,
     )
     server = TerminalServer(folder / "s", _invented, terminal.methods, Languages())
     server.start()
