@@ -47,6 +47,7 @@ FAILOVER_SUMMARY = words("Switch a dead host off, prove it, and start its VMs on
 READMIT_SUMMARY = words("Admit a host again that failed, without the old copies of its VMs.")
 _SKIP = words("A VM to leave off; may be given several times.")
 _ONLY = words("Start this VM only; may be given several times.")
+_DESPITE = words("Switch it off although it shows life; two people must approve.")
 _REASON = words("Why, for approvers and the audit.")
 
 
@@ -56,7 +57,8 @@ class Failover:
 
     ``attested``: what people saw of it, where no controller can prove it off.
     ``by_itself``: nobody is asked, so two kinds of witnesses must be silent at the last moment too.
-    ``quiet``: until when people expect the host to be silent; None: they do not.
+    ``quiet``: until when people expect the host to be silent; None: they do not. ``despite_life``:
+    two people want it although somebody hears the host, such as one that hangs and still answers.
     """
 
     host: str
@@ -68,6 +70,7 @@ class Failover:
     attested: str = ""
     by_itself: bool = False
     quiet: datetime | None = field(default=None, metadata={"later": True})
+    despite_life: bool = field(default=False, metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,7 @@ def failover_grammar() -> click.Command:
         click.Argument(["host"], metavar="HOST"),
         click.Option(["--skip"], multiple=True, metavar="VM", help=str(_SKIP)),
         click.Option(["--only"], multiple=True, metavar="VM", help=str(_ONLY)),
+        click.Option(["--despite-life"], is_flag=True, help=str(_DESPITE)),
         click.Option(["--dry-run"], is_flag=True, help=str(_DRY_RUN)),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
     )

@@ -104,7 +104,13 @@ def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tupl
         return (reports.not_by_itself(host.name, cause.value),)
     if provable or (intent.attested and judged.verdict is Verdict.DARK):
         return ()
+    if intent.despite_life and judged.verdict in _OVERRULED:
+        return () if _level(evidence)[1] else (reports.no_controller(host.name),)
     return (reports.against(host.name, judged, intent.evidence),)
+
+
+_OVERRULED = frozenset({Verdict.UNCLEAR, Verdict.DEAF, Verdict.ISOLATED, Verdict.CUT_OFF})
+"""What people may overrule: the host lives, and does not do its work."""
 
 
 def without_corpses(snapshot: Snapshot) -> Snapshot:
@@ -128,7 +134,7 @@ def _steps(
         yield AttestOff(host, intent.attested)
     else:
         level, devices = _level(evidence)
-        yield FenceHost(host, level, devices)
+        yield FenceHost(host, level, devices, despite_life=intent.despite_life)
         yield ConfirmOff(host, level, settings.confirm_reads, settings.confirm_every)
     wanted = {each.candidate.vm.uuid for each in placed}
     for vm in snapshot.vms:
@@ -178,6 +184,8 @@ def _warnings(
     host = snapshot.host(intent.host)
     if intent.attested:
         yield Reason("attested", reports.asks_for_word(host.name, intent.attested))
+    if intent.despite_life:
+        yield Reason("despite-life", reports.stops_what_runs(host.name))
     for each in stays:
         yield Reason("stays-off", words("{vm} stays off: {why}", vm=each.name, why=each.why.text))
     candidates = [each.candidate for each in placed]

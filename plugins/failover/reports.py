@@ -66,6 +66,24 @@ def provable(host: str) -> Objection:
     )
 
 
+def no_controller(host: str) -> Objection:
+    """That nothing of its own can switch it off."""
+    return Objection(
+        "no-controller",
+        words("No power controller that was shown to be the own one of {host} answers.", host=host),
+        words("Look at {command}.", command=Code("failover status")),
+    )
+
+
+def stops_what_runs(host: str) -> Message:
+    """What people decide who overrule a sign of life."""
+    return words(
+        "{host} shows life. Approve only if you know that it does not do its work: what runs there "
+        "ends at once.",
+        host=host,
+    )
+
+
 def not_by_itself(host: str, cause: str) -> Objection:
     """That nobody was asked, and too few witnesses had a word."""
     return Objection(
@@ -254,7 +272,10 @@ _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
     ),
     Verdict.UNCLEAR: lambda host, _: (
         words("{host} shows a sign of life: it is on, and its VMs may run.", host=host),
-        words("Look at it."),
+        words(
+            "Look at it. If it hangs, two people may switch it off all the same: {command}.",
+            command=Code(f"host failover {host} --despite-life"),
+        ),
     ),
     Verdict.WAITING: lambda host, judged: (
         words("{host} is not unreachable for long enough.", host=host),

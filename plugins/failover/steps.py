@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bot.domain.message import Message, When, words
@@ -14,12 +14,19 @@ class FenceHost(Step):
     """Switch a host off at once by the controllers of one level, and see that it reads off.
 
     ``identity``: the UUID that its controllers were shown to control, '' when bound otherwise.
+    ``despite_life``: also while somebody hears it, which takes two votes.
     """
 
     host: str
     level: int
     devices: tuple[str, ...]
     identity: str = ""
+    despite_life: bool = field(default=False, metadata={"later": True})
+
+    @property
+    def least_votes(self) -> int:
+        """Two where it shows life, whatever the policy says."""
+        return 2 if self.despite_life else 0
 
     @property
     def title(self) -> Message:
