@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bot.adapters.language import Languages
 from bot.catalog import Catalog
 from bot.domain import codec
 from bot.domain import policy as policies
@@ -22,6 +24,7 @@ from bot.factories import (
     connect_hypervisor,
     existing_store,
     load_catalog,
+    other_ways,
     power_control,
     signed_in,
 )
@@ -192,7 +195,39 @@ def offline(settings: DroverSettings) -> list[Finding]:
         return [*findings, Finding(plugins, ok=False, text=_told(error))]
     findings.append(Finding(plugins, ok=True, text=", ".join(settings.plugins.enabled)))
     findings += _askers(policy, catalog.granted)
+    findings += [*_ways(settings), *_webhook(settings, catalog)]
     return [*findings, *_rules(settings, policy, catalog)]
+
+
+def _ways(settings: DroverSettings) -> list[Finding]:
+    """Whether each address of other ways than the chat is understood; nothing is sent."""
+    if not settings.tell:
+        return []
+    names = Names(tuple(each.name for each in settings.tell))
+    try:
+        other_ways(settings, Languages())
+    except DroverError as error:
+        return [Finding("tell", ok=False, text=_told(error))]
+    return [Finding("tell", ok=True, text=words("{names}: `drover tell` tries them", names=names))]
+
+
+def _webhook(settings: DroverSettings, catalog: Catalog) -> list[Finding]:
+    """Whether the webhook has its token, and each fix a command."""
+    if not settings.alertmanager.port:
+        return []
+    problems: list[Message] = []
+    try:
+        settings.alertmanager.token()
+    except DroverError as error:
+        problems.append(_told(error))
+    for fix in settings.alertmanager.fixes:
+        try:
+            catalog.find(shlex.split(fix.command))
+        except (DroverError, ValueError) as error:
+            why = error.text if isinstance(error, DroverError) else str(error)
+            problems.append(words("{command}: {why}", command=Code(fix.command), why=why))
+    told = [Finding("alertmanager", ok=False, text=each) for each in problems]
+    return told or [Finding("alertmanager", ok=True, text=words("given"))]
 
 
 def _askers(policy: policies.Policy, commands: Iterable[str]) -> list[Finding]:

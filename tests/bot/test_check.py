@@ -302,3 +302,36 @@ def test_each_power_controller_is_tried(
     found = check._fence(box, Reading("host-a", "bmc-a", 1, power, at, identity))
     assert (found.severity, str(found.what)) == (severity, "host-a power by bmc-a")
     assert says in str(found.text)
+
+
+OTHERS = """
+[alertmanager]
+port = 9095
+token_env = "DROVER_TEST_TOKEN"
+[[alertmanager.fixes]]
+alert = "*"
+text = "Drain"
+command = "host drian {host}"
+[[tell]]
+name = "on-call"
+urls_env = "DROVER_TEST_URLS"
+"""
+
+
+def test_other_ways_and_the_webhook_are_looked_at_without_sending_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configured(tmp_path, "off", OTHERS)
+
+    def said(what: str) -> list[tuple[bool, str]]:
+        return [(each.ok, str(each.text)) for each in check.offline(settings) if each.what == what]
+
+    assert [ok for ok, _ in said("tell")] == [False]
+    assert [ok for ok, _ in said("alertmanager")] == [False, False]
+    assert "host drian" in said("alertmanager")[1][1]
+    monkeypatch.setenv("DROVER_TEST_URLS", "nothing://s3cret@host")
+    monkeypatch.setenv("DROVER_TEST_TOKEN", "t" * 32)
+    assert "s3cret" not in said("tell")[0][1]
+    assert [ok for ok, _ in said("alertmanager")] == [False]
+    monkeypatch.setenv("DROVER_TEST_URLS", "json://127.0.0.1:1/\nmailto://u:p@example.org")
+    assert said("tell") == [(True, "on-call: `drover tell` tries them")]
