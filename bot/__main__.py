@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -430,6 +430,67 @@ def tell(config: Path | None) -> None:
             _echo(joined((error.text, error.advice)), err=True)
     if failed:
         sys.exit(1)
+
+
+@drover.command(
+    "mcp",
+    help=str(
+        words(
+            "Let an agent ask, over the Model Context Protocol: at standard input and output, or "
+            "with --http on this machine alone. It looks, plans and proposes; people decide."
+        )
+    ),
+)
+@click.option(
+    "--http",
+    "port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help=str(words("Serve HTTP at 127.0.0.1 and this port; each agent has a token.")),
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help=str(words("The bot's socket (default: that of the configuration).")),
+)
+@click.pass_obj
+def mcp(config: Path | None, *, port: int | None, socket: Path | None) -> None:
+    """Serve agents; everything they ask goes to the bot's own socket."""
+    try:
+        from bot.adapters import mcp_server
+    except ModuleNotFoundError as error:
+        raise DroverError(
+            words("The module {module} is not installed.", module=Code(str(error.name))),
+            words(
+                "Install Drover with it: {command}.", command=Code("pip install 'kvm-drover[mcp]'")
+            ),
+        ) from error
+    from bot.adapters.terminal import client
+
+    path = socket or Path(_configured(config).terminal.socket)
+    if path == Path():
+        raise DroverError(
+            words("The bot has no socket."), words("Set `terminal.socket` in the configuration.")
+        )
+
+    def ask(token: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        return client.result(path, method, params, token=token)
+
+    if port is None:
+        mcp_server.serve_stdio(ask, configuration.token())
+        return
+    try:
+        listening = mcp_server.listen(port)
+    except OSError as error:
+        raise DroverError(
+            words(
+                "Cannot listen at port {port}: {reason}.",
+                port=str(port),
+                reason=str(error.strerror),
+            ),
+            words("Choose another one."),
+        ) from error
+    mcp_server.serve_http(ask).run(sockets=[listening])
 
 
 @drover.group(help=str(words("Manage the database.")))

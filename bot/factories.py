@@ -351,8 +351,10 @@ def serve_terminal(
     """The bot's own socket; None when it is not wanted."""
     if not settings.terminal.socket:
         return None
-    from bot.adapters.terminal.callers import Callers
+    from bot.adapters.terminal.callers import Callers, KnownAgent
     from bot.adapters.terminal.server import TerminalServer
+    from bot.flow.commands import agent_answers
+    from bot.flow.commands.agents import AgentLimits, Agents
     from bot.flow.commands.terminal import Terminal
 
     users = {
@@ -361,6 +363,15 @@ def serve_terminal(
         for user in person.users
     }
     scripts = {name: script.sha256 for name, script in settings.scripts.items()}
+    wanted = settings.agents
+    known = {
+        name: KnownAgent(each.person, each.sha256, each.users)
+        for name, each in wanted.known.items()
+    }
+    limits = AgentLimits(
+        wanted.may, wanted.requests_per_minute, wanted.proposals_per_hour, wanted.open_proposals
+    )
+    agents = Agents(services, limits)
     terminal = Terminal(
         services,
         accept,
@@ -371,8 +382,8 @@ def serve_terminal(
     )
     return TerminalServer(
         Path(settings.terminal.socket),
-        Callers(users, scripts).identify,
-        terminal.methods,
+        Callers(users, scripts, known).identify,
+        agent_answers.with_agents(terminal.methods, agents),
         languages,
         group=settings.terminal.group,
     )

@@ -544,6 +544,7 @@ class DroverSettings(BaseSettings):
         for name in (each for each in self.break_glass.people if each not in self.people):
             raise ValueError(f"break_glass names “{name}”, and [people] has nobody of that name")
         _check_callers(self.people, self.scripts, self.roles)
+        _check_agents(self.people, self.agents.known)
         return self
 
     def maintenance_windows(self) -> Mapping[str, policies.Window]:
@@ -576,6 +577,19 @@ def _check_callers(
     for name, script in scripts.items():
         for role in (each for each in script.roles if each not in roles):
             raise ValueError(f"script “{name}” has the role “{role}”, and [roles] has no such role")
+
+
+def _check_agents(people: Mapping[str, PersonSection], known: Mapping[str, AgentSection]) -> None:
+    """Refuses an agent that nobody could tell from another, or from a person."""
+    users = [user for each in people.values() for user in each.users]
+    users += [user for each in known.values() for user in each.users]
+    for same in _twice(users):
+        raise ValueError(f"the user “{same}” is two of [people] and [agents.known]")
+    for same in _twice(each.sha256 for each in known.values() if each.sha256):
+        raise ValueError(f"two agents have the token {same[:8]}…")
+    for name, agent in known.items():
+        if not agent.sha256 and not agent.users:
+            raise ValueError(f"the agent “{name}” has neither sha256 nor users")
 
 
 def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSection]) -> None:
@@ -665,6 +679,15 @@ def _with_secrets(table: dict[str, Any]) -> dict[str, Any]:
     if url := _secret("DATABASE_URL"):
         merged["database"] = {**table.get("database", {}), "url": url}
     return merged
+
+
+def token() -> str:
+    """The token with which this process calls the bot: ``DROVER_TOKEN``, or a file it names.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    return _secret("DROVER_TOKEN")
 
 
 def _secret(name: str) -> str:

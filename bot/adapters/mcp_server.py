@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -293,13 +294,20 @@ def http_application(ask: AskBot) -> ASGIApp:
     return OnlyKnown(made, ask)
 
 
-def serve_http(ask: AskBot, port: int) -> uvicorn.Server:
-    """A web server on loopback, not started; ``run()`` serves until it is told to stop."""
+def listen(port: int) -> socket.socket:
+    """A socket on loopback; port 0 for any.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    return socket.create_server((LOOPBACK, port))
+
+
+def serve_http(ask: AskBot) -> uvicorn.Server:
+    """A web server, not started; ``run(sockets=[…])`` serves until it is told to stop."""
     return uvicorn.Server(
         uvicorn.Config(
             http_application(ask),
-            host=LOOPBACK,
-            port=port,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -214,11 +214,9 @@ def ruling(
 
 
 def _least_votes(plan: Plan, via: str) -> int:
-    """The votes that a plan takes whatever the rule says."""
-    by_agent = 1 if via == AGENT else 0
-    return max((each.least_votes for each in plan.steps if isinstance(each, Step)), default=0) or (
-        by_agent
-    )
+    """The votes that a plan takes whatever the rule says; an agent is nobody who could be one."""
+    least = max((each.least_votes for each in plan.steps if isinstance(each, Step)), default=0)
+    return least + 1 if via == AGENT else least
 
 
 def thaw(rule: Rule, now: datetime, within: timedelta) -> datetime | None:

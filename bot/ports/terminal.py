@@ -16,10 +16,11 @@ class Caller:
     """Who is at the other end.
 
     Attributes:
-        id: the person's user id in the chat, or ``script:NAME``; what votes and rules are about.
+        id: the person's user id in the chat, or ``script:NAME``; what votes and rules are about. Of
+            an agent it is its person's.
         name: for people to read.
         locale: of the terminal, such as ``pt_BR``; '' for the configured one.
-        via: ``bot.ports.chat.TERMINAL`` or ``SCRIPT``.
+        via: ``bot.ports.chat.TERMINAL`` or ``SCRIPT``, or ``bot.domain.policy.AGENT``.
     """
 
     id: str

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.domain import policy as policies
-from bot.domain.errors import UsageError
+from bot.domain.errors import NotAllowedError, UsageError
 from bot.domain.message import Message, words
 from bot.domain.operation import Operation, Proposed
 from bot.domain.plain_card import harmless, plain_text, plain_title
 from bot.domain.plan import Objection, Plan, Refused
 from bot.flow.commands.agents import Agent, Agents
 from bot.flow.operations import operation_cards
+from bot.ports.chat import SCRIPT
+from bot.ports.terminal import Caller, Connection, Method
 
 Data = dict[str, Any]  # JSON
 Given = Mapping[str, Any]  # JSON
@@ -40,6 +42,41 @@ def answer(agents: Agents, agent: Agent, method: str, given: Given) -> Data:
             words("It can ask for: {names}.", names=tuple(METHODS)),
         )
     return known(agents, agent, given)
+
+
+def with_agents(methods: Mapping[str, Method], agents: Agents) -> Mapping[str, Method]:
+    """The methods of the socket with that of agents; who calls as an agent may use no other.
+
+    ``agent`` takes what ``answer`` does, with its method as ``ask`` and the agent's own ``name``,
+    which counts only where a person lets it ask.
+    """
+
+    def agent(caller: Caller, given: Given, _: Connection) -> Data:
+        if caller.via == SCRIPT:
+            raise NotAllowedError(
+                words("A script is no agent: it has no person to ask for."),
+                words("Use `drover do`."),
+                code="agent",
+            )
+        name = caller.name
+        if caller.via != policies.AGENT:
+            name = str(given.get("name", ""))
+        return answer(agents, Agent(name, caller.id), str(given.get("ask", "")), given)
+
+    return {**{name: _for_people(method) for name, method in methods.items()}, "agent": agent}
+
+
+def _for_people(method: Method) -> Method:
+    def guarded(caller: Caller, given: Given, connection: Connection) -> Given:
+        if caller.via == policies.AGENT:
+            raise NotAllowedError(
+                words("An agent can only look, plan, propose and follow."),
+                words("Use `drover mcp`."),
+                code="agent",
+            )
+        return method(caller, given, connection)
+
+    return guarded
 
 
 def _commands(agents: Agents, agent: Agent, _: Given) -> Data:

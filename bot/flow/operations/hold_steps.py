@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bot.domain import policy as policies
 from bot.domain.errors import DroverError
 from bot.domain.message import Message, words
-from bot.domain.operation import BOT, Facts, Operation
+from bot.domain.operation import BOT, SCRIPTS, Facts, Operation
 from bot.domain.power import Hold, Lack, Missing, Proof, Reading, Round, attested
 from bot.domain.steps import AttestOff, HoldHost
 from bot.flow.context import Services
@@ -50,7 +51,12 @@ def _proof(
     services: Services, operation: Operation, host: str, hypervisor: Hypervisor
 ) -> Proof | Missing:
     """What the words of two people prove at this moment."""
-    said = [] if operation.origin.by == BOT else [(operation.origin.by, operation.proposed_at)]
+    origin = operation.origin
+    # Who asks has seen it; the bot, a script or an agent has seen nothing
+    seen_by_nobody = (
+        origin.by == BOT or origin.by.startswith(SCRIPTS) or origin.via == policies.AGENT
+    )
+    said = [] if seen_by_nobody else [(origin.by, operation.proposed_at)]
     said += [(vote.by, vote.at) for vote in operation.votes]
     readings: tuple[Reading, ...] = tuple(
         hypervisor.power.read(each) for each in hypervisor.power.devices(host)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -162,15 +161,16 @@ def test_the_name_of_a_tool_leads_back_to_its_command(command: str) -> None:
 
 @pytest.fixture
 def url(near: NearBot) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = mcp_server.serve_http(near, port)
-    thread = threading.Thread(target=server.run, daemon=True)
+    listening = mcp_server.listen(0)
+    port = listening.getsockname()[1]
+    server = mcp_server.serve_http(near)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     until(lambda: server.started, "the web server listens")
     yield f"http://127.0.0.1:{port}/mcp"
     server.should_exit = True
     thread.join(20)
+    listening.close()
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from bot.domain.policy import (
     thaw,
     who_may,
 )
+from bot.domain.steps import AttestOff
 from tests.operations import planned
 
 MONDAY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -425,6 +426,12 @@ def test_what_an_agent_asks_for_takes_a_vote_where_people_need_none() -> None:
     free = Rule("free", votes=0)
     assert asked_by_agent(free) == Ruling(1, ("approver",), 3600, "free")
     assert ruled(free) == Ruling(0, ("approver",), 3600, "free")
+
+
+def test_what_takes_two_people_takes_two_votes_from_an_agent() -> None:
+    off = AttestOff("host-b", "The LEDs are dark.")
+    plan = replace(planned(), steps=(off,))
+    assert asked_by_agent(Rule("rest"), plan=plan) == Ruling(2, ("approver",), 3600, "rest")
 
 
 def test_where_nobody_may_vote_an_agent_may_not_ask() -> None:
