@@ -30,7 +30,7 @@ def agents_of(lab: Lab, workspace: Workspace, directory: Path) -> Play:
         terminal={"socket": str(directory / "drover.sock")},
         agents={
             "known": {
-                "triage": {"person": workspace.person("ana").id, "users": [getpass.getuser()]}
+                "triage": {"person": workspace.person("ana").user_id, "users": [getpass.getuser()]}
             }
         },
     )
