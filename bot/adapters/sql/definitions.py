@@ -19,6 +19,7 @@ _PARTS: tuple[type, ...] = tuple(
     for each in vars(cluster).values()
     if isinstance(each, type) and dataclasses.is_dataclass(each)
 )
+_READ_AT_ONCE = 1000
 _AT_ONCE = 100  # definitions that one transaction writes
 _CODEC = Codec((Definition, *_PARTS))
 
@@ -39,8 +40,8 @@ class SqlDefinitions:
         What is to be written is found without the lock for writing, and written a little at a
         time: with thousands of VMs a vote would else wait for it.
         """
-        with transaction(self._engine, READ) as connection:
-            rows = {row.uuid: row for row in connection.execute(_newest()).all()}
+        seen = tuple(seen)
+        rows = self._concerned({each.uuid for each in seen}, answered)
         kept = [_read(row.data) for row in rows.values()]
         shas = {each.uuid: each.sha for each in kept}
         changed: list[tuple[Definition, int, bool]] = []
@@ -53,6 +54,21 @@ class SqlDefinitions:
             with transaction(self._engine, SOON) as connection:
                 for each, version, new in changed[start : start + _AT_ONCE]:
                     self._write(connection, each, version, new=new)
+
+    def _concerned(
+        self, seen: Collection[str], answered: Collection[str]
+    ) -> dict[str, sa.Row[tuple[str, int, str, str]]]:
+        """The newest versions of these VMs, and of what these hosts had, by UUID."""
+        newest = _newest().subquery()
+        with transaction(self._engine, READ) as connection:
+            homes = connection.execute(sa.select(newest.c.uuid, newest.c.host)).all()
+            wanted = [uuid for uuid, host in homes if uuid in seen or host in answered]
+            found: dict[str, sa.Row[tuple[str, int, str, str]]] = {}
+            for start in range(0, len(wanted), _READ_AT_ONCE):
+                some = newest.c.uuid.in_(wanted[start : start + _READ_AT_ONCE])
+                rows = connection.execute(sa.select(newest).where(some)).all()
+                found |= {row.uuid: row for row in rows}
+        return found
 
     def _write(
         self, connection: sa.Connection, definition: Definition, version: int, *, new: bool

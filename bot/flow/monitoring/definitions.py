@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 
 EVERY = timedelta(minutes=5)
 _AT_ONCE = 8  # hosts that are asked side by side
+_LEAST, _TURNS = 20, 15  # of very many hosts a share is read at a time: their texts take memory
 
 
 @dataclass(slots=True)
@@ -44,7 +46,7 @@ class KeptDefinitions:
         with self._lock:
             now = self.clock.now()
             marks = {host.name: _mark(seen, host.name) for host in seen.hosts if host.up}
-            due = [name for name, mark in marks.items() if self._is_due(name, mark, now)]
+            due = self._due(marks, now)
             if not due:
                 return ()
             with ThreadPoolExecutor(
@@ -59,9 +61,12 @@ class KeptDefinitions:
                 self._read_at[name], self._marks[name] = now, marks[name]
             return tuple(told)
 
-    def _is_due(self, host: str, mark: frozenset[tuple[object, ...]], now: datetime) -> bool:
-        read_at = self._read_at.get(host)
-        return read_at is None or now - read_at >= EVERY or mark != self._marks.get(host)
+    def _due(self, marks: Mapping[str, frozenset[tuple[object, ...]]], now: datetime) -> list[str]:
+        """The hosts whose VMs are others, and some of those that were not read for long."""
+        other = [name for name, mark in marks.items() if mark != self._marks.get(name)]
+        old = [name for name in marks if name not in other and now - self._read_at[name] >= EVERY]
+        old.sort(key=lambda name: self._read_at[name])
+        return other + old[: max(_LEAST, len(marks) // _TURNS)]
 
     def _told(self, host: str) -> tuple[Definition, ...] | None:
         try:
