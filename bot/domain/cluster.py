@@ -374,6 +374,8 @@ def sound(vm: Vm) -> Vm:
 
     One host that tells nonsense of one VM must not make the whole cluster unplannable.
     """
+    if _is_plain(vm):
+        return vm
     odd = [f"{what} {value!r:.40}" for what, value in _counts(vm) if not _is_number(value, int)]
     measures = (vm.cpu, vm.dirty_rate, vm.wait)
     if not odd and all(value is None or _is_number(value, float) for value in measures):
@@ -386,6 +388,18 @@ def sound(vm: Vm) -> Vm:
         vm, memory=memory, memory_max=memory_max, vcpus=vcpus, cpu=cpu, dirty_rate=dirty_rate, wait=wait,
         problem=problem,
     )  # fmt: skip
+
+
+def _is_plain(vm: Vm) -> bool:
+    """Whether all numbers of a VM make sense, at a glance: planners ask it millions of times."""
+    counts = (vm.memory, vm.memory_max, vm.vcpus)
+    for count in counts:
+        if type(count) is not int or not 0 <= count < _MOST:
+            return False
+    for measure in (vm.cpu, vm.dirty_rate, vm.wait):
+        if measure is not None and (type(measure) is not float or not 0 <= measure < _MOST):
+            return False
+    return True
 
 
 def _measured_within(vm: Vm, cpus: Mapping[str, int]) -> Vm:
@@ -612,6 +626,10 @@ class Snapshot:
             (each for each in self.target_looks if (each.vm_uuid, each.host) == (vm_uuid, host)),
             None,
         )
+
+    def copies(self, uuid: str) -> Sequence[Vm]:
+        """Every VM of this UUID, wherever it was seen."""
+        return [vm for vm in self._tables.named(self).get(uuid, ()) if vm.uuid == uuid]
 
     def promised(self, host: str) -> int:
         """Bytes of ordinary memory promised on a host: its active VMs and the moves under way to it.

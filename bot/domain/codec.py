@@ -65,7 +65,9 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    given = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+    given = (
+        (field, getattr(value, field.name)) for field in dataclasses.fields(value) if field.init
+    )
     return {
         field.name: data(each)
         for field, each in given

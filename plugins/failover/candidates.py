@@ -143,9 +143,7 @@ def _reasons(
             words("Start it yourself when it is wanted: {command}", command=_start(vm)),
         )
     if elsewhere := [
-        each
-        for each in snapshot.vms
-        if each.uuid == vm.uuid and each.host != vm.host and each.state.active
+        each for each in snapshot.copies(vm.uuid) if each.host != vm.host and each.state.active
     ]:
         yield Objection(
             "runs-elsewhere",

@@ -35,7 +35,7 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     evidence: Evidence = view.found
     kept = view.history.definitions(host=host.name)
     intent = Failover(host.name, kept=kept, evidence=evidence)
-    placed, off = _outcome(settings, view.snapshot, host, kept)
+    placed, off = _outcome(settings, planner.without_corpses(view.snapshot), host, kept)
     plan = planner.what_if(settings, intent, view.snapshot)
     said = nwords(
         "If {host} died now, {started} of its {n} running VM would start elsewhere.",
@@ -77,7 +77,7 @@ def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # no
     reasons: list[Message] = []
     for host in sorted(view.snapshot.hosts, key=lambda each: each.name):
         kept = view.history.definitions(host=host.name)
-        placed, off = _outcome(settings, view.snapshot, host, kept)
+        placed, off = _outcome(settings, planner.without_corpses(view.snapshot), host, kept)
         ready, running = ready + len(placed), running + len(placed) + len(off)
         reasons += [each.why.text for each in off]
         rows.append(
@@ -122,17 +122,17 @@ def readiness(
     """How many running VMs there are, and which of them could not start elsewhere today, with why."""
     running = 0
     stuck: dict[str, Message] = {}
-    for host in snapshot.hosts:
-        placed, off = _outcome(settings, snapshot, host, history.definitions(host=host.name))
+    seen = planner.without_corpses(snapshot)
+    for host in seen.hosts:
+        placed, off = _outcome(settings, seen, host, history.definitions(host=host.name))
         running += len(placed) + len(off)
         stuck |= {each.name: each.why.text for each in off}
     return running, stuck
 
 
 def _outcome(
-    settings: FailoverSettings, snapshot: Snapshot, host: Host, kept: Sequence[Definition]
+    settings: FailoverSettings, seen: Snapshot, host: Host, kept: Sequence[Definition]
 ) -> tuple[tuple[Placed, ...], tuple[StaysOff, ...]]:
-    seen = planner.without_corpses(snapshot)
     candidates, off = choose(settings, seen, host.name, kept, Wanted())
     placed, nowhere = place(settings, seen, host.name, candidates)
     return placed, (*off, *nowhere)

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pytest
 
 from bot.domain.card import Card
+from bot.flow.commands import working
 from bot.plugin_api import Query
 from tests.bot.flow.small_bot import small_bot, text
 from tests.waiting import PATIENCE, until
 
 
-def test_an_answer_that_takes_long_is_announced_with_how_far_it_is(tmp_path: Path) -> None:
+def test_an_answer_that_takes_long_is_announced_with_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "EVERY", 0.01)
     bot, release = small_bot(tmp_path), threading.Event()
 
     def count(intent: Any, seen: Any, port: Any, counted: Any) -> str:
@@ -38,8 +43,8 @@ def test_an_answer_that_takes_long_is_announced_with_how_far_it_is(tmp_path: Pat
     )
     asked = threading.Thread(target=bot.types, args=("slow",), daemon=True)
     asked.start()
-    said = until(lambda: [text(card) for card in whispers(bot)] or None, "work is announced")
-    assert "Working on `/kvm slow`: 120 of 300 looks are done." in said[0]
+    far = "Working on `/kvm slow`: 120 of 300 looks are done."
+    until(lambda: any(far in text(each) for each in whispers(bot)), "how far it is")
     release.set()
     asked.join(PATIENCE)
     assert "it is found" in text(whispers(bot)[-1])

@@ -91,7 +91,10 @@ class SharedThreads:
                 return None
             self._free -= 1
             self._since[threading.get_ident()] = time.monotonic()
-            return self._waiting.popleft()
+            call = self._waiting.popleft()
+            if len(self._waiting) > self._free:
+                self._watch()  # this call may hang while others wait
+            return call
 
     def _is_surplus(self) -> bool:
         """Whether others took this thread's place while its call hung."""
