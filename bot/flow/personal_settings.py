@@ -51,9 +51,9 @@ _QUIET = words("Hours without direct messages, for example 22:00-07:00; off for 
 _ZONE = words("Your time zone for them, for example Europe/Lisbon.")
 _LANGUAGE = words("A language such as pt-BR; auto: the one you chose in Slack.")
 _KINDS: Mapping[About, Words] = {
-    About.OPERATIONS: words("how what you asked for ends, and when it waits for you"),
-    About.ALERTS: words("alerts of your own VMs"),
-    About.DIGEST: words("a daily digest of your own VMs"),
+    About.OPERATIONS: words("How what you asked for ends, and when it waits for you"),
+    About.ALERTS: words("Alerts of your own VMs"),
+    About.DIGEST: words("A daily digest of your own VMs"),
 }
 
 

@@ -701,6 +701,10 @@ def _progress_of(operation: Operation, progress: Progress | None) -> list[Elemen
     if not waits(operation):
         return _progress(progress)
     parts = (progress, *progress.beside)
+    if operation.waiting is not None:
+        # What another step said last is not what it waits for
+        step = operation.plan.steps[operation.waiting].title
+        parts = tuple(part for part in parts if part.title == step)
     said: list[Element] = [Section(part.text) for part in parts if part.text]
     return said[:1]
 

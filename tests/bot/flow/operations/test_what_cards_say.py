@@ -211,6 +211,8 @@ def test_what_waits_for_a_person_looks_so_and_can_be_continued_from_the_direct_m
     assert until(lambda: bot.operation().waiting is not None)
     assert until(lambda: str(bot.shown().title).startswith("✋ Waiting for a person"))
     assert not any(type(each).__name__ == "Bar" for each in bot.shown().elements)
+    assert until(lambda: "Waiting for somebody to press Continue" in text(bot.shown()))
+    assert "Starting: Move" not in text(bot.shown()), "what the step before said last"
     assert "✋ waiting for a person" in text(bot.types("ops", by="UBRUNO"))
     note = until(lambda: note_of(bot, "waits for a person"))
     button = buttons_of(note)["Continue"]
