@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 
+from bot import terminal
 from bot.__main__ import drover
 from bot.factories import load_catalog
 from bot.flow.commands.parse import usage
@@ -15,6 +16,7 @@ from bot.settings import DroverSettings
 from docsite.tables import parameters
 
 SLASH = "/kvm"
+terminal.add_to(drover)
 
 
 def chat_page() -> str:

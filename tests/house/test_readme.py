@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bot import catalog
+from bot import catalog, terminal
 from bot.__main__ import drover
 from bot.flow.commands.queries import Core
 
+terminal.add_to(drover)
 ROOT = Path(__file__).parents[2]
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 PORTUGUESE = (ROOT / "README.pt-BR.md").read_text(encoding="utf-8")

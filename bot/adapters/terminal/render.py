@@ -146,6 +146,12 @@ def _drawn(element: Element) -> list[RenderableType]:
     return _DRAWN[type(element)](element)
 
 
+def _dim(line: Message) -> Text:
+    said = styled(line)
+    said.stylize_before("dim")
+    return said
+
+
 def _fields(fields: Fields) -> list[RenderableType]:
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
@@ -172,8 +178,7 @@ def _table(table: Table) -> list[RenderableType]:
 def _checklist(steps: Checklist) -> list[RenderableType]:
     lines: list[RenderableType] = [styled(steps.title)] if str(steps.title) else []
     for mark, line in steps.items:
-        said = Text(f" {MARKS[mark]} ", STYLES.get(mark, ""))
-        lines.append(said.append_text(styled(line)))
+        lines.append(Text.assemble((f" {MARKS[mark]} ", STYLES.get(mark, "")), styled(line)))
     return lines
 
 
@@ -211,7 +216,7 @@ _DRAWN: Mapping[type, Callable[[Any], list[RenderableType]]] = {
     Bar: _bar,
     Chart: _chart,
     Picture: lambda each: [styled(each.alt)],
-    Context: lambda each: [Text(_plain(line), "dim") for line in each.lines],
+    Context: lambda each: [_dim(line) for line in each.lines],
     Divider: lambda _: [Rule(style="dim")],
     Buttons: lambda _: [],
 }

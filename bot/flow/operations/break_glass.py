@@ -59,6 +59,7 @@ class BreakGlass:
 
 def sentence(operation: Operation) -> str:
     """What has to be typed: it names the operation and the plan that was seen."""
+    # no message: it is typed, the same in every language
     return f"break glass for {operation.id} {operation.plan.digest[:8]}"
 
 
