@@ -137,7 +137,14 @@ def _is_at_work() -> bool:
     show_default=True,
     help=str(words("Language of the people in it: en or pt_BR.")),
 )
-def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
+@click.option(
+    "--plugin",
+    "plugins",
+    metavar="NAME",
+    multiple=True,
+    help=str(words("Load this plugin too: an entry point, or a module on PYTHONPATH. Repeatable.")),
+)
+def demo(*, leave: bool, hosts: int, port: int, locale: str, plugins: tuple[str, ...]) -> None:
     """Start the demo."""
     try:
         from bot.demo import perform
@@ -151,7 +158,7 @@ def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
             words("Clone the repository, then run `./drover demo` there."),
         ) from error
 
-    perform(leave=leave, hosts=hosts, port=port, locale=locale)
+    perform(leave=leave, hosts=hosts, port=port, locale=locale, plugins=plugins)
 
 
 @drover.command(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
+from bot import tour
 from bot.domain.errors import DroverError
 from bot.factories import app_manifest
-from bot.settings import DroverSettings
+from bot.settings import DroverSettings, PluginsSection
 from bot.stage import POLICY, BotProcess, config_for, hosts_for, image_for, with_power
 from lab import Guest, Lab, LabError, missing
 from lab.bmc import Bmcs
@@ -32,7 +35,9 @@ GUESTS: Mapping[str, Mapping[str, Any]] = {
         "dirty_mib_s": 2.0,
         "tags": {"env": "dev", "failover": "first"},
     },
-    "web-2": {"host": "host-a", "load": 0.1, "tags": {"env": "dev"}},
+    # Two busy VMs on one host: `/kvm balance` has a move to propose
+    "web-2": {"host": "host-a", "load": 0.25, "tags": {"env": "dev"}},
+    "batch-1": {"host": "host-a", "load": 0.35, "tags": {"env": "dev"}},
     "mail-1": {"host": "host-b", "tags": {"env": "prod", "failover": "last"}},
     "db-1": {"host": "host-c", "disk": "local", "tags": {"env": "prod"}},
 }
@@ -60,6 +65,7 @@ The workspace is open at {page}
   · /kvm balance   /kvm host drain host-a            even load, an empty host: one approval, a live checklist
   · /kvm host check host-b   /kvm host pair --all    is it ready, and what to type if not
   · /kvm failover status   /kvm failover drill host-a   what if host-a died now: who starts where, who cannot
+  · /kvm host drain host-a --in 2m                   approved now, run then; /kvm ops --scheduled
   · /kvm audit op-1   /kvm why web-1                 everything that happened, and why it is where it is
 The bot's log: {log}
 Ctrl-C ends everything and leaves nothing behind."""
@@ -107,14 +113,41 @@ class Transcript:
             click.echo(f"{'':11}{'':{len(who)}}  {line}")
 
 
-def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within it SIGINT, SIGTERM and SIGHUP all interrupt, once, however the demo was started.
+
+    A shell starts what it runs in the background with SIGINT ignored. A second signal must not
+    break the tidying off.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def perform(
+    *, leave: bool, hosts: int, port: int, locale: str = "en", plugins: Sequence[str] = ()
+) -> None:
     """Run the demo.
+
+    Ended by a signal before the workspace is open, the exit code is 130; after it, 0.
 
     Args:
         leave: end after the transcript rather than stay open.
         hosts: how many real hosts.
         port: of the page; 0 takes any free one.
         locale: what the workspace's people, and so its channels, read.
+        plugins: further plugins to load: names of entry points, or of modules on PYTHONPATH.
 
     Raises:
         DroverError: the machine cannot, or a step did not happen; nothing is left behind.
@@ -123,9 +156,9 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
         # no message: the transcript of the demo
         raise DroverError("This machine cannot run the demo: " + " ".join(lacking))
     told = Transcript()
-    with ExitStack() as stack:
+    with ended_by_signals(), _ended(told), ExitStack() as stack:
         try:
-            stage = _set_up(stack, told, hosts, port, locale)
+            stage = _set_up(stack, told, Wish(hosts, port, locale, plugins))
             _main_job(stage, told)
             _dead_host(stage, told)
         except (TimeoutError, LabError) as error:
@@ -143,8 +176,21 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
                 "To try it yourself: ./drover demo, without --exit",
             )
             return
-        click.echo(TRY.format(page=stage.workspace.page, log=stage.bot.log))
+        workspace = stage.workspace
+        tour.post(workspace.bot_token, workspace.web_api, "C0OPS", locale)
+        click.echo(TRY.format(page=workspace.page, log=stage.bot.log))
         _until_interrupted()
+
+
+@contextmanager
+def _ended(told: Transcript) -> Iterator[None]:
+    """Tell that a signal ended the demo, when all is tidied up."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        # no message: the transcript of the demo
+        told.say("demo", "ended before it was ready; nothing is left behind")
+        sys.exit(130)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,26 +204,39 @@ class DemoStage:
     powers: Bmcs
 
 
-def _set_up(stack: ExitStack, told: Transcript, count: int, port: int, locale: str) -> DemoStage:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the demo was started with; see ``perform``."""
+
+    hosts: int
+    port: int
+    locale: str
+    plugins: Sequence[str]
+
+
+def _set_up(stack: ExitStack, told: Transcript, wish: Wish) -> DemoStage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
-    # no message: the transcript of the demo
-    told.say("demo", f"starting {count} hosts: libvirtd and QEMU, each in namespaces of its own")
-    lab = stack.enter_context(Lab(hosts=count))
-    guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
+    told.say(
+        "demo",
+        # no message: the transcript of the demo
+        f"starting {wish.hosts} hosts: libvirtd and QEMU, each in namespaces of its own",
+    )
+    lab = stack.enter_context(Lab(hosts=wish.hosts))
+    guests = {name: _booted(lab, told, name, each) for name, each in GUESTS.items()}
     powers = stack.enter_context(Bmcs(lab))
     # no message: the transcript of the demo
     told.say("demo", "each host has a power controller (Redfish), which can switch it off")
     workspace = stack.enter_context(
         Workspace(
-            port,
+            wish.port,
             manifest=app_manifest(DroverSettings()),
-            locales=dict.fromkeys(PEOPLE, locale.replace("_", "-")),
+            locales=dict.fromkeys(PEOPLE, wish.locale.replace("_", "-")),
         )
     )
     _build_page(told)
     hosts = with_power(hosts_for(lab, _doors(lab, told)), powers, directory)
     bot = stack.enter_context(
-        BotProcess(workspace, directory, _config(lab, workspace, directory, hosts, locale))
+        BotProcess(workspace, directory, _config(lab, workspace, directory, hosts, wish))
     )
     workspace.wait_connected()
     # no message: the transcript of the demo
@@ -196,12 +255,16 @@ def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
 
 
 def _config(
-    lab: Lab, workspace: Workspace, directory: Path, hosts: list[dict[str, Any]], locale: str
+    lab: Lab,
+    workspace: Workspace,
+    directory: Path,
+    hosts: list[dict[str, Any]],
+    wish: Wish,
 ) -> dict[str, Any]:
     """Every plugin, with an image to make VMs from.
 
     Measured often, and a host counts as dead after seconds, since people try things for minutes
-    only.
+    only. What the transcript moved may be moved again at once.
     """
     failover = {"silence": 10, "start_cooldown": 0, "confirm_every": 1}
     return config_for(
@@ -209,10 +272,15 @@ def _config(
         workspace,
         directory,
         hosts=hosts,
-        plugins={"vm_lifecycle": image_for(lab), "failover": failover},
+        plugins={
+            "enabled": [*PluginsSection().enabled, *wish.plugins],
+            "vm_lifecycle": image_for(lab),
+            "failover": failover,
+            "balance": {"cooldown_minutes": 0},
+        },
         policy=TWO_VOTES,
         monitor={"every": "5s"},
-        locale=locale,
+        locale=wish.locale,
     )
 
 

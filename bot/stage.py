@@ -170,7 +170,8 @@ class BotProcess:
         """What the bot's process sees: the tokens come from here, never from a file in the tree."""
         return {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            # What the caller's holds stays: a plugin that is one file is found there
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "SLACK_BOT_TOKEN": self._workspace.bot_token,
             "SLACK_APP_TOKEN": self._workspace.app_token,
             "SLACK_SIGNING_SECRET": self._workspace.signing_secret,
