@@ -165,6 +165,13 @@ def next_slot(window: Window, name: str, now: datetime) -> Slot:
     )
 
 
+def open_slot(window: Window, name: str, now: datetime) -> Slot | None:
+    """The whole time of the window that is open now; None when it is closed."""
+    today = now.astimezone(ZoneInfo(window.zone)).date()
+    found = (_occurrence(window, name, today + timedelta(days=number)) for number in (-1, 0))
+    return next((each for each in found if each is not None and each.holds(now)), None)
+
+
 def _occurrence(window: Window, name: str, day: date) -> Slot | None:
     """The window that begins on a day (local); None when none does."""
     names = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

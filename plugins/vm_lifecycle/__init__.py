@@ -33,6 +33,7 @@ from plugins.vm_lifecycle import (
     intents,
     planner,
     show,
+    snapshot_schedule,
     steps,
     ttl,
 )
@@ -221,12 +222,29 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch]:
-    """VMs whose time to live or whose grace period ended."""
+    """VMs whose time to live or whose grace period ended; snapshots that are due."""
     mine = settings.of(VmLifecycleSettings)
-    return (
+    always = (
         Watch("vm-ttl", MINUTES, partial(_endings, mine)),
         Watch("vm-purge", MINUTES, _purges),
     )
+    if not mine.snapshots:
+        return always
+    snapshots = Watch(
+        "vm-snapshots",
+        MINUTES,
+        partial(_scheduled, mine),
+        gather=partial(handler.taken_snapshots, mine),
+        where_allowed=("vm snapshot create", "vm snapshot delete"),
+    )
+    return (*always, snapshots)
+
+
+def _scheduled(mine: VmLifecycleSettings, view: WatchView) -> Looked:
+    if not isinstance(view.found, snapshot_schedule.Taken):  # nothing was read yet
+        return Looked()
+    found = snapshot_schedule.proposals(mine, view.snapshot, view.found, view.now)
+    return Looked(tuple(found))
 
 
 def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:

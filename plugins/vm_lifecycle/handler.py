@@ -50,6 +50,7 @@ from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.provisioning import nowhere_else
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.show import VmReading
+from plugins.vm_lifecycle.snapshot_schedule import Taken, scheduled_vms
 from plugins.vm_lifecycle.steps import (
     AddDisk,
     AddNic,
@@ -793,6 +794,20 @@ def console(intent: LookAt, snapshot: Snapshot, hypervisor: VmViews) -> str:
     """Read the last lines of the VM's serial console."""
     vm = snapshot.vm(intent.vm)
     return hypervisor.console(vm.host, vm.uuid, intent.lines)
+
+
+def taken_snapshots(
+    settings: VmLifecycleSettings, snapshot: Snapshot, hypervisor: VmSnapshots
+) -> Taken:
+    """Read the snapshots of every VM that a schedule takes some of."""
+    names: dict[str, tuple[str, ...]] = {}
+    for vm in scheduled_vms(settings, snapshot):
+        try:
+            found = hypervisor.snapshots(vm.host, vm.uuid)
+        except DroverError:  # this VM is left out; the next look, in a minute, reads it again
+            continue
+        names[vm.uuid] = tuple(each.name for each in found)
+    return Taken(names)
 
 
 def snapshots(intent: LookAt, snapshot: Snapshot, hypervisor: VmSnapshots) -> VmReading:

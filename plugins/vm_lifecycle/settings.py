@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from bot.domain.units import seconds_of, size
 
@@ -52,6 +54,32 @@ class CatalogueSize(BaseModel):
     disk: Bytes
 
 
+class SnapshotSchedule(BaseModel):
+    """When snapshots are taken of the VMs with the tag `snapshots=NAME`, and how many are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at: time = Field(description="The time of day, such as 02:00.")
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = Field(
+        (), description="Days of the week; empty: every day."
+    )
+    zone: str = Field("UTC", description="The time zone of `at`, such as Europe/Lisbon.")
+    keep: int = Field(7, ge=1, description="Snapshots of this schedule that are kept of a VM.")
+    late: Seconds = Field(
+        3600, ge=60, le=43_200, description="So late one is still taken, after a stop of the bot."
+    )
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            # no message: said at start, in the log
+            raise ValueError(f"“{zone}” is not a time zone") from error
+        return zone
+
+
 class VmLifecycleSettings(BaseModel):
     """Images and sizes of new VMs, where they go, and how long the bot waits for them."""
 
@@ -59,6 +87,9 @@ class VmLifecycleSettings(BaseModel):
 
     images: dict[str, CatalogueImage] = Field(
         default_factory=dict, description="The catalogue of images by name."
+    )
+    snapshots: dict[str, SnapshotSchedule] = Field(
+        default_factory=dict, description="Schedules of snapshots by name, as the tag has it."
     )
     sizes: dict[str, CatalogueSize] = Field(
         default_factory=dict, description="Named sizes for `--size`."
