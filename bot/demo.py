@@ -36,11 +36,12 @@ GUESTS: Mapping[str, Mapping[str, Any]] = {
         "tags": {"env": "dev", "failover": "first"},
     },
     # Two busy VMs on one host: `/kvm balance` has a move to propose
-    "web-2": {"host": "host-a", "load": 0.25, "tags": {"env": "dev"}},
-    "batch-1": {"host": "host-a", "load": 0.35, "tags": {"env": "dev"}},
+    "web-2": {"host": "host-a", "load": 0.1, "tags": {"env": "dev"}},
+    "batch-1": {"host": "host-a", "load": 0.15, "tags": {"env": "dev"}},
     "mail-1": {"host": "host-b", "tags": {"env": "prod", "failover": "last"}},
     "db-1": {"host": "host-c", "disk": "local", "tags": {"env": "prod"}},
 }
+BALANCE: Mapping[str, Any] = {"cooldown_minutes": 0}
 ON_HOST_B = ("web-1", "mail-1")
 TWO_VOTES: Mapping[str, Any] = {
     "rules": [
@@ -276,7 +277,7 @@ def _config(
             "enabled": [*PluginsSection().enabled, *wish.plugins],
             "vm_lifecycle": image_for(lab),
             "failover": failover,
-            "balance": {"cooldown_minutes": 0},
+            "balance": BALANCE,
         },
         policy=TWO_VOTES,
         monitor={"every": "5s"},

@@ -12,11 +12,11 @@ import pytest
 
 from bot import tour
 from bot.adapters.slack import blocks
+from bot.demo import BALANCE, GUESTS
 from bot.factories import load_catalog
 from bot.flow.commands.parse import parse
 from bot.settings import DroverSettings
-
-pytest.importorskip("lab", reason="the demo needs a checkout")
+from tests.bot.flow.small_bot import small_bot, text
 
 ROOT = Path(__file__).parents[2]
 INTERRUPTED = """
@@ -25,7 +25,7 @@ from bot.demo import ended_by_signals
 try:
     with ended_by_signals():
         print("ready", flush=True)
-        time.sleep(60)
+        signal.pause()
 except KeyboardInterrupt:
     print("tidied", flush=True)
 """
@@ -67,6 +67,19 @@ def test_a_second_signal_does_not_break_the_tidying_off() -> None:
     with _in_the_background(TWICE) as process:
         assert process.communicate(timeout=60)[0] == "tidied\n"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("moved_to", ["host-a", "host-c"])
+def test_at_the_end_of_the_transcript_balance_has_moves(tmp_path: Path, moved_to: str) -> None:
+    """Wherever the failover started web-1: two busy VMs are on host-a, and host-b is empty."""
+    on: dict[str, list[str]] = {"host-a": [], "host-b": [], "host-c": []}
+    for name, wish in GUESTS.items():
+        host = moved_to if name == "web-1" else "host-c" if name == "mail-1" else wish["host"]
+        on[host].append(f"{name} 112M 1cpu load {wish.get('load', 0.01)}")
+    cluster = "\n".join(f"{host} 2cpu 4G | {' | '.join(vms)}" if vms else f"{host} 2cpu 4G"
+                        for host, vms in on.items())  # fmt: skip
+    bot = small_bot(tmp_path, cluster, plugins=("migrate", "balance"), tables={"balance": BALANCE})
+    assert "Balance the cluster with" in text(bot.types("balance"))
 
 
 @pytest.mark.parametrize("command", [command for _, command in tour.STEPS])
