@@ -17,7 +17,7 @@ def events_page() -> str:
     """Every event of an operation with its fields, and the states it leads from and to."""
     rows = [
         (code(each.__name__), _about(each), ", ".join(map(code, _fields(each))))
-        for each in operation.EVENTS
+        for each in (*operation.EVENTS, operation.Attempted)
     ]
     states = [
         (code(state.value), code(event.__name__), code(to.value))

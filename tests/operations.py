@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from bot.domain import plan, steps
 from bot.domain.cluster import Scheduler
 from bot.domain.codec import Codec
-from bot.domain.operation import EVENTS, Origin, Proposed
+from bot.domain.operation import EVENTS, Attempted, Origin, Proposed
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Risk
 from bot.domain.policy import Ruling
 from bot.ports import Request
@@ -26,7 +26,7 @@ class Migrate:
 
 CODEC = Codec(
     (
-        *EVENTS, Migrate, Plan, Origin, Ruling, Blast, Prediction, Reason, Objection, plan.HostBar, plan.Spread,
+        *EVENTS, Attempted, Migrate, Plan, Origin, Ruling, Blast, Prediction, Reason, Objection, plan.HostBar, plan.Spread,
         steps.MigrateVm, steps.SetMaintenance, steps.WaitForPerson, steps.Carried, Scheduler,
     )
 )  # fmt: skip

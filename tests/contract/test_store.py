@@ -36,6 +36,7 @@ from bot.domain.operation import (
     Approved,
     Ask,
     Asked,
+    Attempted,
     Began,
     Denied,
     Finished,
@@ -688,6 +689,25 @@ TAMPERINGS = {
         "",
     ),
 }
+
+
+def test_refused_attempts_are_in_the_chain_and_no_operation(store: SqlStore, url: str) -> None:
+    attempts = [Attempted(later(n), f"UGIL{n % 2}", f"/kvm {n}", "", "no") for n in range(1, 4)]
+    store.keep_attempt(attempts[0])
+    operation = store.propose(proposal("a"))
+    for each in attempts[1:]:
+        store.keep_attempt(each)
+    assert operation.id == "op-1"
+    assert [each.id for each in store.operations()] == ["op-1"]
+    assert store.attempts() == tuple(reversed(attempts))
+    assert store.attempts(by="UGIL1") == (attempts[2], attempts[0])
+    assert store.attempts(since=later(3)) == (attempts[2],)
+    assert store.attempts(limit=1) == (attempts[2],)
+    assert store.broken_link() == ""
+    with pytest.raises(UnknownNameError):
+        store.operation("op-0")
+    execute(url, "UPDATE events SET data = replace(data, '/kvm 1', '/kvm 9') WHERE position = 1")
+    assert "Event 1" in str(store.broken_link())
 
 
 @pytest.mark.parametrize("how", TAMPERINGS)
