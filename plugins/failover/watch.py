@@ -37,6 +37,7 @@ RECENT = 200  # operations among which the last failovers are looked for
 # no message: the title of its lines in a digest, as they are kept
 READINESS = "Failover readiness"
 _READY_EVERY = timedelta(minutes=5)
+_SETTLED = timedelta(minutes=2)  # after its start the bot has kept the definitions of all VMs
 _MUTE = timedelta(minutes=3)  # so long a controller may be without an answer
 _LISTEN_EVERY = 600.0  # seconds between two looks whether other hosts hear those that answer
 _POWER_EVERY = 60.0  # seconds between two readings of the power of hosts that answer
@@ -126,31 +127,38 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
 def _readiness(
     settings: FailoverSettings, view: WatchView
 ) -> tuple[tuple[Change, ...], Mapping[str, Any]]:
-    """What the next digest tells of VMs that could not be started elsewhere, now and then looked at."""
-    looked_at = view.memory.get("ready_at", "")
-    known: Mapping[str, str] | None = view.memory.get("stuck")
-    before = {"ready_at": looked_at, "stuck": known or {}}
-    if settings.mode is Mode.OFF or any(not host.up for host in view.snapshot.hosts):
-        return (), before  # with a host away nothing is as usual
-    if looked_at and view.now - datetime.fromisoformat(looked_at) < _READY_EVERY:
-        return (), before
-    running, stuck = whatif.readiness(settings, view.snapshot, view.history)
-    told = {name: str(why) for name, why in stuck.items()}
+    """What the next digest tells of VMs that could not be started elsewhere: of one host at a look, in turn."""
+    known: dict[str, dict[str, Any]] = dict(view.memory.get("ready", {}))
+    began = settings.sight.started_at or view.now
+    away = any(not host.up for host in view.snapshot.hosts)
+    if settings.mode is Mode.OFF or away or view.now - began < _SETTLED:
+        return (), {"ready": known}  # nothing is as usual, or not all is kept yet
+    names = [host.name for host in view.snapshot.hosts]
+    known = {name: each for name, each in known.items() if name in names}
+    host = min(names, key=lambda name: known.get(name, {}).get("at", ""), default="")
+    if not host or _is_fresh(known.get(host), view.now):
+        return (), {"ready": known}
+    running, stuck = whatif.readiness(settings, view.snapshot, view.history, host)
+    before = {vm for each in known.values() for vm in each["stuck"]}
+    here = {vm.name for vm in view.snapshot.on(host) if vm.state.active}
+    gone = set(known.get(host, {}).get("stuck", ())) - set(stuck)
+    known[host] = {"at": view.now.isoformat(), "running": running, "stuck": sorted(stuck)}
     lines = [
         words("{vm} could not start elsewhere: {why}", vm=name, why=stuck[name])
-        for name in sorted(set(stuck) - set(known or {}))
+        for name in sorted(set(stuck) - before)
     ]
-    lines += [
-        words("{vm} could start elsewhere again.", vm=name)
-        for name in sorted(set(known or {}) - set(stuck))
-    ]
+    lines += [words("{vm} could start elsewhere again.", vm=name) for name in sorted(gone & here)]
     if lines:
-        ready = running - len(stuck)
+        n = sum(each["running"] for each in known.values())
+        ready = n - sum(len(each["stuck"]) for each in known.values())
         lines.insert(
-            0, words("{ready} of {n} running VMs could start elsewhere.", ready=ready, n=running)
+            0, words("{ready} of {n} running VMs could start elsewhere.", ready=ready, n=n)
         )
-    changes = tuple(Change(view.now, READINESS, line) for line in lines)
-    return changes, {"ready_at": view.now.isoformat(), "stuck": told}
+    return tuple(Change(view.now, READINESS, line) for line in lines), {"ready": known}
+
+
+def _is_fresh(looked: Mapping[str, Any] | None, now: datetime) -> bool:
+    return looked is not None and now - datetime.fromisoformat(looked["at"]) < _READY_EVERY
 
 
 def _anew(settings: FailoverSettings, view: WatchView, found: Found) -> frozenset[str]:

@@ -117,17 +117,12 @@ def _libvirts(names: tuple[str, ...]) -> Message:
 
 
 def readiness(
-    settings: FailoverSettings, snapshot: Snapshot, history: History
+    settings: FailoverSettings, snapshot: Snapshot, history: History, host: str
 ) -> tuple[int, Mapping[str, Message]]:
-    """How many running VMs there are, and which of them could not start elsewhere today, with why."""
-    running = 0
-    stuck: dict[str, Message] = {}
+    """How many VMs run on a host, and which of them could not start elsewhere today, with why."""
     seen = planner.without_corpses(snapshot)
-    for host in seen.hosts:
-        placed, off = _outcome(settings, seen, host, history.definitions(host=host.name))
-        running += len(placed) + len(off)
-        stuck |= {each.name: each.why.text for each in off}
-    return running, stuck
+    placed, off = _outcome(settings, seen, seen.host(host), history.definitions(host=host))
+    return len(placed) + len(off), {each.name: each.why.text for each in off}
 
 
 def _outcome(
