@@ -39,6 +39,7 @@ READINESS = "Failover readiness"
 _READY_EVERY = timedelta(minutes=5)
 _SETTLED = timedelta(minutes=2)  # after its start the bot has kept the definitions of all VMs
 _MUTE = timedelta(minutes=3)  # so long a controller may be without an answer
+_LISTEN_TO = 16  # hosts in one look: it takes seconds, in which nobody looks after silent ones
 _LISTEN_EVERY = 600.0  # seconds between two looks whether other hosts hear those that answer
 _POWER_EVERY = 60.0  # seconds between two readings of the power of hosts that answer
 _GRACE = 30.0  # seconds that a second kind of witness is waited for before people are asked
@@ -64,7 +65,7 @@ class Gatherer:
 
     sight: Sight
     read_at: float = 0.0
-    listened_at: float = 0.0
+    listened_at: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, snapshot: Snapshot, hypervisor: Hypervisor) -> Found:
         """Ask all witnesses of each silent host; when it is time, read the controllers of those that answer."""
@@ -83,9 +84,13 @@ class Gatherer:
             self.read_at = now
             witnesses.read_all(self.sight, snapshot, hypervisor)
             witnesses.read_boots(self.sight, snapshot, hypervisor, everyone=True)
-        if now - self.listened_at >= _LISTEN_EVERY:
-            self.listened_at = now
-            witnesses.listen(self.sight, snapshot, hypervisor)
+        due = [
+            host
+            for host in snapshot.hosts
+            if host.up and now - self.listened_at.get(host.name, 0.0) >= _LISTEN_EVERY
+        ][:_LISTEN_TO]
+        self.listened_at |= dict.fromkeys((host.name for host in due), now)
+        witnesses.listen(self.sight, snapshot, hypervisor, due)
 
 
 def look(settings: FailoverSettings, view: WatchView) -> Looked:

@@ -121,16 +121,23 @@ def trusted(sight: Sight, host: Host, statements: Sequence[Statement]) -> tuple[
     )
 
 
-def listen(sight: Sight, snapshot: Snapshot, hypervisor: Hypervisor) -> None:
-    """Note which hosts that answer are heard by others too, so that their silence says something later."""
-    up = [host for host in snapshot.hosts if host.up]
+def listen(
+    sight: Sight, snapshot: Snapshot, hypervisor: Hypervisor, hosts: Sequence[Host] | None = None
+) -> None:
+    """Note which hosts that answer, and which of their VMs, are heard by others too: their silence says something later.
+
+    ``hosts``: these alone.
+    """
+    up = [host for host in (snapshot.hosts if hosts is None else hosts) if host.up]
     if not up:
         return
-    with ThreadPoolExecutor(min(_AT_ONCE, len(up)), thread_name_prefix="peers") as pool:
-        said = pool.map(lambda host: _peers(host, snapshot, hypervisor).said.alive, up)
-        heard = {host.name for host, alive in zip(up, said, strict=True) if alive}
-    for host in up:
+
+    def hear(host: Host) -> bool:
         _find_places(sight, host, snapshot, hypervisor)
+        return _peers(host, snapshot, hypervisor).said.alive
+
+    with ThreadPoolExecutor(min(_AT_ONCE, len(up)), thread_name_prefix="peers") as pool:
+        heard = {host.name for host, alive in zip(up, pool.map(hear, up), strict=True) if alive}
     sight.heard_by_peers = (sight.heard_by_peers - {host.name for host in up}) | heard
 
 
