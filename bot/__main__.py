@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bot.plugin_api import Action
 
 FENCED = 3
+_LONGEST_END = 9.5  # seconds from the signal to the end of the process
 """Exit code of a replica that another one replaced; its supervisor should start it again."""
 
 
@@ -95,10 +96,18 @@ def run(config: Path | None) -> None:
             err=True,
         )
         os._exit(FENCED)  # what it was at must not go on beside its successor
+    _end_for_sure()
     if bot.stop() or _is_at_work():
         # A thread that follows a migration, or asks a host that hangs, cannot be ended; the
         # migration goes on, and so will the next start.
         os._exit(0)
+
+
+def _end_for_sure() -> None:
+    """End the process in ten seconds whatever hangs: what is left, the next start takes up."""
+    last = threading.Timer(_LONGEST_END, os._exit, (0,))
+    last.daemon = True
+    last.start()
 
 
 def _is_at_work() -> bool:

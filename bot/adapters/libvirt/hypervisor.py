@@ -366,8 +366,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         """Let go of every connection; migrations under way go on."""
         for reader in self._readers.values():
             reader.leave()  # all at once: each connection's end takes a while
+        until = time.monotonic() + self._deadline
         for reader in self._readers.values():
-            reader.close()
+            reader.close(until)
         if self._shells is not None:
             self._shells.close()
 

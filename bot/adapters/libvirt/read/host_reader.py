@@ -147,11 +147,11 @@ class HostReader:
         self.act.leave()
         self.storage.leave()
 
-    def close(self) -> None:
-        """Let go of all connections."""
+    def close(self, until: float) -> None:
+        """Let go of all connections; nobody waits after ``until`` of ``time.monotonic()``."""
         self.leave()
-        self.look.close()
-        self.act.close()
+        self.look.close(until)
+        self.act.close(until)
 
     def _as_last_seen(self, problem: str) -> Reading:
         health = Health.STALE if self.look.connected else Health.UNREACHABLE

@@ -443,10 +443,15 @@ class HostConnection:
             self._closed = True
             self._wires.leave()
 
-    def close(self) -> None:
-        """Let go of the connections; a stuck call is not waited for."""
+    def close(self, until: float | None = None) -> None:
+        """Let go of the connections; a stuck call is not waited for.
+
+        Args:
+            until: moment of ``time.monotonic()`` after which nobody waits; None: a deadline away.
+        """
         self.leave()
-        if not self._wires.gone(time.monotonic() + self._deadline, self._deadline):
+        last = time.monotonic() + self._deadline if until is None else until
+        if not self._wires.gone(last, self._deadline):
             _log.warning("%s was still busy when its connections were let go", self._host)
 
     def _stuck(self) -> float | None:
