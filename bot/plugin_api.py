@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ from bot.domain.card import Card, Form
 from bot.domain.cluster import Snapshot
 from bot.domain.definition import Definition
 from bot.domain.message import Message
-from bot.domain.metrics import AlertSeverity, Change, Incident, Losses, Sweep
+from bot.domain.metrics import AlertSeverity, Change, Incident, Losses, Sweep, metric_name
 from bot.domain.operation import Attempted, Event, Facts, Operation, State, Summary
 from bot.domain.plan import Objection, Plan, Reason, Refused, Risk, Spread
 from bot.domain.policy import Policy, Window
@@ -112,6 +112,18 @@ class View:
     windows: Mapping[str, Window] = field(default_factory=dict)  # for maintenance, by name
     found: Any = None  # what the query's ``gather`` brought; only that query reads it
     measured: Measured = field(default_factory=Measured)
+    whole: bool = False  # all of a list is wanted, for a file
+
+
+class MetricName(click.Choice[str]):
+    """A choice of metrics, each by all that people write for it: ``mem``, ``memory``, ``RAM``."""
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        super().__init__(choices, case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The choice that is meant."""
+        return super().convert(metric_name(str(value)), param, ctx)
 
 
 def nothing(_intent: object) -> tuple[str, ...]:

@@ -67,15 +67,28 @@ class LinkedChat:
         self._chat.later(ref, linked, urgency=urgency, shown=shown, lost=lost)
 
     def whisper(
-        self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
+        self,
+        channel: str,
+        user: str,
+        card: Card,
+        *,
+        thread: str = "",
+        answer_to: str = "",
+        instead: bool = False,
     ) -> None:
         """A message that only one person sees."""
         linked = with_links(card, self._find)
-        self._chat.whisper(channel, user, linked, thread=thread, answer_to=answer_to)
+        self._chat.whisper(
+            channel, user, linked, thread=thread, answer_to=answer_to, instead=instead
+        )
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message."""
         self._chat.tell(user, with_links(card, self._find))
+
+    def send_file(self, user: str, name: str, content: bytes, card: Card) -> None:
+        """Send a file to one person."""
+        self._chat.send_file(user, name, content, with_links(card, self._find))
 
     def open_form(
         self, trigger: str, form: Form, *, locale: str = "", place: AnswerPlace = NOWHERE

@@ -71,16 +71,32 @@ class TranslatedChat:
         )
 
     def whisper(
-        self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
+        self,
+        channel: str,
+        user: str,
+        card: Card,
+        *,
+        thread: str = "",
+        answer_to: str = "",
+        instead: bool = False,
     ) -> None:
         """A message that only one person sees, in that person's language."""
         self._chat.whisper(
-            channel, user, self._language(user).translate(card), thread=thread, answer_to=answer_to
+            channel,
+            user,
+            self._language(user).translate(card),
+            thread=thread,
+            answer_to=answer_to,
+            instead=instead,
         )
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message in the person's language."""
         self._chat.tell(user, self._language(user).translate(card))
+
+    def send_file(self, user: str, name: str, content: bytes, card: Card) -> None:
+        """Send a file, below a card in the person's language."""
+        self._chat.send_file(user, name, content, self._language(user).translate(card))
 
     def open_form(
         self, trigger: str, form: Form, *, locale: str = "", place: AnswerPlace = NOWHERE

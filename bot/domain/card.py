@@ -53,10 +53,10 @@ def bare(text: Message) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A paragraph, with an optional button at its side."""
+    """A paragraph, with an optional button or menu at its side."""
 
     line: Line
-    button: Button | None = None
+    button: Button | Menu | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +174,13 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
+class Menu:
+    """What can be done with a row, at most five: buttons of one action, of which one is chosen."""
+
+    choices: tuple[Button, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Buttons:
     """A row of buttons."""
 
@@ -202,6 +209,8 @@ class Card:
     ``text`` is all that a phone's notification shows; ``title`` is its header ('' for none).
     ``refused``: it tells somebody that they may not, which the audit trail keeps.
     ``not_done``: it says why something was not done; a script's exit code tells so.
+    ``export``: the whole list as a file has it, where the elements show a page of it; None: its
+    first table.
     """
 
     text: Line
@@ -209,6 +218,7 @@ class Card:
     elements: tuple[Element, ...] = ()
     refused: bool = False
     not_done: bool = later(False)  # noqa: FBT003 - a field's default
+    export: Table | None = later(None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,27 @@ class Metric(StrEnum):
     SPACE = "space"
 
 
+_SPELLED = {
+    "mem": "memory",
+    "ram": "memory",
+    "cpus": "cpu",
+    "load": "cpu",
+    "network": "net",
+    "nic": "net",
+    "io": "disk",
+    "disks": "disk",
+    "steal": "wait",
+    "ready": "wait",
+    "storage": "space",
+}
+
+
+def metric_name(typed: str) -> str:
+    """The one name of what is measured, of all that people write for it: ``memory`` of ``mem``."""
+    name = typed.strip().casefold()
+    return _SPELLED.get(name, name)
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """A guest's growing counters at ``at`` (seconds of a monotonic clock).

@@ -104,10 +104,11 @@ def roles_of(services: Services, user: str) -> frozenset[str]:
     )
 
 
-def whisper(services: Services, request: Request, card: Card) -> None:
+def whisper(services: Services, request: Request, card: Card, *, instead: bool = False) -> None:
     """Answer whoever asked, where they did; returns at once.
 
-    A refusal goes into the audit trail first.
+    A refusal goes into the audit trail first. ``instead``: in place of the message that was
+    clicked.
     """
     if card.refused:
         keep_attempt(services, request, card)
@@ -116,7 +117,13 @@ def whisper(services: Services, request: Request, card: Card) -> None:
         return
     place, by = request.channel or request.by, request.by
     answer = partial(
-        services.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to
+        services.chat.whisper,
+        place,
+        by,
+        card,
+        thread=request.thread,
+        answer_to=request.answer_to,
+        instead=instead,
     )
     services.messages.answer(by, answer)
 

@@ -145,7 +145,14 @@ class Chat(Protocol):
         ...
 
     def whisper(
-        self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
+        self,
+        channel: str,
+        user: str,
+        card: Card,
+        *,
+        thread: str = "",
+        answer_to: str = "",
+        instead: bool = False,
     ) -> None:
         """A message that only one person sees, where they are.
 
@@ -155,11 +162,16 @@ class Chat(Protocol):
             card: what.
             thread: the thread it belongs to.
             answer_to: ``Request.answer_to``, used where the chat refuses the message itself.
+            instead: instead of the message that was clicked, where ``answer_to`` takes it.
         """
         ...
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message."""
+        ...
+
+    def send_file(self, user: str, name: str, content: bytes, card: Card) -> None:
+        """Send a file to one person, in a direct message, below a card."""
         ...
 
     def open_form(

@@ -51,6 +51,8 @@ class FakeChat:
         threads: the parent of each message that was posted into a thread.
         edits: every edit, in order, those by ``later`` too.
         whispers: what only one person saw, direct messages too, in order.
+        replaced: addresses through which a message was replaced.
+        files: what was sent to whom: user, name, content.
         forms: opened dialogs by trigger.
         form_places: where each was asked for.
         homes: each person's home.
@@ -67,6 +69,8 @@ class FakeChat:
     threads: dict[MessageRef, MessageRef] = field(default_factory=dict)
     edits: list[tuple[MessageRef, Card]] = field(default_factory=list)
     whispers: list[Whisper] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    files: list[tuple[str, str, bytes]] = field(default_factory=list)
     forms: dict[str, Form] = field(default_factory=dict)
     form_places: dict[str, AnswerPlace] = field(default_factory=dict)
     homes: dict[str, Card] = field(default_factory=dict)
@@ -175,15 +179,24 @@ class FakeChat:
         card: Card,
         *,
         thread: str = "",
-        answer_to: str = "",  # noqa: ARG002
+        answer_to: str = "",
+        instead: bool = False,
     ) -> None:
         """A message that only one person sees."""
         with self._acting("whisper"):
+            if instead and answer_to:
+                self.replaced.append(answer_to)
             self.whispers.append(Whisper(channel, user, card, thread))
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message."""
         with self._acting("tell"):
+            self.whispers.append(Whisper("", user, card))
+
+    def send_file(self, user: str, name: str, content: bytes, card: Card) -> None:
+        """Keep a file that only one person gets, and say what it is."""
+        with self._acting("send_file"):
+            self.files.append((user, name, content))
             self.whispers.append(Whisper("", user, card))
 
     def open_form(

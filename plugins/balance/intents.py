@@ -15,7 +15,7 @@ from bot.domain.codec import later
 from bot.domain.errors import UsageError
 from bot.domain.message import Message, words
 from bot.domain.units import size
-from bot.plugin_api import Instead, Picked
+from bot.plugin_api import Instead, MetricName, Picked
 from plugins.balance import cards
 from plugins.balance.from_snapshot import Moves, Only
 
@@ -307,8 +307,12 @@ def _command(
     )
 
 
+_ONLY = {Only.MEMORY: "memory"}
+"""What is typed where it is stored otherwise."""
+
+
 def _knobs() -> list[click.Parameter]:
-    kinds = click.Choice([each.value for each in Only], case_sensitive=False)
+    kinds = MetricName([_ONLY.get(each, each.value) for each in Only])
     return [
         click.Option(
             ["--max-moves"],
@@ -355,7 +359,8 @@ def _simulate(without: tuple[str, ...], add: tuple[int, int], **knobs: Any) -> S
 def _wish(
     max_moves: int, min_gain: float, only: str, skip: tuple[str, ...], reason: str = ""
 ) -> Balance:
-    return Balance(max_moves, min_gain, Only(only.lower()), reason.strip(), skip=skip)
+    kind = next((each for each, name in _ONLY.items() if name == only), None) or Only(only)
+    return Balance(max_moves, min_gain, kind, reason.strip(), skip=skip)
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, said: str | None) -> Picked | None:

@@ -85,8 +85,8 @@ def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
     )
 
 
-def _check(intent: planner.HostCheck, view: View) -> Card:  # noqa: ARG001 - the shape of an answer
-    return cards.check_card(view.found)
+def _check(intent: planner.HostCheck, view: View) -> Card:
+    return cards.check_card(view.found, intent.page, intent.line)
 
 
 def _pair(intent: planner.HostPair, view: View) -> Card:  # noqa: ARG001

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bot.domain.card import (
     Card,
@@ -17,6 +17,7 @@ from bot.domain.card import (
     said_elsewhere,
 )
 from bot.domain.message import Code, Duration, Names, Words, joined, nwords, words
+from bot.domain.pages import Page, page_buttons
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from plugins.host_check.findings import (
@@ -42,6 +43,7 @@ ALL_HELP = words("Every host.")
 REASON_HELP = words(
     'Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".'
 )
+PAGE_HELP = words("Which page of the findings.")
 NAME_TWO = words("Name two hosts, or --all.")
 NO_HOSTS = words("No host is configured.")
 ADD_HOSTS = words("Add one under `[[hosts]]` in the configuration.")
@@ -54,6 +56,7 @@ MAINTENANCE_SUBMIT = words("Ask for it")
 MARKS = {Severity.PASS: "✓", Severity.WARN: "!", Severity.FAIL: "✗", Severity.UNKNOWN: "?"}
 NOTHING_MORE = words("Everything that could be looked at is as it should be.")
 COLUMNS = (words("Verdict"), words("Check"), words("Found"), words("Do"))
+ROWS = 25  # findings on a page
 VALIDATE = "validate: "  # before the names of findings that are virt-host-validate's own
 NOT_ALL_LOOKED = words("Nothing is wrong with what could be looked at.")
 LABELS = (
@@ -160,11 +163,14 @@ def counts(report: HostReport) -> Line:
     return ", ".join(told) or words("nothing found")
 
 
-def check_card(checked: CheckResult) -> Card:
-    """One host with everything, or several with what is wrong."""
+def check_card(checked: CheckResult, number: int = 1, line: Callable[[int], str] = str) -> Card:
+    """One host with everything, or several with what is wrong, a page of it.
+
+    ``number``: of the page; ``line(number)``: the command that shows it.
+    """
     if len(checked.reports) == 1:
         return _one_host(checked.reports[0])
-    return _hosts(checked.reports)
+    return _hosts(checked.reports, number, line)
 
 
 def _one_host(report: HostReport) -> Card:
@@ -202,7 +208,7 @@ def _row(finding: Finding) -> tuple[Line, ...]:
     return (finding.severity.value, label(finding), finding.evidence, finding.fix)
 
 
-def _hosts(reports: Sequence[HostReport]) -> Card:
+def _hosts(reports: Sequence[HostReport], number: int, line: Callable[[int], str]) -> Card:
     summary = tuple(
         words("*{host}* {counts}", host=each.host, counts=counts(each)) for each in reports
     )
@@ -210,20 +216,27 @@ def _hosts(reports: Sequence[HostReport]) -> Card:
         (report.host, finding)
         for report in reports
         for finding in worst_first(report.findings)
-        if finding.severity in {Severity.FAIL, Severity.WARN}
+        if finding.severity is not Severity.PASS
     ]
     bad.sort(key=lambda each: SEVERITIES.index(each[1].severity))
     elements: list[Element] = [Section(line) for line in summary[:30]]
     if bad:
         rows = tuple((host, *_row(finding)) for host, finding in _together(bad))
-        elements.append(Table((HOST_LABEL, *COLUMNS), rows))
+        page = Page(len(rows), number, ROWS)
+        elements += [
+            Table((HOST_LABEL, *COLUMNS), rows[page.first : page.last]),
+            page_buttons(line, page),
+            *([Context((page.text,))] if page.count > 1 else []),
+        ]
+        every = Table((HOST_LABEL, *COLUMNS), rows)
     else:
+        every = None
         elements.append(Section(NOT_ALL_LOOKED))
     verdicts = _verdicts(each.worst for each in reports)
     text = nwords(
         "{n} host: {verdicts}", "{n} hosts: {verdicts}", n=len(reports), verdicts=verdicts
     )
-    return Card(text=text, title=text, elements=tuple(elements))
+    return Card(text=text, title=text, elements=tuple(elements), export=every)
 
 
 def _verdicts(worst: Iterable[Severity]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,9 +20,15 @@ from plugins.host_check import cards
 
 @dataclass(frozen=True, slots=True)
 class HostCheck:
-    """``host check [HOST…]``; no host: all of them."""
+    """``host check [HOST…] [--page N]``; no host: all of them."""
 
     hosts: tuple[str, ...] = ()
+    page: int = 1
+
+    def line(self, page: int) -> str:
+        """The command that shows a page of the same findings."""
+        turn = ["--page", str(page)] if page > 1 else []
+        return shlex.join(["host", "check", *self.hosts, *turn])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,26 @@ class HostMaintenance:
 
 
 def check_grammar() -> click.Command:
-    """``host check [HOST…] [--all]`` → ``HostCheck``."""
-    return _hosts_grammar("check", cards.CHECK, HostCheck)
+    """``host check [HOST…] [--all] [--page N]`` → ``HostCheck``."""
+
+    # Click calls by keyword
+    def asked(hosts: tuple[str, ...], everything: bool, page: int) -> HostCheck:  # noqa: FBT001
+        return HostCheck(() if everything else tuple(dict.fromkeys(hosts)), page)
+
+    pages = click.Option(
+        ["--page"],
+        type=click.IntRange(1, 1000),
+        default=1,
+        metavar="N",
+        help=str(cards.PAGE_HELP),
+    )
+    return click.Command(
+        "check",
+        params=[*_params(), pages],
+        callback=asked,
+        help=str(cards.CHECK),
+        add_help_option=False,
+    )
 
 
 def baseline_grammar() -> click.Command:
@@ -111,11 +136,9 @@ def _params() -> list[click.Parameter]:
     ]
 
 
-def _hosts_grammar(
-    name: str, summary: Message, intent: type[HostCheck | HostBaseline]
-) -> click.Command:
+def _hosts_grammar(name: str, summary: Message, intent: type[HostBaseline]) -> click.Command:
     # As above
-    def asked(hosts: tuple[str, ...], everything: bool) -> HostCheck | HostBaseline:  # noqa: FBT001
+    def asked(hosts: tuple[str, ...], everything: bool) -> HostBaseline:  # noqa: FBT001
         return intent(() if everything else tuple(dict.fromkeys(hosts)))
 
     return click.Command(

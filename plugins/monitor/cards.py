@@ -53,7 +53,7 @@ from plugins.monitor.trends import NEEDED, Row, Trend
 STATUS = words("The cluster on one card: hosts, load, N+1, operations, alerts.")
 TOP = words("VMs that use most, live for a minute.")
 TOP_BY = words(
-    "What to order by: cpu, mem, disk, net, or wait (ready to run, but no CPU was free)."
+    "What to order by: cpu, memory, disk, net, or wait (ready to run, but no CPU was free)."
 )
 TOP_HOST = words("Only the VMs of one host.")
 SHOW_HOST = words("One host: load, memory, VMs, pools.")

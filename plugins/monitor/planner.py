@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,14 +13,22 @@ from bot.domain.capacity import fits as fitting
 from bot.domain.capacity import losses
 from bot.domain.card import Card, nwords, words
 from bot.domain.cluster import Snapshot, sound
-from bot.domain.errors import UnknownNameError, UsageError
-from bot.domain.message import Code, Message, Number, Percent, Size
-from bot.domain.metrics import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
+from bot.domain.errors import AmbiguousNameError, UnknownNameError, UsageError
+from bot.domain.message import Code, Join, Message, Names, Number, Percent, Size
+from bot.domain.metrics import (
+    CLUSTER,
+    Bucket,
+    Metric,
+    host_entity,
+    metric_name,
+    pool_entity,
+    vm_entity,
+)
 from bot.domain.operation import State
 from bot.domain.plan import Plan, Reason
 from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of, size
-from bot.plugin_api import Composed, ReportView, View
+from bot.plugin_api import Composed, MetricName, ReportView, View
 from plugins.monitor import cards, conditions, digest
 from plugins.monitor.digest_cards import digest_card
 from plugins.monitor.rates import By, ranking
@@ -72,9 +81,10 @@ class DigestNow:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """``forecast [pool NAME]``."""
+    """``forecast [cpu|memory|pool NAME]``."""
 
     pool: str = ""
+    metric: Metric | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +111,16 @@ def alerts_grammar() -> click.Command:
 
 
 def top_grammar() -> click.Command:
-    """``top [--by cpu|mem|disk|net|wait] [--host HOST]`` → ``Top``."""
-    choice = click.Choice([each.value for each in By], case_sensitive=False)
+    """``top [METRIC] [--by cpu|memory|disk|net|wait] [--host HOST]`` → ``Top``."""
+    choice = MetricName([each.value for each in By])
     return click.Command(
         "top",
         params=[
-            click.Option(
-                ["--by"],
-                type=choice,
-                default=By.CPU.value,
-                show_default=True,
-                help=str(cards.TOP_BY),
-            ),
+            click.Argument(["metric"], type=choice, required=False, metavar="[METRIC]"),
+            click.Option(["--by"], type=choice, help=str(cards.TOP_BY)),
             click.Option(["--host"], default="", metavar="HOST", help=str(cards.TOP_HOST)),
         ],
-        callback=lambda by, host: Top(By(by.lower()), host),
+        callback=lambda metric, by, host: Top(By(by or metric or By.CPU), host),
         help=str(cards.TOP),
         add_help_option=False,
     )
@@ -134,19 +139,14 @@ def show_host_grammar() -> click.Command:
 
 
 def chart_grammar() -> click.Command:
-    """``chart WHAT [--metric …] [--since 24h]`` → ``ChartOf``."""
-    choice = click.Choice([each.value for each in Metric], case_sensitive=False)
+    """``chart WHAT [METRIC] [--metric …] [--since 24h]`` → ``ChartOf``."""
+    choice = MetricName([each.value for each in Metric])
     return click.Command(
         "chart",
         params=[
             click.Argument(["what"], metavar="VM|HOST|POOL|cluster"),
-            click.Option(
-                ["--metric"],
-                type=choice,
-                default="cpu",
-                show_default=True,
-                help=str(cards.CHART_METRIC),
-            ),
+            click.Argument(["word"], type=choice, required=False, metavar="[METRIC]"),
+            click.Option(["--metric"], type=choice, help=str(cards.CHART_METRIC)),
             click.Option(
                 ["--since"],
                 default="24h",
@@ -155,8 +155,8 @@ def chart_grammar() -> click.Command:
                 help=str(cards.CHART_SINCE),
             ),
         ],
-        callback=lambda what, metric, since: ChartOf(
-            what, Metric(metric.lower()), _duration(since)
+        callback=lambda what, word, metric, since: ChartOf(
+            what, Metric(metric or word or Metric.CPU), _duration(since)
         ),
         help=str(cards.CHART),
         add_help_option=False,
@@ -183,10 +183,18 @@ def forecast_grammar() -> click.Command:
     return click.Command(
         "forecast",
         params=[argument],
-        callback=lambda pool: Forecast(pool[-1] if pool else ""),
+        callback=_forecast,
         help=str(cards.FORECAST),
         add_help_option=False,
     )
+
+
+def _forecast(pool: tuple[str, ...]) -> Forecast:
+    """Read ``forecast [cpu|memory|pool NAME]``; a pool of such a name is meant behind ``pool``."""
+    metric = metric_name(pool[0]) if len(pool) == 1 else ""
+    if metric in {Metric.CPU, Metric.MEMORY}:
+        return Forecast(metric=Metric(metric))
+    return Forecast(pool[-1] if pool else "")
 
 
 def fits_grammar() -> click.Command:
@@ -303,7 +311,9 @@ def chart(intent: ChartOf, view: View) -> Card:
     if not buckets:
         return cards.no_history_card(intent.what, metric)
     most, form = grain(buckets)
-    return cards.chart_card(intent.what, metric, condense(buckets, most), float(intent.since), form)
+    lasts = (now - buckets[0].at).total_seconds()  # history may be shorter than what is wanted
+    span = min(float(intent.since), max(float(_LEAST_CHART), lasts))
+    return cards.chart_card(intent.what, metric, condense(buckets, most), span, form)
 
 
 def _entity(what: str, seen: Snapshot) -> str:
@@ -311,15 +321,28 @@ def _entity(what: str, seen: Snapshot) -> str:
 
     Raises:
         UnknownNameError: nothing has this name.
+        AmbiguousNameError: several hosts have a pool of this name each.
     """
     if what == "cluster":
         return CLUSTER
     if any(host.name == what for host in seen.hosts):
         return host_entity(what)
-    for host in seen.hosts:
-        if any(pool.name == what for pool in host.pools):
-            return pool_entity(host.name, what)
-    return vm_entity(seen.vm(what).uuid)
+    pools = {
+        pool_entity(host.name, pool.name): f"{host.name}/{pool.name}"
+        for host in seen.hosts
+        for pool in host.pools
+        if what in (pool.name, f"{host.name}/{pool.name}")
+    }
+    shared = any(pool.shared for host in seen.hosts for pool in host.pools if pool.name == what)
+    if len(pools) > 1 and not shared:
+        lines = tuple(Code(f"chart {shlex.quote(name)}") for name in pools.values())
+        raise AmbiguousNameError(
+            words(
+                "Hosts have a pool of their own named {pool}: {n} of them.", n=len(pools), pool=what
+            ),
+            words("Use {commands}.", commands=Names(lines, Join.OR, most=6)),
+        )
+    return next(iter(pools), "") or vm_entity(seen.vm(what).uuid)
 
 
 def answer_digest(settings: MonitorSettings, intent: DigestNow, view: View) -> Card:
@@ -380,6 +403,8 @@ def forecast(intent: Forecast, view: View) -> Card:
     Raises:
         UnknownNameError: no such pool.
     """
+    if intent.metric is not None:
+        return cards.forecast_card([_host_row(intent.metric, view)], _limit())
     rows = list(_pool_rows(intent.pool, view))
     if intent.pool and not rows:
         known = [pool.name for _, pool in conditions.pools(view.snapshot)]
@@ -388,10 +413,13 @@ def forecast(intent: Forecast, view: View) -> Card:
         )
     if not intent.pool:
         rows = [_host_row(Metric.CPU, view), _host_row(Metric.MEMORY, view), *rows]
-    limit = words(
+    return cards.forecast_card(rows, _limit())
+
+
+def _limit() -> Message:
+    return words(
         "CPU and memory count as run out at {share} of all hosts that are up", share=Percent(_FULL)
     )
-    return cards.forecast_card(rows, limit)
 
 
 def _host_row(metric: Metric, view: View) -> Row:

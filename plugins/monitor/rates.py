@@ -12,7 +12,7 @@ class By(StrEnum):
     """The order of `top`."""
 
     CPU = "cpu"
-    MEM = "mem"
+    MEM = "memory"
     DISK = "disk"
     NET = "net"
     WAIT = "wait"

@@ -81,6 +81,7 @@ class Site:
         found = until(
             lambda: [each for each in self.ana.ephemerals(channel) if word in each.plain()],
             lambda: str([each.plain() for each in self.ana.ephemerals(channel)]),
+            20,
         )
         return found[-1]
 
@@ -218,3 +219,31 @@ def test_a_command_without_its_arguments_opens_pickers_that_work(site: Site) -> 
     assert site.ana.submit(view, {"vm": "web-1", "to": "host-b"}).ok
     site.told(OPS, "is proposed")
     assert site.bot.operation().origin.command == "/kvm migrate web-1 host-b"
+
+
+def test_a_row_of_a_list_has_a_menu_and_a_list_makes_a_file(site: Site) -> None:
+    site.ana.command("/kvm vms", OPS)
+    listed = site.told(OPS, "web-1")
+    menus = [
+        block["accessory"] for block in listed.blocks if block.get("accessory", {}).get("options")
+    ]
+    assert {each["type"] for each in menus} == {"overflow"}
+    site.ana.select(listed, "row", "migrate app-1 …")
+    assert site.ana.wait_view(title="migrate")
+    site.ana.close_view()
+    site.ana.click(listed, "run", value="vms --csv")
+    site.told(OPS, "is in your direct messages")
+    (file,) = until(lambda: [each for found in site.direct() for each in found.files])
+    assert file["name"].endswith(".csv")
+
+
+def test_a_page_replaces_the_one_before_in_the_same_message(site: Site) -> None:
+    for number in range(20):
+        vm = site.bot.hypervisor.snapshot().vm("web-1")
+        uuid = f"00000000-0000-4000-8000-{number:012}"
+        site.bot.hypervisor.put(replace(vm, name=f"vm-{number:02}", uuid=uuid))
+    site.ana.command("/kvm vms", OPS)
+    first = site.told(OPS, "1–20 of 24")
+    site.ana.click(first, "page", value="vms --page 2")
+    site.told(OPS, "21–24 of 24")
+    assert len(site.ana.ephemerals(OPS)) == 1

@@ -23,6 +23,8 @@ from slackblocks import (
     HomeTabView,
     ImageBlock,
     Markdown,
+    Option,
+    OverflowMenu,
     PlainText,
     PlanBlock,
     RawText,
@@ -65,6 +67,7 @@ from bot.domain.card import (
     Line,
     Listing,
     Mark,
+    Menu,
     Person,
     Picture,
     Section,
@@ -298,7 +301,9 @@ def _section(section: Section) -> list[Block]:
     texts = _texts(section.line, limits.SECTION)
     if section.button is None:
         return [SectionBlock(each) for each in texts]
-    button = _button(section.button, set(), plain(section.line))
+    button = _accessory(section.button, plain(section.line))
+    if button is None:
+        return [SectionBlock(each) for each in texts]
     first, *rest = texts or [_markdown("–")]
     return [SectionBlock(first, accessory=button), *(SectionBlock(each) for each in rest)]
 
@@ -353,6 +358,17 @@ def _one_primary(buttons: Sequence[Button]) -> Iterable[Button]:
             replace(button, style=Style.PLAIN) if seen and button.style is Style.PRIMARY else button
         )
         seen = seen or button.style is Style.PRIMARY
+
+
+def _accessory(beside: Button | Menu, text: str) -> ButtonElement | OverflowMenu | None:
+    if isinstance(beside, Button):
+        return _button(beside, set(), text)
+    options = [
+        Option(as_plain(each.text, limits.OPTION_TEXT), each.value)
+        for each in beside.choices[: limits.OVERFLOW]
+        if 0 < len(each.value) <= limits.OPTION_VALUE
+    ]
+    return OverflowMenu(action_id=beside.choices[0].action, options=options) if options else None
 
 
 def _button(button: Button, taken: set[str], beside: str = "") -> ButtonElement | None:

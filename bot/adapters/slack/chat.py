@@ -218,9 +218,18 @@ class SlackChat:
         self._edits.close(timeout)
 
     def whisper(
-        self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
+        self,
+        channel: str,
+        user: str,
+        card: Card,
+        *,
+        thread: str = "",
+        answer_to: str = "",
+        instead: bool = False,
     ) -> None:
         """A message that only one person sees; a direct message where that is not possible."""
+        if instead and answer_to and self._answered(answer_to, card, instead=True):
+            return
         # There a real message is as private, and stays
         if not channel or is_user(channel):
             self.tell(user, card)
@@ -259,6 +268,19 @@ class SlackChat:
         else sent again: rather twice than not at all.
         """
         self._deliver(card, lambda text, blocks: self._post_once(user, text, blocks, None, ""))
+
+    def send_file(self, user: str, name: str, content: bytes, card: Card) -> None:
+        """Send a file in a direct message, below a card."""
+        ref: MessageRef = self._deliver(
+            card, lambda text, blocks: self._post_once(user, text, blocks, None, "")
+        )
+        self._call(
+            self._client.files_upload_v2,
+            channel=ref.channel,
+            content=content,
+            filename=name,
+            title=name,
+        )
 
     def open_form(
         self,
@@ -333,17 +355,22 @@ class SlackChat:
     def _call(self, method: Callable[..., Any], **arguments: Any) -> Json:
         return call(method, pacer=self._pacer, **arguments)
 
-    def _answered(self, address: str, card: Card) -> bool:
+    def _answered(self, address: str, card: Card, *, instead: bool = False) -> bool:
         """Say it to a ``response_url``: it works also where the app may not write.
 
         Whether Slack took it.
         """
         return any(
-            self._said_to(address, text, blocks) for text, blocks, _ in self._forms(card, edit=True)
+            self._said_to(address, text, blocks, instead=instead)
+            for text, blocks, _ in self._forms(card, edit=True)
         )
 
-    def _said_to(self, address: str, text: str, blocks: list[Json]) -> bool:
-        said = {"response_type": "ephemeral", "replace_original": False, **_contents(text, blocks)}
+    def _said_to(self, address: str, text: str, blocks: list[Json], *, instead: bool) -> bool:
+        said = {
+            "response_type": "ephemeral",
+            "replace_original": instead,
+            **_contents(text, blocks),
+        }
         # Slack's own address, out of a verified payload
         request = urllib.request.Request(  # noqa: S310
             address, json.dumps(said).encode(), {"Content-Type": "application/json; charset=utf-8"}

@@ -154,7 +154,8 @@ def _section(block: Json) -> Iterator[str]:
     for field in block.get("fields", []):
         yield from _text(field, limits.FIELD, "field")
     if "accessory" in block:
-        yield from _button(block["accessory"])
+        beside = block["accessory"]
+        yield from _menu(beside) if beside["type"] == "overflow" else _button(beside)
 
 
 def _actions(block: Json) -> Iterator[str]:
@@ -165,6 +166,14 @@ def _actions(block: Json) -> Iterator[str]:
         yield "an action_id twice"
     for element in elements:
         yield from _button(element)
+
+
+def _menu(menu: Json) -> Iterator[str]:
+    yield from _many(menu["options"], limits.OVERFLOW, "options")
+    yield from _long(menu["action_id"], limits.ID, "action_id", least=1)
+    for each in menu["options"]:
+        yield from _text(each["text"], limits.OPTION_TEXT, "option")
+        yield from _long(each["value"], limits.OPTION_VALUE, "value", least=1)
 
 
 def _button(button: Json) -> Iterator[str]:

@@ -48,7 +48,7 @@ class ButtonAction:
 
     ``click`` and ``form``: the lanes of the two. ``stops``: it only stops something, so it is never
     too late. ``on_operation``: it changes or shows an operation, so a home tab in which it was
-    pressed is drawn again.
+    pressed is drawn again. ``replaces``: its answer takes the place of the message it stands in.
     """
 
     handler: Handler
@@ -57,6 +57,7 @@ class ButtonAction:
     form: Lane = Lane.WORK
     stops: bool = False
     on_operation: bool = True
+    replaces: bool = False
 
 
 ACTIONS: Mapping[str, ButtonAction] = {

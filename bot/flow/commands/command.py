@@ -6,9 +6,10 @@ Every outcome reaches the person.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from bot.domain import pages
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
@@ -16,7 +17,15 @@ from bot.domain.message import words
 from bot.domain.operation import Origin
 from bot.domain.timing import Timing
 from bot.flow import personal_settings
-from bot.flow.commands import decisions, forms, live_message, queries, query_cards
+from bot.flow.commands import (
+    decisions,
+    forms,
+    list_files,
+    live_message,
+    queries,
+    query_cards,
+    vm_list,
+)
 from bot.flow.commands.buttons import ButtonAction, Lane, Permission
 from bot.flow.commands.forms import FORM
 from bot.flow.commands.parse import Parsed, as_typed, command_of, options, parse, usage
@@ -26,6 +35,8 @@ from bot.flow.operations import operation_cards, partial_approval, scheduled
 from bot.flow.operations.propose import propose
 from bot.plugin_api import Action, Asker, Command, Counted, Decision, Picked, Query
 from bot.ports import Request
+
+MORE = "…"  # ends a menu's line that a dialog completes
 
 
 def answer(services: Services, request: Request) -> None:
@@ -49,6 +60,21 @@ def outcome(services: Services, request: Request) -> Card | None:
 def run(services: Services, request: Request) -> Card | None:
     """Type the button's command for whoever pressed it."""
     return outcome(services, replace(request, kind="command", text=request.value))
+
+
+def from_row(services: Services, request: Request) -> Card | None:
+    """Do what was chosen in the menu of a row: a line, or the dialog of one that ends in ``…``."""
+    line, asks, _ = request.value.partition(MORE)
+    typed = replace(request, kind="command", text=line.strip())
+    if not asks:
+        return outcome(services, typed)
+    command, rest = command_of(services.catalog, services.slash, typed.text)
+    if isinstance(command, Decision):
+        return outcome(services, typed)
+    if refusal := _refusal(services, command, asker(services, request)):
+        return refusal
+    _open(services, request, forms.Wanted(command, forms.known_in(command, rest)))
+    return None
 
 
 def from_form(services: Services, request: Request) -> Card | None:
@@ -89,26 +115,51 @@ def _answer(services: Services, request: Request) -> Card | None:
     if asked := _dialog(services, request):
         _open(services, request, asked)
         return None
-    found = parse(services.catalog, services.slash, request.text)
+    text, form = request.text, ""
+    if isinstance(command, Query):
+        text, form = list_files.asked(text)
+    found = parse(services.catalog, services.slash, text)
     if found.help:
         return _help(services, found.command)
     if isinstance(found.command, Decision):
         return decisions.answer(services, request, found.intent)
+    return _carry_out(services, request, found, person, form)
+
+
+def _carry_out(
+    services: Services, request: Request, found: Parsed, person: Asker, form: str
+) -> Card | None:
+    """Answer, set or propose. ``form``: of a query the file that is wanted, '' for none."""
     if isinstance(found.intent, personal_settings.Me):
         return personal_settings.answer(services, request, found.intent)
-    return _carry_out(services, request, found, person)
-
-
-def _carry_out(services: Services, request: Request, found: Parsed, person: Asker) -> Card | None:
     if refusal := _refusal(services, found.command, person):
         return refusal  # an option may have made it another command
     with Working(services, request, found.command.name) as working:
         if isinstance(found.command, Query):
-            return _look(
-                services, request, found.command, found.intent, person, counted=working.count
-            )
+            look = _as_file if form else _look
+            query, intent = found.command, found.intent
+            asked = Looking(query, intent, person, working.count, form)
+            return look(services, request, asked)
         action = services.catalog.action(found.command.name)
         return _propose(services, action, found.intent, request, found.timing)
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """A query that is asked: by whom, who is told how far it is, and as what file."""
+
+    query: Query
+    intent: Any
+    person: Asker
+    counted: Counted
+    form: str = ""
+
+    def card(self, services: Services) -> Card:
+        """The answer."""
+        whole = bool(self.form)
+        return queries.answer(
+            services, self.query, self.intent, self.person, self.counted, whole=whole
+        )
 
 
 def _refusal(services: Services, command: Command, person: Asker) -> Card | None:
@@ -145,21 +196,26 @@ def _help(services: Services, command: Command) -> Card:
     )
 
 
-def _look(
-    services: Services,
-    request: Request,
-    query: Query,
-    intent: Any,
-    person: Asker,
-    *,
-    counted: Counted,
-) -> Card | None:
+def _look(services: Services, request: Request, asked: Looking) -> Card | None:
     """A query's answer; None when it is posted for all."""
+    query = asked.query
     shared = request.channel and not request.via  # a home tab is for one alone
-    if shared and (query.live or query.public(intent)):
-        live_message.posted(services, query, intent, person, request)
+    if shared and (query.live or query.public(asked.intent)):
+        live_message.posted(services, query, asked.intent, asked.person, request)
         return None
-    return queries.answer(services, query, intent, person, counted)
+    return asked.card(services)
+
+
+def _as_file(services: Services, request: Request, asked: Looking) -> Card | None:
+    """Send the list that a query shows as a file; None when it is in sight."""
+    name, form = asked.query.name, asked.form
+    table = list_files.table_of(asked.card(services), f"{services.slash} {name}")
+    file = list_files.name_of(name, form, asked.person.now)
+    data, caption = list_files.content(table, form), list_files.caption(table, file)
+    services.messages.answer(
+        request.by, lambda: services.chat.send_file(request.by, file, data, caption)
+    )
+    return None if request.channel.startswith("D") else list_files.sent_card(table, file)
 
 
 def _propose(
@@ -181,15 +237,20 @@ def _propose(
 
 
 def opens_form(services: Services, request: Request) -> bool:
-    """Whether a typed line, or the answers of a dialog, lack something that a dialog asks for."""
-    if request.kind == "form":
-        name = request.action.removeprefix(FORM)
-        command = services.catalog.commands.get(name)
-        if command is None or not request.action.startswith(FORM):
-            return False
-        line = f"{name} {as_typed(command.grammar, dict(request.answers))}"
-        request = replace(request, text=line)
+    """Whether a typed line lacks something that a dialog asks for."""
     return _dialog(services, request) is not None
+
+
+def asks_more(services: Services, request: Request) -> bool:
+    """Whether a click, or the answers of a dialog, open a dialog that asks for more."""
+    if request.kind == "click":
+        return request.action == vm_list.ROW and request.value.endswith(MORE)
+    name = request.action.removeprefix(FORM)
+    command = services.catalog.commands.get(name)
+    if command is None or not request.action.startswith(FORM):
+        return False
+    line = f"{name} {as_typed(command.grammar, dict(request.answers))}"
+    return opens_form(services, replace(request, text=line))
 
 
 def _dialog(services: Services, request: Request) -> forms.Wanted | None:
@@ -210,6 +271,10 @@ def _open(services: Services, request: Request, asked: forms.Wanted) -> None:
 
 ACTIONS: Mapping[str, ButtonAction] = {
     "run": ButtonAction(run, Permission.COMMAND, click=Lane.WORK, on_operation=False),
+    pages.PAGE: ButtonAction(
+        run, Permission.COMMAND, click=Lane.WORK, on_operation=False, replaces=True
+    ),
+    vm_list.ROW: ButtonAction(from_row, Permission.COMMAND, click=Lane.WORK, on_operation=False),
     FORM: ButtonAction(from_form, Permission.COMMAND, click=Lane.DIALOG, on_operation=False),
     personal_settings.EDIT: ButtonAction(
         personal_settings.edit,

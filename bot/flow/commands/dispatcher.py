@@ -73,11 +73,12 @@ def _press(services: Services, request: Request) -> None:
         _say(services, request, error_card(unknown, advice))
         return
     card = action.handler(services, request)
-    opened_dialog = request.kind == "click" and card is None and action.click is Lane.DIALOG
+    lane = lane_of(services, request)
+    opened_dialog = request.kind == "click" and card is None and lane is Lane.DIALOG
     if request.at_home and not opened_dialog:
         queries.home(services, request, card or _done_at_home(services, request))
     elif card is not None:
-        _say(services, request, card)
+        whisper(services, request, card, instead=action.replaces)
 
 
 def _done_at_home(services: Services, request: Request) -> Card | None:
@@ -152,7 +153,7 @@ def lane_of(services: Services, request: Request) -> Lane:
     action = find(request.action)
     if action is None:
         return Lane.WORK
-    if request.kind == "form" and command.opens_form(services, request):
+    if command.asks_more(services, request):
         return Lane.DIALOG
     return action.form if request.kind == "form" else action.click
 

@@ -121,11 +121,11 @@ def wanted(catalog: Catalog, slash: str, text: str) -> Wanted | None:
     try:
         parse(catalog, slash, text)
     except UsageError as error:
-        return Wanted(command, _known(command, rest)) if error.code == MISSING else None
+        return Wanted(command, known_in(command, rest)) if error.code == MISSING else None
     return None
 
 
-def _known(command: Command, rest: Sequence[str]) -> Mapping[str, str]:
+def known_in(command: Command, rest: Sequence[str]) -> Mapping[str, str]:
     """What of an unfinished line can be filled in, by field."""
     context = command.grammar.make_context(command.name, [], resilient_parsing=True)
     try:

@@ -18,9 +18,10 @@ from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Names, joined
 from bot.domain.operation import Operation, State
+from bot.domain.pages import Page
 from bot.domain.units import seconds_of
 from bot.flow import personal_settings
-from bot.flow.commands import decisions, query_cards
+from bot.flow.commands import decisions, query_cards, vm_list
 from bot.flow.commands.parse import usage
 from bot.flow.context import OPEN, Services, asker, keep_attempt, snapshot
 from bot.flow.operations import operation_cards
@@ -28,6 +29,8 @@ from bot.hookspecs import hookimpl
 from bot.plugin_api import Asker, Command, Counted, Decision, Listed, Measured, Query, View
 from bot.ports import Request
 
+OPERATIONS = 30  # on a page
+EVERYTHING = 10_000  # operations in a file
 AUDITED = 500  # operations looked through for one answer; the whole trail is `drover audit export`
 DAY = 86400
 _OPERATION = re.compile(r"op-\d+")
@@ -44,9 +47,12 @@ def answer(
     intent: Any,
     person: Asker,
     counted: Counted = _uncounted,
+    *,
+    whole: bool = False,
 ) -> Card:
-    """A query's card for a person; ``counted`` is told how far it is."""
+    """A query's card for a person; ``counted`` is told how far it is. ``whole``: for a file."""
     seen = view(services, person, query.focus(intent), needs_snapshot=query.needs_snapshot)
+    seen = replace(seen, whole=whole)
     if query.count is not None:
         found = query.count(intent, seen.snapshot, services.hypervisor, counted)
         seen = replace(seen, found=found)
@@ -135,20 +141,27 @@ class Hosts:
 
 
 @dataclass(frozen=True, slots=True)
-class Vms:
-    """`vms [WHAT]`."""
-
-    wanted: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Ops:
-    """`ops [--mine] [--running] [--failed] [--scheduled]`."""
+    """`ops [VM|HOST|@PERSON] [--mine] [--running] [--failed] [--scheduled] [--page N]`."""
 
     mine: bool = False
     running: bool = False
     failed: bool = False
     scheduled: bool = False
+    what: str = ""
+    page: int = 1
+
+    def line(self, page: int) -> str:
+        """The command that shows a page of the same list."""
+        flags = {
+            "--mine": self.mine,
+            "--running": self.running,
+            "--failed": self.failed,
+            "--scheduled": self.scheduled,
+        }
+        what = [self.what] if self.what else []
+        turn = ["--page", str(page)] if page > 1 else []
+        return shlex.join(["ops", *what, *(name for name, on in flags.items() if on), *turn])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +173,19 @@ class Windows:
 class Audit:
     """`audit [WHAT]`: an operation's id, a VM's name, ``@`` and a person, or '' for all.
 
-    ``since`` in seconds.
+    ``since`` as typed.
     """
 
     what: str = ""
-    since: int = 0
+    since: str = ""
+    page: int = 1
+
+    def line(self, page: int) -> str:
+        """The command that shows a page of the same list."""
+        what = [self.what] if self.what else []
+        since = ["--since", self.since] if self.since else []
+        turn = ["--page", str(page)] if page > 1 else []
+        return shlex.join(["audit", *what, *since, *turn])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,21 +220,16 @@ def _hosts() -> Hosts:
     return Hosts()
 
 
-@click.command("vms")
-@click.argument("what", default="")
-def _vms(what: str) -> Vms:
-    """All VMs, or those matching WHAT: a part of the name, a host, or tag=value."""
-    return Vms(what)
-
-
 @click.command("ops")
+@click.argument("what", metavar="[VM|HOST|@PERSON]", default="")
 @click.option("--mine", is_flag=True, help=str(MINE))
 @click.option("--running", is_flag=True, help=str(RUNNING))
 @click.option("--failed", is_flag=True, help=str(FAILED))
 @click.option("--scheduled", is_flag=True, help=str(SCHEDULED))
-def _ops(*, mine: bool, running: bool, failed: bool, scheduled: bool) -> Ops:
-    """The latest operations."""
-    return Ops(mine, running, failed, scheduled)
+@vm_list.page_option()
+def _ops(*, what: str, mine: bool, running: bool, failed: bool, scheduled: bool, page: int) -> Ops:
+    """The latest operations, or those of a VM, on a host, or by a person."""
+    return Ops(mine, running, failed, scheduled, what, page)
 
 
 @click.command("windows")
@@ -225,13 +241,15 @@ def _windows() -> Windows:
 @click.command("audit")
 @click.argument("what", metavar="[ID|VM|@PERSON]", default="")
 @click.option("--since", metavar="DURATION", default="", help=str(SINCE))
-def _audit(what: str, since: str) -> Audit:
+@vm_list.page_option()
+def _audit(what: str, since: str, page: int) -> Audit:
     """Everything that happened to an operation (op-17), to a VM, or by a person.
 
     Of the last day for all.
     """
-    seconds = seconds_of(since) if since else 0
-    return Audit(f"op-{what}" if what.isdecimal() else what, seconds)
+    if since:
+        seconds_of(since)  # what cannot be read is told now
+    return Audit(f"op-{what}" if what.isdecimal() else what, since, page)
 
 
 @click.command("approvals")
@@ -271,10 +289,19 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
         return _scheduled(intent, seen)
     states: tuple[State, ...] = (State.APPROVED, State.RUNNING) if intent.running else ()
     states += (State.FAILED, State.STALE) if intent.failed else ()
-    by = seen.asker.id if intent.mine else ""
-    return query_cards.ops_card(
-        seen.history.operations(states=states, by=by, limit=30), seen.asker.now
-    )
+    person = _PERSON.fullmatch(intent.what)
+    by = seen.asker.id if intent.mine else person["id"] if person else ""
+    # One more than is shown tells whether there are older ones
+    limit = EVERYTHING if seen.whole else intent.page * OPERATIONS + 1
+    if intent.what and not person:
+        limit = max(limit, AUDITED)
+    found = [
+        each
+        for each in seen.history.operations(states=states, by=by, limit=limit)
+        if person or not intent.what or _about_it(each, intent.what)
+    ]
+    page = Page(len(found), intent.page, OPERATIONS)
+    return query_cards.ops_card(found, seen.asker.now, page, intent.line)
 
 
 def _scheduled(intent: Ops, seen: View) -> Card:
@@ -282,7 +309,8 @@ def _scheduled(intent: Ops, seen: View) -> Card:
     waiting = seen.history.operations(states=(State.PROPOSED, State.APPROVED), by=by, limit=1000)
     timed = [(each.slot.start, each) for each in waiting if each.slot is not None]
     timed.sort(key=lambda pair: pair[0])
-    return query_cards.ops_card([each for _, each in timed], seen.asker.now)
+    page = Page(len(timed), intent.page, OPERATIONS)
+    return query_cards.ops_card([each for _, each in timed], seen.asker.now, page, intent.line)
 
 
 def _answer_windows(_intent: Windows, seen: View) -> Card:
@@ -307,11 +335,11 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
                 slash=seen.slash,
             ),
         )
-    reach = intent.since or (DAY if not intent.what else 0)
+    reach = seconds_of(intent.since) if intent.since else 0 if intent.what else DAY
     since = seen.asker.now - timedelta(seconds=reach) if reach else None
     touched = [
         each
-        for each in seen.history.operations(limit=AUDITED)
+        for each in seen.history.operations(limit=EVERYTHING if seen.whole else AUDITED)
         if (since is None or each.changed_at >= since)
         and (by or not intent.what or _touches(each, intent.what))
     ]
@@ -330,7 +358,13 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
     ]
     chosen += [(each.operation, each) for each in attempts]
     chosen.sort(key=lambda entry: entry[1].at, reverse=True)
-    return query_cards.trail_card(_about(intent, by), chosen, broken)
+    page = Page(len(chosen), intent.page, query_cards.ROWS)
+    return query_cards.trail_card(_about(intent, by), chosen, broken, page, intent.line)
+
+
+def _about_it(operation: Operation, name: str) -> bool:
+    """Whether an operation is about a VM or a host of this name."""
+    return _touches(operation, name) or name in operation.plan.blast.hosts
 
 
 def _touches(operation: Operation, name: str) -> bool:
@@ -426,8 +460,8 @@ class Core:
             Query(
                 "vms",
                 words("All VMs, or by name, host, tag=value"),
-                _vms,
-                lambda it, seen: query_cards.vms_card(seen.snapshot, it.wanted),
+                vm_list.grammar,
+                vm_list.answer,
                 example="vms web",
                 also=(
                     "list",

@@ -27,7 +27,7 @@ from bot.domain.card import (
     said_elsewhere,
     words,
 )
-from bot.domain.cluster import Health, Host, Snapshot, Vm, VmState
+from bot.domain.cluster import Health, Host, Snapshot, VmState
 from bot.domain.errors import UsageError
 from bot.domain.message import (
     Code,
@@ -76,7 +76,8 @@ from bot.domain.operation import (
     WentStale,
     digest_of_vote,
 )
-from bot.domain.owner import has_tag, owned_by, tag_texts
+from bot.domain.owner import owned_by
+from bot.domain.pages import Page, page_buttons
 from bot.domain.timing import next_slot, slot_text
 from bot.flow.operations import operation_cards
 from bot.plugin_api import Asker, Listed
@@ -307,75 +308,14 @@ def version_text(version: int) -> str:
     return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}" if version else "?"
 
 
-def vms_card(seen: Snapshot, wanted: str, limit: int = 95) -> Card:
-    """Guests, by name; ``wanted`` narrows by a part of the name, a host or ``tag=value``."""
-    found = sorted(
-        (vm for vm in seen.vms if _matches(vm, wanted)), key=lambda vm: (vm.name, vm.host)
-    )
-    if not found:
-        advice = (
-            words("Nothing matches “{wanted}”.", wanted=wanted)
-            if wanted
-            else words("The hosts that answer have none.")
-        )
-        return operation_cards.note_card(words("No VMs."), advice)
-    rows = tuple(_vm_row(vm, seen) for vm in found[:limit])
-    running = sum(1 for vm in found if vm.state.active)
-    title = nwords(
-        "{n} VM, {running} running", "{n} VMs, {running} running", n=len(found), running=running
-    )
-    elements: list[Element] = [
-        Table(
-            (
-                words("VM"),
-                words("Host"),
-                words("State"),
-                words("vCPUs"),
-                words("Memory"),
-                words("CPU"),
-                words("Tags"),
-            ),
-            rows,
-            frozenset({3}),
-        )
-    ]
-    if len(found) > limit:
-        elements.append(
-            Section(
-                words(
-                    "… and {count} more; narrow it down with a name, a host or tag=value.",
-                    count=len(found) - limit,
-                )
-            )
-        )
-    return Card(text=title, title=title, elements=(*elements, _as_of(seen)))
-
-
-def _matches(vm: Vm, wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    if equals:
-        return has_tag(vm, key, value)
-    return not wanted or wanted in vm.name or wanted in (vm.host, vm.uuid)
-
-
-def _vm_row(vm: Vm, seen: Snapshot) -> tuple[Line, ...]:
-    state = VM_STATES[vm.state]
-    if vm.saved:
-        state = words("{state}, memory saved", state=state)
-    if seen.host(vm.host).health is not Health.UP:
-        state = words("{state} (last seen)", state=state)
-    cpu: Line = "" if vm.cpu is None else Words("{cores}", {"cores": Number(vm.cpu, 2)})
-    tags = joined(tag_texts(vm), ", ")
-    memory = Words("{size}", {"size": Size(vm.memory)})
-    return (vm.name, vm.host, state, str(vm.vcpus), memory, cpu, tags)
-
-
 def _as_of(seen: Snapshot) -> Context:
     return Context((words("as of {at}", at=seen.taken_at),))
 
 
-def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
-    """Operations, newest first."""
+def ops_card(
+    operations: Sequence[Operation], now: datetime, page: Page, line: Callable[[int], str]
+) -> Card:
+    """A page of operations, newest first; ``line``: the command of a page."""
     if not operations:
         return operation_cards.note_card(
             words("No operations."), words("Nothing matches; `ops` alone lists the latest.")
@@ -395,7 +335,17 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
         "{n} operation, {open} open", "{n} operations, {open} open", n=len(operations), open=running
     )
     columns = (words("ID"), words("State"), WHAT, WHO, words("Changed"))
-    return Card(text=text, title=text, elements=(Table(columns, rows),))
+    if page.count > 1:
+        text = words("Operations {page}, newest first", page=page.numbers)
+    return Card(
+        text=text,
+        title=text,
+        elements=(
+            Table(columns, rows[page.first : page.last]),
+            page_buttons(line, page, by_time=True),
+        ),
+        export=Table(columns, rows),
+    )
 
 
 def _state_of(operation: Operation, now: datetime) -> Line:
@@ -469,10 +419,16 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -
 WHEN, WHO, WHAT = words("When (UTC)"), words("Who"), words("What")
 
 
-def trail_card(about: Words, entries: Sequence[tuple[str, Event]], broken: Message) -> Card:
-    """What happened, newest first: when, who, to which operation, what.
+def trail_card(
+    about: Words,
+    entries: Sequence[tuple[str, Event]],
+    broken: Message,
+    page: Page,
+    line: Callable[[int], str],
+) -> Card:
+    """A page of what happened, newest first: when, who, to which operation, what.
 
-    And whether the chain holds.
+    And whether the chain holds. ``line``: the command of a page.
     """
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
@@ -481,18 +437,19 @@ def trail_card(about: Words, entries: Sequence[tuple[str, Event]], broken: Messa
             Words("{id}", {"id": Ref(id_)}) if id_ else "",
             event_text(event),
         )
-        for id_, event in entries[:ROWS]
+        for id_, event in entries
     )
     title = nwords("{n} event in the audit trail", "{n} events in the audit trail", n=len(entries))
+    columns = (WHEN, WHO, words("Operation"), WHAT)
     elements: list[Element] = [Section(words("Audit trail {about}", about=about))]
     if rows:
-        elements.append(Table((WHEN, WHO, words("Operation"), WHAT), rows))
-    if len(entries) > ROWS:
-        more = len(entries) - ROWS
-        elements.append(
-            Section(words("… and {count} older; narrow it down with --since.", count=more))
-        )
-    return Card(text=title, title=title, elements=(*elements, Context((_chain_text(broken),))))
+        elements += [
+            Table(columns, rows[page.first : page.last]),
+            page_buttons(line, page, by_time=True),
+        ]
+    chain = _chain_text(broken)
+    notes: tuple[Line, ...] = (page.text, chain) if page.count > 1 else (chain,)
+    return Card(title, title, (*elements, Context(notes)), export=Table(columns, rows))
 
 
 def _moment(event: Event) -> str:

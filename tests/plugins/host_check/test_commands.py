@@ -10,7 +10,7 @@ import click
 import pytest
 
 from bot import catalog
-from bot.domain.card import Card, Section, Table
+from bot.domain.card import Buttons, Card, Section, Table
 from bot.domain.errors import CatalogError, HypervisorError, UnknownNameError, UsageError
 from bot.domain.message import Names, Words, words
 from bot.domain.plan import Plan, Refused, Risk
@@ -310,3 +310,20 @@ def test_a_host_with_nothing_wrong_says_so() -> None:
 def test_commands_look_like_commands_and_sentences_like_sentences(fix: Words, shown: str) -> None:
     card = cards.check_card(CheckResult((report("host-a", Finding("x", Severity.WARN, "y", fix)),)))
     assert rows(card)[0][3] == shown
+
+
+def test_findings_of_many_hosts_come_in_pages_with_what_is_not_known() -> None:
+    reports = tuple(
+        HostReport(f"host-{number:02}", (Finding(f"check {number}", severity, "found", "do"),))
+        for number, severity in enumerate([Severity.UNKNOWN, *[Severity.FAIL] * 29])
+    )
+    checked = CheckResult(reports)
+    wanted = HostCheck(page=2)
+    card = cards.check_card(checked, wanted.page, wanted.line)
+    (table,) = [each for each in card.elements if isinstance(each, Table)]
+    assert len(table.rows) == 5
+    assert table.rows[-1][0] == "host-00"
+    (row,) = [each for each in card.elements if isinstance(each, Buttons)]
+    assert [each.value for each in row.buttons][:2] == ["host check", "host check --csv"]
+    assert card.export is not None
+    assert len(card.export.rows) == 30

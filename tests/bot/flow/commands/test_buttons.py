@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.flow.commands import command, decisions, dispatcher, forms
+from bot.domain import pages
+from bot.flow.commands import command, decisions, dispatcher, forms, vm_list
 from bot.flow.commands.buttons import ACTIONS, Permission
 from bot.flow.operations import operation_cards
 from tests.bot.flow.small_bot import Bot, small_bot
@@ -17,6 +18,8 @@ ROOT = Path(__file__).parents[4]
 CONSTANTS = {
     "PICK": operation_cards.PICK,
     "GO_ON": operation_cards.GO_ON,
+    "PAGE": pages.PAGE,
+    "ROW": vm_list.ROW,
     "FORM": forms.FORM,  # named by the core for each command
     "MOVE": operation_cards.MOVE,
 }

@@ -227,7 +227,7 @@ def test_a_dialog_gives_the_intent_that_was_typed(bot: Bot, line: str) -> None:
     typed = parse(catalog, "/kvm", line)
     command, rest = catalog.find(split_words(line))
     assert not isinstance(command, Decision)
-    known = forms._known(command, rest)
+    known = forms.known_in(command, rest)
     form = forms.form_of(bot.services, forms.Wanted(command, known))
     answers = {
         each.name: ",".join(each.initial) if isinstance(each, ManyField) else each.initial

@@ -1,0 +1,89 @@
+"""Any list as a file: the table that a query shows, whole, as CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.domain.card import Card, Line, Section, Table
+from bot.domain.errors import UsageError
+from bot.domain.message import Code, Words, nwords, words
+from bot.domain.words import split_words
+
+FORMATS = ("csv", "json")
+_FORMULA = ("=", "+", "@", "\t", "\r")  # with these a spreadsheet begins a formula
+
+
+def asked(text: str) -> tuple[str, str]:
+    """A line without ``--csv`` or ``--json``, and which of them it had; '' for none."""
+    try:
+        given = split_words(text)
+    except ValueError:
+        return text, ""
+    form = next((each for each in FORMATS if f"--{each}" in given), "")
+    if not form or "--" in given[: given.index(f"--{form}")]:
+        return text, ""
+    return " ".join(part for part in text.split(" ") if part != f"--{form}"), form
+
+
+def table_of(card: Card, command: str) -> Table:
+    """The list that a card shows.
+
+    Raises:
+        UsageError: it shows none.
+    """
+    found = card.export or next((each for each in card.elements if isinstance(each, Table)), None)
+    if found is None:
+        raise UsageError(
+            words("{command} shows no list, so there is no file of it.", command=Code(command)),
+            code="no-list",
+        )
+    return found
+
+
+def content(table: Table, form: str) -> bytes:
+    """The file: a line, or an object, for each row; English, UTF-8."""
+    columns = [_text(each) for each in table.columns]
+    rows = [[_text(cell) for cell in row] for row in table.rows]
+    if form == "json":
+        objects = [dict(zip(columns, row, strict=False)) for row in rows]
+        return json.dumps(objects, ensure_ascii=False, indent=1).encode()
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(_inert(row) for row in rows)
+    return file.getvalue().encode()
+
+
+def _text(line: Line) -> str:
+    return str(line).replace("`", "") if isinstance(line, Words) else line
+
+
+def _inert(row: Sequence[str]) -> list[str]:
+    """Cells that no spreadsheet computes."""
+    return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row]
+
+
+def name_of(command: str, form: str, now: datetime) -> str:
+    """``drover-vms-20261126-2150.csv``."""
+    return f"drover-{command.replace(' ', '-')}-{now:%Y%m%d-%H%M}.{form}"
+
+
+def caption(table: Table, name: str) -> Card:
+    """What is said above the file."""
+    said = nwords("{n} row: {file}", "{n} rows: {file}", n=len(table.rows), file=name)
+    return Card(said, elements=(Section(said),))
+
+
+def sent_card(table: Table, name: str) -> Card:
+    """Told where it was asked for."""
+    said = nwords(
+        "{file} with {n} row is in your direct messages with Drover.",
+        "{file} with {n} rows is in your direct messages with Drover.",
+        n=len(table.rows),
+        file=Code(name),
+    )
+    return Card(said, elements=(Section(said),))

@@ -1,0 +1,261 @@
+"""Lists that people work from: filters, order, pages, menus in the rows, and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.card import Button, Buttons, Card, Menu, Section, Table
+from bot.domain.cluster import VmState
+from bot.domain.message import Words, words
+from bot.domain.pages import Page
+from bot.flow.commands import dispatcher, list_files
+from bot.flow.commands.buttons import Lane
+from bot.ports import Request
+from tests.bot.flow.small_bot import Bot, small_bot, text
+
+CLUSTER = """
+host-a 16cpu 64G load 4 | web-1 4G 2cpu load 0.5 [env=prod] | web-2 8G 2cpu load 1 [env=dev]
+host-b 16cpu 64G load 1 | app-1 2G load 0.2 [env=prod,tier=front] | off-1 1G off
+host-c 16cpu 64G
+"""
+PLUGINS = ("migrate", "vm_lifecycle", "monitor")
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Iterator[Bot]:
+    made = small_bot(tmp_path, CLUSTER, plugins=PLUGINS)
+    yield made
+    made.store.close()
+
+
+def rows(card: Card | None) -> list[Section]:
+    assert card is not None
+    return [each for each in card.elements if isinstance(each, Section)]
+
+
+def names(card: Card | None) -> list[str]:
+    return [str(row.line.args["vm"]) for row in rows(card) if isinstance(row.line, Words)]
+
+
+def put(bot: Bot, known: str, **changes: object) -> None:
+    bot.hypervisor.put(replace(bot.hypervisor.snapshot().vm(known), **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("vms", ["app-1", "off-1", "web-1", "web-2"]),
+        ("vms web", ["web-1", "web-2"]),
+        ("vms WEB", ["web-1", "web-2"]),
+        ("vms 'web*'", ["web-1", "web-2"]),
+        ("vms '*-1'", ["app-1", "off-1", "web-1"]),
+        ("vms host-b", ["app-1", "off-1"]),
+        ("vms --host host-b", ["app-1", "off-1"]),
+        ("vms host=host-b state=running", ["app-1"]),
+        ("vms --state off", ["off-1"]),
+        ("vms state=stopped", ["off-1"]),
+        ("vms state=running", ["app-1", "web-1", "web-2"]),
+        ("vms env=prod", ["app-1", "web-1"]),
+        ("vms env=prod web", ["web-1"]),
+        ("vms --tag env=d*", ["web-2"]),
+        ("vms --tag tier", ["app-1"]),
+        ("vms name=web-1", ["web-1"]),
+        ("vms --sort memory", ["web-2", "web-1", "app-1", "off-1"]),
+        ("vms --sort cpu web", ["web-2", "web-1"]),
+        ("vms --sort host --state running", ["web-1", "web-2", "app-1"]),
+    ],
+)
+def test_filters_narrow_and_sort_orders(bot: Bot, line: str, found: list[str]) -> None:
+    assert names(bot.types(line)) == found
+
+
+def test_a_state_that_is_none_and_nothing_found_say_what_is_possible(bot: Bot) -> None:
+    assert "`deleted`" in text(bot.types("vms state=gone"))
+    nothing = text(bot.types("vms xyz"))
+    assert "Nothing matches “xyz”." in nothing
+    assert "`state=off`" in nothing
+
+
+def test_a_deleted_vm_says_so_without_the_tags_of_drover(bot: Bot) -> None:
+    put(bot, "off-1", tags={"drover.deleted": "2026-11-29T15:00:56+00:00", "env": "dev"})
+    shown = text(bot.types("vms state=deleted"))
+    assert "deleted, purged" in shown
+    assert "29 Nov" in shown or "2026-11-29" in shown
+    assert "drover.deleted" not in shown
+    assert "env=dev" in shown
+    assert "No VMs." in text(bot.types("vms state=off"))
+
+
+def menu(card: Card | None, name: str) -> dict[str, str]:
+    row = rows(card)[names(card).index(name)]
+    assert isinstance(row.button, Menu)
+    return {str(each.text): each.value for each in row.button.choices}
+
+
+def test_each_row_has_what_can_be_done_in_its_state(bot: Bot) -> None:
+    assert menu(bot.types("vms"), "web-1") == {
+        "Show": "vm show web-1",
+        "Migrate…": "migrate web-1 …",
+        "Shut down…": "vm shutdown web-1 …",
+        "Take a snapshot…": "vm snapshot create web-1 …",
+        "Console": "vm console web-1",
+    }
+    assert list(menu(bot.types("vms"), "off-1")) == [
+        "Show", "Start…", "Take a snapshot…", "Clone…", "Delete…",
+    ]  # fmt: skip
+    put(bot, "web-2", state=VmState.PAUSED)
+    assert list(menu(bot.types("vms"), "web-2")) == ["Show", "Resume…", "Power off at once…"]
+
+
+def test_a_row_of_who_may_only_look_offers_only_that(tmp_path: Path) -> None:
+    from tests.bot.flow.small_bot import POLICY
+
+    policy = replace(POLICY, everyone=("vms", "vm show"))
+    bot = small_bot(tmp_path, CLUSTER, plugins=PLUGINS, policy=policy)
+    assert list(menu(bot.types("vms", by="UNOBODY"), "web-1")) == ["Show"]
+    bot.store.close()
+
+
+def chooses(bot: Bot, value: str, by: str = "UANA") -> Card | None:
+    return bot.clicks("row", value, by, key=f"key-{value}-{by}")
+
+
+def test_a_choice_shows_or_opens_its_dialog_with_the_vm_filled_in(bot: Bot) -> None:
+    assert "web-1" in text(chooses(bot, "vm show web-1"))
+    assert chooses(bot, "migrate web-1 …") is None
+    form = bot.chat.forms["key-migrate web-1 …-UANA"]
+    assert (form.action, form.fields[0].name, form.fields[0].initial) == (
+        "cmd:migrate", "vm", "web-1",
+    )  # fmt: skip
+    assert bot.store.operations() == ()
+    click = Request(
+        "k", "click", "UANA", bot.clock.now(), "COPS", action="row", value="migrate x …"
+    )
+    assert dispatcher.lane_of(bot.services, click) is Lane.DIALOG
+    shown = replace(click, value="vm show x")
+    assert dispatcher.lane_of(bot.services, shown) is Lane.WORK
+    assert "You may not use" in text(chooses(bot, "vm shutdown web-1 …", "UNOBODY"))
+
+
+def test_a_name_that_is_no_word_stays_one(bot: Bot) -> None:
+    put(bot, "web-1", name="a b;rm -rf", uuid="00000000-0000-4000-8000-000000000001")
+    (show,) = [value for value in menu(bot.types("vms"), "a b;rm -rf").values() if "show" in value]
+    assert shlex.split(show) == ["vm", "show", "a b;rm -rf"]
+    assert "a b;rm -rf" in text(chooses(bot, show))
+
+
+def turns(card: Card | None) -> dict[str, str]:
+    assert card is not None
+    (row,) = [each for each in card.elements if isinstance(each, Buttons)]
+    return {str(b.text): b.value for b in row.buttons if isinstance(b, Button)}
+
+
+def many(tmp_path: Path, count: int) -> Bot:
+    vms = " | ".join(f"vm-{number:03} 64M" for number in range(count))
+    return small_bot(tmp_path, f"host-a 64cpu 512G | {vms}", plugins=PLUGINS)
+
+
+def test_vms_come_in_pages_and_each_page_is_reached(tmp_path: Path) -> None:
+    bot = many(tmp_path, 45)
+    first = bot.types("vms vm-")
+    assert turns(first) == {
+        "Next": "vms vm- --page 2", "CSV": "vms vm- --csv", "JSON": "vms vm- --json",
+    }  # fmt: skip
+    assert "1–20 of 45" in text(first)
+    last = bot.clicks("page", "vms vm- --page 3", "UANA")
+    assert names(last) == [f"vm-{number:03}" for number in range(40, 45)]
+    assert list(turns(last)) == ["Previous", "CSV", "JSON"]
+    assert names(bot.types("vms --page 9")) == names(last)
+    bot.store.close()
+
+
+def test_a_page_takes_the_place_of_the_one_before(bot: Bot) -> None:
+    click = Request(
+        "k", "click", "UANA", bot.clock.now(), "COPS",
+        action="page", value="vms --page 1", answer_to="https://slack/1",
+    )  # fmt: skip
+    bot.store.accept(click)
+    dispatcher.handle(bot.services, click)
+    assert bot.chat.replaced == ["https://slack/1"]
+
+
+@pytest.mark.parametrize(
+    ("whole", "number", "shown"),
+    [(0, 1, (0, 0, 1)), (20, 1, (0, 20, 1)), (21, 2, (20, 21, 2)), (45, 7, (40, 45, 3))],
+)
+def test_pages_lose_no_row(whole: int, number: int, shown: tuple[int, int, int]) -> None:
+    page = Page(whole, number, 20)
+    assert (page.first, page.last, page.count) == shown
+
+
+def test_operations_come_in_pages_by_person_vm_and_host(bot: Bot) -> None:
+    for number in range(33):
+        bot.types("migrate web-1 to host-b", by="UANA" if number % 2 else "UEVA")
+        bot.types(f"withdraw op-{number + 1}", by="UANA" if number % 2 else "UEVA")
+    first = bot.types("ops")
+    assert turns(first)["Older"] == "ops --page 2"
+    older = bot.clicks("page", "ops --page 2", "UANA")
+    assert "op-1" in text(older)
+    assert turns(older)["Newer"] == "ops"
+    assert "17 operations" in text(bot.types("ops @UEVA"))
+    assert "16 operations" in text(bot.types("ops --mine"))
+    assert "Operations 1–30" in text(bot.types("ops web-1"))
+    assert "Operations 1–30" in text(bot.types("ops host-b"))
+    assert "No operations" in text(bot.types("ops web-2"))
+
+
+def test_the_audit_trail_comes_in_pages(bot: Bot) -> None:
+    for number in range(50):
+        bot.types("migrate web-1 to host-b")
+        bot.types(f"withdraw op-{number + 1}")
+    first = bot.types("audit web-1 --since 7d")
+    assert turns(first)["Older"] == "audit web-1 --since 7d --page 2"
+    assert "1–95 of 100" in text(first)
+    older = bot.clicks("page", "audit web-1 --since 7d --page 2", "UANA")
+    assert "96–100 of 100" in text(older)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_any_list_is_sent_as_a_file_with_all_its_rows(tmp_path: Path, form: str) -> None:
+    bot = many(tmp_path, 45)
+    said = bot.types(f"vms vm- --{form}")
+    ((user, name, content),) = bot.chat.files
+    assert (user, name.split("-")[:2], name.endswith(form)) == ("UANA", ["drover", "vms"], True)
+    found = (
+        json.loads(content)
+        if form == "json"
+        else list(csv.DictReader(content.decode().splitlines()))
+    )
+    assert [each["VM"] for each in found] == [f"vm-{number:03}" for number in range(45)]
+    assert found[0]["State"] == "running"
+    assert "45 rows" in text(said)
+    bot.store.close()
+
+
+@pytest.mark.parametrize("line", ["hosts", "ops", "audit", "vms", "status"])
+def test_every_query_with_a_table_makes_a_file(bot: Bot, line: str) -> None:
+    bot.types("migrate web-1 to host-b")
+    bot.types(f"{line} --json")
+    ((_, name, content),) = bot.chat.files
+    assert name.startswith(f"drover-{line}-")
+    assert json.loads(content)
+
+
+def test_a_file_of_what_is_no_list_and_of_what_one_may_not_see_is_refused(bot: Bot) -> None:
+    assert "There is no option" in text(bot.types("migrate web-1 --csv"))
+    assert "You may not use" in text(bot.types("vms --csv", by="UNOBODY"))
+    assert bot.chat.files == []
+
+
+def test_no_cell_is_computed_by_a_spreadsheet() -> None:
+    table = Table((words("VM"),), (("=cmd()",), ("+1",), ("@x",), ("-5",), ("a,b\nc",)))
+    shown = list(csv.reader(list_files.content(table, "csv").decode().splitlines(keepends=True)))
+    assert shown == [["VM"], ["'=cmd()"], ["'+1"], ["'@x"], ["-5"], ["a,b\nc"]]
+    assert json.loads(list_files.content(table, "json"))[0] == {"VM": "=cmd()"}
