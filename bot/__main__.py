@@ -340,7 +340,7 @@ def plan(
     if not isinstance(found.command, Action):
         raise UsageError(
             words("`{command}` only reads: there is nothing to plan.", command=found.command.name),
-            words("Type it in chat."),
+            words("While the bot runs, type {do}.", do=Code(f"drover do {found.command.name}")),
         )
     intent = found.intent
     if cluster:

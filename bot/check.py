@@ -266,6 +266,15 @@ def _rules(settings: DroverSettings, policy: policies.Policy, catalog: Catalog) 
         Finding(_rule(rule.name), ok=True, text=query_cards.rule_text(rule), explains=True)
         for rule in policy.rules
     ]
+    told += [
+        Finding(
+            words("maintenance window “{window}”", window=name),
+            ok=True,
+            text=query_cards.window_text(window),
+            explains=True,
+        )
+        for name, window in settings.maintenance_windows().items()
+    ]
     wrong = (
         policies.contradictions(policy, people, catalog.automatic, catalog.where_allowed)
         if settings.roles

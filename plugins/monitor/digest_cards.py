@@ -220,12 +220,12 @@ def _imbalance(found: Spread) -> Words:
 
 def _decisions(found: Decisions) -> Line:
     counts = nwords(
-        "{n} request: {approved} approved, {denied} denied, {expired} expired.",
-        "{n} requests: {approved} approved, {denied} denied, {expired} expired.",
+        "{n} request: {approved}, {denied}, {expired}.",
+        "{n} requests: {approved}, {denied}, {expired}.",
         n=found.asked,
-        approved=found.approved,
-        denied=found.denied,
-        expired=found.expired,
+        approved=nwords("{n} approved", "{n} approved", n=found.approved),
+        denied=nwords("{n} denied", "{n} denied", n=found.denied),
+        expired=nwords("{n} expired", "{n} expired", n=found.expired),
     )
     if found.median is None:
         return counts

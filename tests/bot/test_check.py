@@ -335,3 +335,16 @@ def test_other_ways_and_the_webhook_are_looked_at_without_sending_anything(
     assert [ok for ok, _ in said("alertmanager")] == [False]
     monkeypatch.setenv("DROVER_TEST_URLS", "json://127.0.0.1:1/\nmailto://u:p@example.org")
     assert said("tell") == [(True, "on-call: `drover tell` tries them")]
+
+
+def test_maintenance_windows_are_explained_in_the_zone_of_the_site() -> None:
+    windows = ({"name": "night", "days": ["sat"], "start": "22:00", "end": "02:00"},)
+    settings = DroverSettings.model_validate({"zone": "Europe/Lisbon", "windows": windows})
+    told = {str(each.what): str(each.text) for each in check.offline(settings) if each.explains}
+    assert told["maintenance window “night”"] == "Sat, 22:00–02:00 (Europe/Lisbon)"
+
+
+def test_two_windows_of_one_name_are_refused() -> None:
+    window = {"name": "night", "start": "22:00", "end": "02:00"}
+    with pytest.raises(ValueError, match="two windows"):
+        DroverSettings.model_validate({"windows": (window, window)})

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot import catalog
+from bot.adapters.language import Languages
 from bot.domain.capacity import losses
 from bot.domain.card import Card, Chart, Table
 from bot.domain.cluster import GIB, Pool, Snapshot
@@ -48,7 +50,7 @@ from bot.flow.commands.parse import parse
 from bot.plugin_api import Asker, Measured, Query, Report, ReportView, View
 from bot.testing import drawn, uuid_of
 from bot.testing.draw import TAKEN_AT as NOW
-from plugins.monitor import cards
+from plugins.monitor import cards, digest_cards
 from plugins.monitor.digest import differences, digest, memory_of
 from plugins.monitor.digest_cards import digest_card
 from plugins.monitor.digest_values import Decisions, Digest, Filling, Gain
@@ -476,3 +478,10 @@ def test_now_is_public_and_preview_is_not() -> None:
     assert isinstance(command, Query)
     assert command.public(parse(loaded(), "/kvm", "digest now").intent)
     assert not command.public(parse(loaded(), "/kvm", "digest").intent)
+
+
+def test_one_of_a_kind_is_singular_in_portuguese() -> None:
+    folder = Path(digest_cards.__file__).parent / "locale"
+    said = digest_cards._decisions(Decisions(2, 1, 1, 0, None))
+    shown = str(Languages("pt_BR", (folder,)).of("pt_BR").translate(said))
+    assert shown == "2 pedidos: 1 aprovado, 1 recusado, 0 expirado."
