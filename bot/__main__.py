@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from bot.plugin_api import Action
 
 FENCED = 3
-_LONGEST_END = 9.5  # seconds from the signal to the end of the process
 """Exit code of a replica that another one replaced; its supervisor should start it again."""
+_LONGEST_END = 9.5  # seconds from the signal to the end of the process
 
 
 @click.group(
