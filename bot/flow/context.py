@@ -15,7 +15,7 @@ from bot.catalog import Catalog
 from bot.domain.admission import Limits
 from bot.domain.card import Card
 from bot.domain.cluster import Inbound, Snapshot, Vm
-from bot.domain.errors import ConflictError, StoreError
+from bot.domain.errors import ChatError, ConflictError, StoreError
 from bot.domain.operation import Attempted, Event, Operation, State
 from bot.domain.policy import Policy, Window
 from bot.domain.steps import MigrateVm, Step
@@ -92,16 +92,48 @@ class Services:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
+def roles_by_id(services: Services, user: str) -> frozenset[str]:
+    """The roles that a person has whatever the chat says: by id."""
+    return frozenset(name for name, role in services.roles.items() if user in role.users)
+
+
 def roles_of(services: Services, user: str) -> frozenset[str]:
-    """The roles a person has now, by id and by user group."""
+    """The roles a person has now, by id and by user group.
+
+    Raises:
+        ChatError: the groups cannot be known now.
+    """
     groups = (
         services.chat.groups_of(user)
         if any(role.groups for role in services.roles.values())
         else frozenset()
     )
-    return frozenset(
-        name for name, role in services.roles.items() if user in role.users or role.groups & groups
-    )
+    by_group = (name for name, role in services.roles.items() if role.groups & groups)
+    return roles_by_id(services, user) | frozenset(by_group)
+
+
+def has_role(services: Services, user: str, wanted: Collection[str]) -> bool:
+    """Whether a person has one of the roles now; the chat is asked only when the id does not tell.
+
+    Raises:
+        ChatError: the groups cannot be known now.
+    """
+    known = roles_by_id(services, user) & set(wanted)
+    return bool(known or roles_of(services, user) & set(wanted))
+
+
+def roles_known_of(services: Services, user: str) -> frozenset[str]:
+    """The roles of who asks; while the chat does not tell the groups, those by id.
+
+    Raises:
+        ChatError: the groups cannot be known now, and there is no role by id.
+    """
+    try:
+        return roles_of(services, user)
+    except ChatError:
+        if not (known := roles_by_id(services, user)):
+            raise
+        return known
 
 
 def whisper(services: Services, request: Request, card: Card, *, instead: bool = False) -> None:
@@ -147,7 +179,9 @@ def keep_attempt(services: Services, request: Request, card: Card) -> None:
 
 def asker(services: Services, request: Request) -> Asker:
     """Who asks, with roles read now."""
-    return Asker(request.by, roles_of(services, request.by), request.locale, services.clock.now())
+    return Asker(
+        request.by, roles_known_of(services, request.by), request.locale, services.clock.now()
+    )
 
 
 def snapshot(services: Services, focus: Collection[str] = (), *, but: str = "") -> Snapshot:

@@ -22,7 +22,7 @@ from bot.domain.message import Person, Words, words
 from bot.domain.operation import Operation, State
 from bot.flow.answers import Cards
 from bot.flow.commands.rate_limit import Pace, Paces
-from bot.flow.context import Services, roles_of
+from bot.flow.context import Services, roles_known_of
 from bot.flow.operations import break_glass
 from bot.flow.operations.break_glass import BreakGlass
 from bot.ports import Request
@@ -110,7 +110,7 @@ class Terminal:
     def follow(self, caller: Caller, given: Data, connection: Connection) -> Data:
         """Show an operation whenever it changes, until it is over or time is up."""
         self._admit(caller)
-        if not roles_of(self._services, caller.id):
+        if not roles_known_of(self._services, caller.id):
             raise NotAllowedError(
                 words("You may not read plans."), words("It takes any role of the configuration.")
             )
@@ -131,7 +131,7 @@ class Terminal:
 
     def status(self, caller: Caller, _: Data, __: Connection) -> Data:
         """How the bot and the chat are, and who the caller is."""
-        roles = sorted(roles_of(self._services, caller.id))
+        roles = sorted(roles_known_of(self._services, caller.id))
         return {**self._status(), "you": {"id": caller.id, "name": caller.name, "roles": roles}}
 
     def break_glass(self, caller: Caller, given: Data, connection: Connection) -> Data:
@@ -183,7 +183,7 @@ class Terminal:
         mine = self._services.store.operations(by=request.by, limit=TOLD_LATELY)
         proposed = next((each for each in mine if each.origin.key == request.key), None)
         named = _ID.search(request.text)
-        if proposed is None and named and roles_of(self._services, request.by):
+        if proposed is None and named and roles_known_of(self._services, request.by):
             with suppress(UnknownNameError):
                 return self._services.store.operation(named[0])
         return proposed

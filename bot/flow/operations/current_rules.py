@@ -14,7 +14,7 @@ from bot.domain.plan import Blast, Objection, Plan
 from bot.domain.policy import MayNot, Policy, Rule, Ruling
 from bot.domain.steps import MigrateVm, Step
 from bot.domain.timing import Slot
-from bot.flow.context import Services, roles_of
+from bot.flow.context import Services, has_role, roles_by_id, roles_of
 
 OLD = "old"  # the code of an approval that has ended
 MISSED = "time-missed"  # of an operation that did not begin in its time
@@ -25,7 +25,7 @@ def ruling_now(
     services: Services, action: str, plan: Plan, origin: Origin, slot: Slot | None = None
 ) -> Ruling | MayNot:
     """What today's rules ask for a plan; of what has a time, as they hold at that time."""
-    roles = _requester_roles(services, origin)
+    roles = _requester_roles(services, origin, action)
     now = _moment(services, slot)
     return _ruling(services.policy, action, plan, origin, roles=roles, now=now)
 
@@ -90,8 +90,14 @@ def _moment(services: Services, slot: Slot | None) -> datetime:
     return now if slot is None else max(now, slot.start)
 
 
-def _requester_roles(services: Services, origin: Origin) -> frozenset[str]:
-    return frozenset(services.roles) if origin.by == BOT else roles_of(services, origin.by)
+def _requester_roles(services: Services, origin: Origin, action: str) -> frozenset[str]:
+    """The roles with which it is asked for; the chat is asked only when those by id do not do."""
+    if origin.by == BOT:
+        return frozenset(services.roles)
+    known = roles_by_id(services, origin.by)
+    return (
+        known if policies.may_ask(services.policy, action, known) else roles_of(services, origin.by)
+    )
 
 
 def tail(operation: Operation, seen: Snapshot | None = None) -> Plan:
@@ -139,8 +145,11 @@ def valid_votes(services: Services, operation: Operation, ruling: Ruling) -> tup
     return tuple(
         vote.by
         for vote in operation.votes
-        if roles_of(services, vote.by)
-        & set(ruling.roles_at((vote.at - operation.proposed_at).total_seconds()))
+        if has_role(
+            services,
+            vote.by,
+            ruling.roles_at((vote.at - operation.proposed_at).total_seconds()),
+        )
     )
 
 
@@ -305,7 +314,9 @@ def leave(
     good = valid_votes(services, operation, today)
     if len(good) < today.votes:
         return RulingChanged(now, BOT, today, good)
-    return Leave(services, operation, part, _requester_roles(services, origin), len(good))
+    return Leave(
+        services, operation, part, _requester_roles(services, origin, operation.action), len(good)
+    )
 
 
 def of_now(services: Services, operation: Operation) -> Ruling:

@@ -26,7 +26,7 @@ from bot.domain.operation import (
     Withdrawn,
     advance,
 )
-from bot.flow.context import Services, roles_of
+from bot.flow.context import Services, has_role, roles_known_of
 from bot.flow.operations import current_rules, notify, operation_cards, propose, scheduled
 from bot.flow.operations.decision import commit_decision
 from bot.ports import Request
@@ -133,7 +133,7 @@ def may_not_vote(services: Services, operation: Operation, by: str) -> Card | No
     roles = operation.ruling.roles_at(
         (services.clock.now() - (since or operation.proposed_at)).total_seconds()
     )
-    if roles_of(services, by) & set(roles):
+    if has_role(services, by, roles):
         return None
     return operation_cards.forbidden_card(
         words("You may not approve {id}.", id=operation.id), _takes(roles)
@@ -203,7 +203,7 @@ def _may_decide(services: Services, operation: Operation, by: str) -> Card | Non
     waited = (services.clock.now() - operation.proposed_at).total_seconds()
     ruling = current_rules.of_now(services, operation)
     roles = ruling.roles_at(waited) or tuple(policies.who_may(services.policy, operation.action))
-    if by != operation.origin.by and roles_of(services, by) & set(roles):
+    if by != operation.origin.by and has_role(services, by, roles):
         return None
     if by == operation.origin.by:
         return operation_cards.note_card(
@@ -226,7 +226,9 @@ def withdraw(services: Services, request: Request) -> Card | None:
                 words("Only the person who asked for {id} can withdraw it.", id=operation.id),
                 words("Use Deny instead."),
             )
-        if not policies.may_ask(services.policy, operation.action, roles_of(services, request.by)):
+        if not policies.may_ask(
+            services.policy, operation.action, roles_known_of(services, request.by)
+        ):
             return operation_cards.forbidden_card(
                 _no_more(operation), words("An approver can deny it.")
             )
@@ -283,7 +285,7 @@ def may_not_steer(services: Services, operation: Operation, by: str) -> Card | N
 
     A requester who may still ask for it can, and its approvers.
     """
-    mine, has = by == operation.origin.by, roles_of(services, by)
+    mine, has = by == operation.origin.by, roles_known_of(services, by)
     if mine and policies.may_ask(services.policy, operation.action, has):
         return None
     ruling = current_rules.of_now(services, operation)
@@ -310,7 +312,7 @@ def may_not_steer(services: Services, operation: Operation, by: str) -> Card | N
 def show_details(services: Services, request: Request) -> Card:
     """The whole plan, for one person with any role."""
     operation_id, _ = ids_of(request)
-    if not roles_of(services, request.by):
+    if not roles_known_of(services, request.by):
         return operation_cards.forbidden_card(
             words("You may not read plans."), words("It takes any role of the configuration.")
         )
@@ -325,7 +327,9 @@ def propose_again(services: Services, request: Request) -> Card | None:
     operation = services.store.operation(operation_id)
     if not operation.state.over:
         return operation_cards.settled_card(operation)
-    if not policies.may_ask(services.policy, operation.action, roles_of(services, request.by)):
+    if not policies.may_ask(
+        services.policy, operation.action, roles_known_of(services, request.by)
+    ):
         return operation_cards.forbidden_card(
             words("You may not use `{command}`.", command=operation.action)
         )

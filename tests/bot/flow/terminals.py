@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from bot.adapters.terminal.server import TerminalServer
 from bot.domain.operation import SCRIPTS
 from bot.flow.commands.dispatcher import RequestWorkers
 from bot.flow.commands.terminal import Terminal
-from bot.flow.context import Role
+from bot.flow.context import Role, Services
 from bot.ports.chat import SCRIPT, TERMINAL
 from bot.ports.terminal import Caller
 from tests.bot.flow.small_bot import ROLES, Bot, small_bot
@@ -56,7 +56,10 @@ def _invented(_: int, token: str) -> Caller:
 
 
 @contextmanager
-def at_terminal(tmp_path: Path, **services_of: Any) -> Iterator[AtTerminal]:
+def at_terminal(
+    tmp_path: Path, over: Callable[[Services], Services] | None = None, **services_of: Any
+) -> Iterator[AtTerminal]:
+    """``over``: changes the bot's services before anything works with them."""
     roles = {
         **ROLES,
         "engineer": Role(ROLES["engineer"].users | {f"{SCRIPTS}nightly"}),
@@ -64,6 +67,8 @@ def at_terminal(tmp_path: Path, **services_of: Any) -> Iterator[AtTerminal]:
     }
     glass = services_of.pop("glass", None)
     bot = small_bot(tmp_path, roles=roles, **services_of)
+    if over is not None:
+        bot.services = over(bot.services)
     workers = RequestWorkers(bot.services, 2)
     workers.start()
     folder = Path(tempfile.mkdtemp(prefix="drover-"))  # a socket's path is short

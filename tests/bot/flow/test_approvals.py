@@ -184,8 +184,10 @@ def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: B
 def test_a_chat_that_does_not_know_the_roles_delays_the_start_but_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    roles = {**ROLES, "approver": Role(frozenset({"UBRUNO"}), frozenset({"kvm"}))}
+    """Nobody by id alone: for those who have their role by id the chat is not asked."""
+    roles = {**ROLES, "approver": Role(frozenset(), frozenset({"kvm"}))}
     bot = small_bot(tmp_path, policy=POLICY, roles=roles)
+    monkeypatch.setattr(FakeChat, "groups_of", lambda *_: frozenset({"kvm"}))
     bot.clicks("op.approve", proposed(bot), "UBRUNO")
     asked: list[str] = []
 
@@ -193,10 +195,10 @@ def test_a_chat_that_does_not_know_the_roles_delays_the_start_but_ends_nothing(
         asked.append(user)
         if len(asked) < 3:
             raise ChatError("The chat does not answer.")
-        return frozenset()
+        return frozenset({"kvm"})
 
     monkeypatch.setattr(FakeChat, "groups_of", groups_of)
     bot.works()
-    assert len(asked) > 3
+    assert len(asked) >= 3
     assert bot.operation().state is State.DONE
     bot.store.close()

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.terminal.client import RemoteError
+from bot.domain.errors import ChatError
 from bot.domain.operation import State
 from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule
-from tests.bot.flow.small_bot import POLICY
+from bot.flow.context import Role
+from bot.testing.chat import FakeChat
+from tests.bot.flow.small_bot import POLICY, ROLES
 from tests.bot.flow.terminals import AtTerminal, at_terminal
 from tests.waiting import until
 
@@ -114,6 +117,26 @@ def test_the_same_key_is_the_same_request(here: AtTerminal) -> None:
     assert second["operation"]["id"] == first["operation"]["id"] == "op-1"
     assert "op-1" in json.dumps(here.shown)
     assert len(here.bot.store.operations()) == 1
+
+
+def test_people_with_roles_by_id_need_no_chat_that_tells_the_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = {**ROLES, "approver": Role(ROLES["approver"].users, frozenset({"sre"}))}
+    with at_terminal(tmp_path, policy=TWO, roles=roles) as here:
+
+        def unknown(chat: FakeChat, user: str) -> frozenset[str]:
+            raise ChatError("Slack does not tell the user groups now.")
+
+        monkeypatch.setattr(FakeChat, "groups_of", unknown)
+        found = here.do("ana", DRAIN)
+        digest = found["operation"]["plan_hash"]
+        for name in ("bruno", "carla"):
+            assert here.do(name, f"approve op-1 {digest}")["outcome"] == "done"
+        assert here.do("nightly", f"approve op-1 {digest}")["outcome"] == "refused"
+        until(lambda: here.bot.work.ids)
+        here.bot.works()
+        assert here.bot.operation().state is State.DONE
 
 
 def test_an_operation_is_followed_to_its_end(here: AtTerminal) -> None:
