@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -58,31 +58,50 @@ class Wire:
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}{parts.path}"
         self._listener: socket.socket | None = None
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
 
     def mend(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
+        self._start(self._serve, self._listener)
         return self
 
     def cut(self) -> None:
-        if self._listener is not None:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
+        if self._listener is None:
+            return
+        for each in (self._listener, *self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._listener = None
+        for thread in self._threads:
+            thread.join(10)
 
     def _serve(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 near, _ = listener.accept()
-                far = socket.create_connection(self._to)
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+                self._start(self._carry, near)
+
+    def _carry(self, near: socket.socket) -> None:
+        with near, socket.create_connection(self._to) as far:
+            self._open += [near, far]
+            back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+            back.start()
+            _copy(near, far)
+            back.join()
+            self._open = [each for each in self._open if each not in (near, far)]
+
+    def _start(self, target: Callable[[socket.socket], None], link: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=target, args=(link,), daemon=True))
+        self._threads[-1].start()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while part := source.recv(65536):
             target.sendall(part)
+    with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
 
 

@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from bot.domain.card import Card
-from bot.domain.errors import NotAllowedError, UnknownNameError, UsageError
+from bot.domain.errors import ChatError, NotAllowedError, UnknownNameError, UsageError
 from bot.domain.message import Person, Words, words
 from bot.domain.operation import Operation, State
 from bot.flow.answers import Cards
@@ -183,9 +183,11 @@ class Terminal:
         mine = self._services.store.operations(by=request.by, limit=TOLD_LATELY)
         proposed = next((each for each in mine if each.origin.key == request.key), None)
         named = _ID.search(request.text)
-        if proposed is None and named and roles_known_of(self._services, request.by):
-            with suppress(UnknownNameError):
-                return self._services.store.operation(named[0])
+        if proposed is None and named:
+            # Who may read no plan, or is not known to, is told nothing of it
+            with suppress(UnknownNameError, ChatError):
+                if roles_known_of(self._services, request.by):
+                    return self._services.store.operation(named[0])
         return proposed
 
     def _named(self, said: T) -> T:
