@@ -19,7 +19,7 @@ from bot.plugin_api import (
     StepHandler,
     View,
 )
-from plugins.migrate import grammar, handler, planner, preflight, queries
+from plugins.migrate import grammar, handler, planner, preflight, queries, summaries
 from plugins.migrate.settings import MigrateSettings
 
 
@@ -44,6 +44,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(MigrateVm,),
             focus=grammar.focus,
             recall=planner.with_past,
+            summarize=summaries.after_copy,
             values=(PastMove,),
             example="migrate web-1 to host-b",
             also=("move", "live-migrate", "relocate", "vmotion"),

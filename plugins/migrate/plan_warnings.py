@@ -13,6 +13,8 @@ from plugins.migrate.case import MigrationCase, disk_targets
 from plugins.migrate.forecast import Forecast
 from plugins.migrate.target_checks import has, network_names
 
+OLD_FILES = "old-files"  # the code of what stays on the source
+
 
 def list_warnings(
     case: MigrationCase,
@@ -220,6 +222,17 @@ def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
                 "checked again just before the migration.",
                 target=target.name,
                 disks=disk_targets(local),
+            ),
+        )
+    if case.copy_storage and local:
+        yield Reason(
+            OLD_FILES,
+            words(
+                "The old files of {vm} stay on {source}: {files}. Delete them there when the "
+                "copies have proved good; until then {vm} cannot be copied back.",
+                vm=case.vm.name,
+                source=case.vm.host,
+                files=Names(tuple(disk.source for disk in local)),
             ),
         )
     unsized = [disk for disk in local if disk.capacity is None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -35,6 +36,7 @@ from plugins.vm_lifecycle import (
     show,
     snapshot_schedule,
     steps,
+    summaries,
     ttl,
 )
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -116,7 +118,12 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     gone, taken = (steps.DeleteVm, steps.PurgeVm), partial(handler.add_existing_volumes, mine)
     under = partial(handler.add_base_images, mine)
     return [
-        _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
+        replace(
+            _action(
+                mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)
+            ),
+            summarize=summaries.after_resize,
+        ),
         _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
         _action(
             mine,

@@ -83,7 +83,7 @@ def _pairs(vm: Vm, host: Host, seen: VmReading) -> Iterable[tuple[Line, Line]]:
         words("Host"),
         vm.host if host.up else words("{host} (does not answer; as last seen)", host=vm.host),
     )
-    yield words("Size"), _size(vm)
+    yield words("Size"), size_of(vm)
     yield words("Load"), _load(vm)
     yield words("IP addresses"), _addresses(vm, seen)
     if vm.detail and vm.detail.nics:
@@ -128,7 +128,7 @@ def _addresses(vm: Vm, seen: VmReading) -> Line:
     return words("unknown (no guest agent or DHCP lease)")
 
 
-def _size(vm: Vm) -> Line:
+def size_of(vm: Vm) -> Line:
     """Its size now, and the one it has after its next start where that is another."""
     now = _vcpus_and_memory(vm.vcpus, vm.memory)
     if vm.stored is None or (vm.stored.vcpus, vm.stored.memory) == (vm.vcpus, vm.memory):

@@ -207,11 +207,14 @@ def _run_to_end(services: Services, operation: Operation) -> Operation:
 
 def _with_summary(services: Services, operation: Operation, end: Event) -> Event:
     """An end with what is true of the hosts now; that may fail, and the end is told all the same."""
-    summarize = services.catalog.action(operation.action).summarize
+    action = services.catalog.action(operation.action)
+    summarize = action.summarize
     if summarize is None or not isinstance(end, Finished | Failed | Cancelled):
         return end
     try:
-        summary = summarize(operation, snapshot(services, but=operation.id))
+        summary = summarize(
+            operation, snapshot(services, action.focus(operation.intent), but=operation.id)
+        )
     except StoreError:
         raise
     # What it would have said is missing; the end itself must be stored

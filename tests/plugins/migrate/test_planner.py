@@ -496,7 +496,7 @@ def test_what_cannot_be_foreseen_is_a_warning(change: Change, code: str) -> None
 
 def test_a_disk_of_unknown_size_is_mentioned_when_it_is_copied() -> None:
     seen = vm_with(disks=(replace(OWN, capacity=None),))(cluster())
-    assert [each.code for each in planned(COPY, seen).warnings] == ["size-unknown"]
+    assert [each.code for each in planned(COPY, seen).warnings] == ["old-files", "size-unknown"]
 
 
 def test_postcopy_and_what_does_not_converge_are_of_high_risk() -> None:
@@ -707,12 +707,12 @@ def test_what_only_the_source_has_may_be_copied() -> None:
     seen = both(vm_with(disks=(OWN,)), shows("host-b", Seen.ABSENT))(cluster())
     (plain,) = refused(TO_B, seen)
     assert "`migrate web-1 --copy-storage`" in str(plain.remedy)
-    assert not planned(COPY, seen).warnings
+    assert [each.code for each in planned(COPY, seen).warnings] == ["old-files"]
 
 
 def test_a_host_that_did_not_say_is_looked_at_again() -> None:
     seen = both(vm_with(disks=(OWN,)), shows("host-b", Seen.UNKNOWN))(cluster())
-    assert [each.code for each in planned(COPY, seen).warnings] == ["there-unknown"]
+    assert [each.code for each in planned(COPY, seen).warnings] == ["there-unknown", "old-files"]
 
 
 def test_a_medium_that_the_target_shows_too_need_not_be_ejected() -> None:

@@ -173,3 +173,13 @@ def test_rolling_shuts_down_and_starts_again(bot: Bot) -> None:
     assert bot.where("db-1") == ["host-a"]
     assert bot.where("web-1") == ["host-a"]
     assert str(bot.shown().title) == "✅ Maintained host-a"
+
+
+def test_a_migration_with_copies_says_before_and_after_what_stays_behind(bot: Bot) -> None:
+    bot.types("migrate db-1 to host-b --copy-storage")
+    left = "The old files of db-1 stay on host-a: /srv/images/db-1.qcow2."
+    assert left in text(bot.shown())
+    approve(bot)
+    bot.works()
+    assert str(bot.shown().title) == "✅ Moved db-1 to host-b, with copies of its disks"
+    assert left in text(bot.chat.shown_to("UANA")[-1])

@@ -320,3 +320,12 @@ def test_predictions_learn_and_stand_beside_what_was_measured(bot: Bot) -> None:
     assert field(bot.shown(5), "Prediction") == "", "it stands beside what was measured"
     digest = text(bot.types("digest preview"))
     assert "pause: 1 of 1 within the predicted range" in digest
+
+
+def test_a_resize_that_waits_for_a_restart_says_so_with_a_button(bot: Bot) -> None:
+    bot.types("vm resize app-1 --memory 4G")
+    approve(bot)
+    bot.works()
+    assert str(bot.shown().title) == "⚠️ Resized app-1: takes effect at its next start"
+    assert "after a restart" in text(bot.shown())
+    assert buttons_of(bot.shown())["Reboot app-1"].value == "vm reboot app-1"
