@@ -86,7 +86,7 @@ def approved(stage: Play, line: str, title: str) -> None:
     stage.asks(line)
     proposal = stage.proposal(title)
     stage.approves("bruno", proposal)
-    stage.ended("Done:", proposal, timeout=240)
+    stage.ended("Done in", proposal, timeout=240)
 
 
 def left(lab: Lab, crowd: list[Guest], host: str) -> int:
@@ -106,7 +106,7 @@ def test_a_drain_survives_a_kill_half_way_empties_its_host_and_undrain_brings_ev
     stage.bot.kill()
     assert 2 <= left(lab, crowd, "host-a") < len(crowd) - 1
     stage.bot.start()
-    stage.ended("Done:", proposal, timeout=240)
+    stage.ended("Done in", proposal, timeout=240)
     assert lab.virsh("host-a", "list", "--name").split() == []
     assert len(stage.operations_shown()) == 1
     stage.asks("migrate even-0 to host-a")
@@ -195,7 +195,7 @@ def test_hosts_have_their_turn_one_by_one_across_a_kill_and_a_guest_shut_off_mea
     stage.bot.start()
     stage.workspace.wait_connected()
     assert stage.workspace.person("bruno").click(waiting, "op.continue").ok
-    done = stage.ended("Done:", proposal, timeout=240)
+    done = stage.ended("Done in", proposal, timeout=240)
     assert holds(done, f"skipped: {shy.name} does not run")
     assert (tmp_path / "ran").read_text() == f"{first}\n{second}\n"
     for guest in others:
