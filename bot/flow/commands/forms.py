@@ -39,6 +39,9 @@ from bot.ports import Request
 
 FORM = "cmd:"  # how the dialogs of commands are named
 PATIENCE = 1.5  # seconds that a dialog waits for what a VM has; its trigger lives three
+TICKED = 75  # characters beside a box
+WHY = words("For the approvers and the audit trail.")
+YES = words("Yes")
 MOST_KEPT = 1900  # characters of answers that a button carries
 Choices = tuple[tuple[str, str], ...]
 
@@ -201,7 +204,7 @@ def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormF
     name, kind = parameter.name or "", _kind(parameter)
     label = LABELS.get(kind) or LABELS.get(name) or name.replace("_", " ").capitalize()
     told = getattr(parameter, "help", None)
-    hint = said_elsewhere(told) if told else ""
+    hint = WHY if name == "reason" else said_elsewhere(told) if told else ""
     required = parameter.required or (name == "vm" and kind == "VM")
     if kind in OF_VM and vm is not None and (options := OF_VM[kind](vm)):
         return ChoiceField(name, label, options, required=required)
@@ -213,7 +216,8 @@ def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormF
     if isinstance(parameter, click.Option) and parameter.is_flag:
         if isinstance(parameter.flag_value, str):
             return ChoiceField(name, label, _alternatives(command, name), required=True)
-        return ManyField(name, label, (("yes", hint or label),))
+        fits = hint and len(str(hint)) <= TICKED
+        return ManyField(name, label, (("yes", hint if fits else YES),))
     return TextField(name, label, hint=hint, required=required)
 
 

@@ -247,3 +247,12 @@ def test_networks_are_picked_from_those_of_the_hosts(bot: Bot) -> None:
     assert host.name in dict(inventory.choices("hosts", "host-"))
     assert {value for value, _ in inventory.choices("networks", "")} == there
     assert inventory.choices("vms", "WEB") == [("web-1", "web-1")]
+
+
+def test_a_dialog_tells_nothing_about_options_and_cuts_no_text(bot: Bot) -> None:
+    found = fields(opens(bot, "migrate"))
+    reason, copies = found["reason"], found["copy_storage"]
+    assert isinstance(reason, TextField)
+    assert isinstance(copies, ManyField)
+    assert str(reason.hint) == "For the approvers and the audit trail."
+    assert [str(each) for _, each in copies.options] == ["Yes"]
