@@ -572,6 +572,26 @@ def export(config: Path | None, form: str, after: int) -> None:
     store.close()
 
 
+def _only_in_checkout(name: str) -> click.Command:
+    """A command that the launcher of a checkout has, and an installed Drover has not."""
+
+    def refuse() -> None:
+        raise DroverError(
+            words("{command} needs a checkout of Drover.", command=Code(name)),
+            words(
+                "Clone the repository, then run {command} there.", command=Code(f"./drover {name}")
+            ),
+            code="needs-checkout",
+        )
+
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, callback=refuse, hidden=True, context_settings=settings)
+
+
+for _name in ("test", "bench", "docs"):
+    drover.add_command(_only_in_checkout(_name))
+
+
 def _configured(config: Path | None) -> configuration.DroverSettings:
     """The configuration of a command that needs one.
 

@@ -83,5 +83,5 @@ def _leaves(group: click.Group, before: str) -> Iterator[tuple[str, click.Comman
     for name, command in sorted(group.commands.items()):
         if isinstance(command, click.Group):
             yield from _leaves(command, f"{before}{name} ")
-        else:
+        elif not command.hidden:
             yield f"{before}{name}", command

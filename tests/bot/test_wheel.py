@@ -44,6 +44,17 @@ def test_the_demo_says_that_it_needs_a_checkout(installed: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["test --fast", "bench ack", "docs"])
+def test_what_the_launcher_has_says_that_it_needs_a_checkout(installed: Path, command: str) -> None:
+    done = run(installed, *command.split())
+    name = command.split(maxsplit=1)[0]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"drover: `{name}` needs a checkout of Drover. "
+        f"Clone the repository, then run `./drover {name}` there.\n"
+    )
+
+
 @pytest.mark.parametrize("command", ["manifest", "plugins", "--help", "demo --help"])
 def test_what_needs_no_checkout_works_without_one(installed: Path, command: str) -> None:
     done = run(installed, *command.split())
