@@ -721,7 +721,8 @@ def main() -> None:
     # The planner's matrices are thin: at 100 hosts a second BLAS thread quadruples the CPU time and
     # brings nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if not {"run", "check", "health"} & set(sys.argv[1:3]):  # a start loads nothing for terminals
+    named = sys.argv[3:4] if sys.argv[1:2] == ["--config"] else sys.argv[1:2]
+    if named not in (["run"], ["check"], ["health"]):  # a start loads nothing for terminals
         from bot import terminal
 
         terminal.add_to(drover)
