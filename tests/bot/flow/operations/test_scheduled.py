@@ -403,6 +403,7 @@ class Calendar(RuleBasedStateMachine):
     def open(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.bot = small_bot(Path(self.folder.name), windows={"night": NIGHT}, grace=600.0)
+        self._changed(policy=replace(POLICY, rules=(Rule("default", votes=1),)))
         self.seen: list[tuple[str, str]] = []
 
     def teardown(self) -> None:
@@ -414,6 +415,17 @@ class Calendar(RuleBasedStateMachine):
     def ask(self, vm: str, host: str, how: str) -> None:
         self.bot.types(f"migrate {vm} {host} {how}")
         self._remember()
+
+    @rule(vm=st.sampled_from(("web-1", "db-1")), how=st.sampled_from(WHEN))
+    def ask_and_approve(self, vm: str, how: str) -> None:
+        """A straight life as far as the wait for its time, or else what comes then stays untried."""
+        before = {each.id for each in self.bot.store.operations()}
+        self.bot.types(f"migrate {vm} host-b {how}")
+        self._remember()
+        for each in self.bot.store.operations():
+            if each.id not in before:
+                for by in ("UBRUNO", "UCARLA"):
+                    self.bot.clicks("op.approve", f"{each.id}:{each.digest}", by)
 
     @rule(data=st.data(), by=st.sampled_from(("UANA", "UBRUNO", "UCARLA", "UGIL")))
     def vote(self, data: st.DataObject, by: str) -> None:
