@@ -478,6 +478,21 @@ class Calendar(RuleBasedStateMachine):
         overdue.expire(self.bot.services)
         overdue.remind(self.bot.services)
 
+    @rule(vm=st.sampled_from(("web-1", "db-1")), how=st.sampled_from(WHEN[:-1]),
+          after=st.sampled_from((-61, 0, 599, 600, 20000)), votes=st.integers(1, 2),
+          voters=st.sampled_from((frozenset({"UBRUNO", "UCARLA"}), frozenset({"UEVA"}))))  # fmt: skip
+    def its_time_comes(
+        self, vm: str, how: str, after: int, votes: int, voters: frozenset[str]
+    ) -> None:
+        """Seconds before, at and after the start of one that waits, by the rules of that moment."""
+        self.ask_and_approve(vm, how)
+        waiting = self.bot.store.operations(states=(State.APPROVED,), limit=1)
+        if waiting and waiting[0].slot is not None:
+            _until(self.bot, waiting[0].slot.start + timedelta(seconds=after))
+            self.roles(voters)
+            self._changed(policy=replace(POLICY, rules=(Rule("default", votes=votes),)))
+            self.work()
+
     @rule()
     def crash(self) -> None:
         """What was handed over is forgotten; the next tick hands over what is due."""
