@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 PATIENCE_SECONDS = 60.0
-"""Only a wait that fails takes so long, so it is far more than a busy machine needs."""
-"""How long an act may take; Slack's own limits (3 s for an ack) end it much sooner."""
+"""How long an act may take and what comes of it is waited for.
+
+Far more than a busy machine needs: only a wait that fails takes so long, and Slack's own limits
+(3 s for an ack) end an act much sooner.
+"""
 
 
 class CannotActError(Exception):

@@ -339,7 +339,7 @@ if command -v bash >/dev/null 2>&1; then
     asked=yes
     for port in 22 16509 16514; do
         (
-            said=$(timeout -k 1 1 bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$place" $port 2>&1)
+            said=$(timeout -k 1 1 bash --norc -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$place" $port 2>&1)
             code=$?
             if [ $code = 0 ]; then echo alive port $port
             else case "$said" in *refused*) echo alive refused $port;; esac

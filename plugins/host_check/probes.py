@@ -207,7 +207,7 @@ def pair_probes(migrate_uri: str, address: str, port: int = 49152) -> tuple[Prob
     return (
         Probe("credentials", f"as_root timeout -k 1 6 virsh -q -c {uri} version </dev/null"),
         Probe("resolves", f"getent ahostsv4 {host} || getent ahosts {host}"),
-        Probe("port", f"timeout -k 1 3 bash -c 'exec 3<>\"/dev/tcp/$1/{port}\"' sh {host}"),
+        Probe("port", f"timeout -k 1 3 bash --norc -c 'exec 3<>\"/dev/tcp/$1/{port}\"' sh {host}"),
     )
 
 

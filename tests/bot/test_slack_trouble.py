@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -83,18 +84,18 @@ def line(tmp_path: Path) -> Iterator[Line]:
 
 
 def all_is_told(line: Line, title: str = "Done") -> None:
-    until(lambda: any(each.startswith(f"op-1: {title}") for each in line.shown()))
-    until(lambda: len(line.thread()) == 2, lambda: str(line.thread()), 20)
+    told = re.compile(rf"op-1: \S+ {title}\b")  # a sign stands before the state
+    until(lambda: any(told.match(each) for each in line.shown()), lambda: str(line.shown()))
+    until(lambda: len(line.thread()) == 2, lambda: str(line.thread()))
     assert len(line.shown()) == 1
     assert "1 of 1 vote" in line.thread()[0]
     end = line.thread()[1]
-    assert end.startswith(f"op-1: {title}")
+    assert told.match(end), end
     until(
         lambda: [each.text for each in line.workspace.messages("@ana")].count(end) == 1,
         "she is told",
-        20,
     )
-    until(lambda: line.bot.store.words_left() == (), "nothing is left to say", 20)
+    until(lambda: line.bot.store.words_left() == (), "nothing is left to say")
 
 
 @pytest.mark.parametrize("methods", [(UPDATE,), (POST,), (POST, UPDATE)])

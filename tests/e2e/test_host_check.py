@@ -199,6 +199,7 @@ def test_a_host_whose_libvirtd_is_dead_fails_and_holds_up_nobody(
         reports = handler.check(SETTINGS, HostCheck(()), hosts.snapshot(), hosts).reports
     finally:
         lab.start_libvirtd(B)
+    until(lambda: hosts.snapshot().host(B).up, "it is asked again, after a pause")
     found = {report.host: {each.name: each for each in report.findings} for report in reports}
     assert found[B]["libvirt"].severity is Severity.FAIL
     assert found[B]["daemon mode"].severity is Severity.FAIL
