@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,26 +82,28 @@ class Scene:
 
     def told_once(self, end: str) -> None:
         """One message, one word of the end in its thread, one to the requester; one end in the trail."""
-        name = self.operation
-        ends = f"*{name}* {end}"
-        self.play.workspace.wait_message("@ana", lambda each: holds(each, ends), 60)
+        # The id, which may be a link, and the sign of the state
+        ends = re.compile(rf"\b{self.operation}>?\* \S+ {re.escape(end)}")
+
+        def tells(each: Message) -> bool:
+            return ends.search(each.plain()) is not None
+
+        self.play.workspace.wait_message("@ana", tells)
         # A failed post is tried again later.
-        until(lambda: bool(self.in_thread(ends)), "its thread does not tell the end")
-        assert len(self.in_thread(ends)) == 1, self.in_thread(ends)
-        assert sum(holds(each, ends) for each in self.play.workspace.messages("@ana")) == 1
+        until(lambda: bool(self.in_thread(tells)), "its thread does not tell the end")
+        assert len(self.in_thread(tells)) == 1, self.in_thread(tells)
+        assert sum(tells(each) for each in self.play.workspace.messages("@ana")) == 1
         assert [each.ts for each in self.play.operations_shown() if each.ts not in self.before] == [
             self.message.ts
         ]
         once = [kind for kind in self.kinds() if kind != "Noted"]
         assert len(once) == len(set(once)), once
 
-    def in_thread(self, text: str) -> list[Message]:
-        """What of the message's thread holds ``text``."""
+    def in_thread(self, tells: Callable[[Message], bool]) -> list[Message]:
+        """What of the message's thread is such."""
         thread = self.play.workspace.messages("#approvals", thread=self.message.ts)
         return [
-            each
-            for each in thread
-            if holds(each, text) and each.thread_ts and each.ts != self.message.ts
+            each for each in thread if tells(each) and each.thread_ts and each.ts != self.message.ts
         ]
 
     def kinds(self) -> list[str]:

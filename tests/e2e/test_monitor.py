@@ -258,7 +258,7 @@ def restarted(stage: Play) -> None:
 
 def without_backup(digest: str) -> tuple[set[str], int]:
     """The VMs that are named, and how many more there are."""
-    (line,) = re.findall(r"^\*?Backups that are too old:\*? (.*)$", digest, re.MULTILINE)
+    (line,) = re.findall(r"^\*Backups that are too old\*\n(.*)$", digest, re.MULTILINE)
     more = re.search(r"(\d+) more", line)
     return set(re.findall(r"(\S+): no known backup", line)), int(more[1]) if more else 0
 
