@@ -157,19 +157,22 @@ def test_a_guests_memory_is_in_use_however_it_is_backed(
     )
 
     def used() -> int:
+        """Of the whole machine, which other tests share: it is looked at until it fits."""
         return sampler.sweep().hosts[0].used
 
     try:
         before = used()
         lab.virsh(A, "start", name)
         until(guest.boots, "the guest is up")
-        until(lambda: used() - before > 150 * MIB, "the memory that it writes is in use")
+        until(
+            lambda: 150 * MIB < used() - before < 500 * MIB, "the memory that it writes is in use"
+        )
         ticks = guest.ticks()
         until(
             lambda: guest.ticks() > ticks + 2,
             "it goes on, and the gauges follow: nothing is counted twice later",
         )
-        assert used() - before < 500 * MIB
+        until(lambda: 150 * MIB < used() - before < 500 * MIB, "it is counted once")
     finally:
         sampler.close()
         lab.virsh(A, "destroy", name, check=False)
