@@ -366,8 +366,10 @@ def test_a_killed_guest_is_off(lab: Lab) -> None:
 # The end
 
 CHILD = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from lab import Lab, remains
+# As in a terminal, also when the tests run in the background of a shell, which ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Lab(hosts=1) as lab:
     if sys.argv[1:] != ["end"]:
         lab.guest("web")
