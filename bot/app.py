@@ -387,7 +387,7 @@ class Drover:
 
     def _keep_head(self) -> None:
         try:
-            self._head.keep(self._store.head())
+            self._head.keep(self._store)
         except OSError as error:
             log.warning("where the audit trail ends is not kept", error=str(error))
 

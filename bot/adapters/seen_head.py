@@ -1,6 +1,7 @@
 """Where the audit trail ended when the bot last looked, kept beside the database and not in it.
 
-A database that was restored from a backup ends earlier than what is kept here, or otherwise.
+A database that was restored from a backup ends earlier than what is kept here, or otherwise. One
+whose trail begins otherwise is another database, such as that of another bot on this machine.
 """
 
 from __future__ import annotations
@@ -35,21 +36,25 @@ class SeenHead:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._written: tuple[int, str] | None = None
+        self._first = ""
 
-    def keep(self, head: tuple[int, str]) -> None:
+    def keep(self, store: SqlStore) -> None:
         """Keep where the trail ends now.
 
         Raises:
             OSError: it cannot be written.
         """
+        head = store.head()
         if head != self._written:
-            write_private(self._file, json.dumps({"position": head[0], "hash": head[1]}))
+            self._first = self._first or _first(store)
+            kept = {"position": head[0], "hash": head[1], "first": self._first}
+            write_private(self._file, json.dumps(kept))
             self._written = head
 
     def lost(self, store: SqlStore) -> Lost | None:
         """What the database lacks of what was there; None when it is the one that was left."""
         seen = self._read()
-        if seen is None:
+        if seen is None or seen[2] != _first(store):
             return None
         position, _ = store.head()
         if position < seen[0]:
@@ -59,8 +64,14 @@ class SeenHead:
             return Lost(position, 1)
         return None
 
-    def _read(self) -> tuple[int, str] | None:
+    def _read(self) -> tuple[int, str, str] | None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             kept = json.loads(read_private(self._file))
-            return int(kept["position"]), str(kept["hash"])
+            return int(kept["position"]), str(kept["hash"]), str(kept["first"])
         return None
+
+
+def _first(store: SqlStore) -> str:
+    """What tells the trail from those of other databases: the hash of its first event."""
+    link = next(store.trail(0), None)
+    return link.hash if link is not None else ""

@@ -169,6 +169,7 @@ def extra(lab: Lab, crowd: list[Guest]) -> Iterator[tuple[Guest, Guest]]:
             lab.kill_guest(guest.name)
 
 
+@pytest.mark.slow
 def test_hosts_have_their_turn_one_by_one_across_a_kill_and_a_guest_shut_off_meanwhile_is_skipped(
     crowd: list[Guest], extra: tuple[Guest, Guest], stage: Play, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def split(first: Guest, second: Guest) -> float:
     return used()[0] / sum(used())
 
 
+@pytest.mark.slow
 def test_shares_change_the_measured_split_of_one_core_and_a_ceiling_holds(
     rivals: tuple[Guest, Guest], stage: Play
 ) -> None:

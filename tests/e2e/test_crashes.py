@@ -54,6 +54,7 @@ def test_killed_right_after(
         stage.bot.stop()
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_the_migration(
     lab: Lab, workspace: Workspace, tmp_path: Path, mover: Guest
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -130,11 +131,11 @@ def head_of(bot: Bot, tmp_path: Path) -> SeenHead:
 
 def test_the_database_that_was_left_is_the_same(bot: Bot, tmp_path: Path) -> None:
     assert head_of(bot, tmp_path).lost(bot.store) is None
-    head_of(bot, tmp_path).keep(bot.store.head())
+    head_of(bot, tmp_path).keep(bot.store)
     assert head_of(bot, tmp_path).lost(bot.store) is None
     proposed(bot)
     assert head_of(bot, tmp_path).lost(bot.store) is None  # it grew after the last look
-    head_of(bot, tmp_path).keep(bot.store.head())
+    head_of(bot, tmp_path).keep(bot.store)
     assert head_of(bot, tmp_path).lost(bot.store) is None
     assert (tmp_path / "drover.sqlite.head").stat().st_mode & 0o077 == 0
 
@@ -149,7 +150,7 @@ def test_an_older_database_is_found_out(bot: Bot, tmp_path: Path) -> None:
     at = bot.store.head()[0]
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     bot.works()
-    head_of(bot, tmp_path).keep(bot.store.head())
+    head_of(bot, tmp_path).keep(bot.store)
     after = bot.store.head()[0]
     bot.store.close()
     for end in ("-wal", "-shm"):
@@ -162,7 +163,9 @@ def test_an_older_database_is_found_out(bot: Bot, tmp_path: Path) -> None:
 def test_another_history_of_the_same_length_is_found_out(bot: Bot, tmp_path: Path) -> None:
     proposed(bot)
     position, _ = bot.store.head()
-    head_of(bot, tmp_path).keep((position, "0" * 64))
+    head_of(bot, tmp_path).keep(bot.store)
+    file = tmp_path / "drover.sqlite.head"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"hash": "0" * 64}))
     assert head_of(bot, tmp_path).lost(bot.store) == Lost(position, 1)
 
 
@@ -170,3 +173,15 @@ def test_another_history_of_the_same_length_is_found_out(bot: Bot, tmp_path: Pat
 def test_a_file_that_says_nothing_is_no_proof(bot: Bot, tmp_path: Path, kept: str) -> None:
     (tmp_path / "drover.sqlite.head").write_text(kept, encoding="utf-8")
     assert head_of(bot, tmp_path).lost(bot.store) is None
+
+
+def test_another_database_is_no_restored_one(bot: Bot, tmp_path: Path) -> None:
+    proposed(bot)
+    bot.clicks("op.approve", bot.value(), "UBRUNO")
+    bot.works()
+    head_of(bot, tmp_path).keep(bot.store)
+    (tmp_path / "other").mkdir()
+    other = small_bot(tmp_path / "other")
+    other.types("migrate db-1 to host-c")
+    assert other.store.head()[0] < bot.store.head()[0]
+    assert head_of(bot, tmp_path).lost(other.store) is None
