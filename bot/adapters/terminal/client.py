@@ -70,7 +70,9 @@ def call(
     }
     with contextlib.closing(_connected(path)) as link:
         try:
-            link.sendall(protocol.line_of(asked))
+            # A bot that is busy says so and hangs up before it reads the call
+            with contextlib.suppress(ConnectionError):
+                link.sendall(protocol.line_of(asked))
             link.settimeout(silence)
             with link.makefile("rb") as answer:
                 while line := answer.readline(protocol.ANSWER):
