@@ -217,7 +217,7 @@ class Card:
     title: Line = ""
     elements: tuple[Element, ...] = ()
     refused: bool = False
-    not_done: bool = later(False)  # noqa: FBT003 - a field's default
+    not_done: bool = later(False)
     export: Table | None = later(None)
 
 

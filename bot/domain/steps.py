@@ -78,6 +78,37 @@ class Step:
         return ()
 
 
+@dataclass(frozen=True, slots=True)
+class OnHost(Step):
+    """Something done to one host."""
+
+    host: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class OnVm(Step):
+    """Something done to one VM on one host."""
+
+    uuid: str
+    name: str
+    host: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
+
+
 class MigrationPolicy(StrEnum):
     """What a migration may do when a guest writes memory faster than the network carries it.
 
@@ -144,10 +175,9 @@ class MigrateVm(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class SetMaintenance(Step):
+class SetMaintenance(OnHost):
     """Put a host into maintenance (nothing is placed there) or take it out."""
 
-    host: str
     on: bool
     reason: str = ""
 
@@ -158,20 +188,14 @@ class SetMaintenance(Step):
             return words("Put {host} into maintenance", host=self.host)
         return words("Take {host} out of maintenance", host=self.host)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
 
 @dataclass(frozen=True, slots=True)
-class HoldHost(Step):
+class HoldHost(OnHost):
     """Put a host on hold, because it failed: nothing is started or moved there.
 
     Or admit it again.
     """
 
-    host: str
     on: bool
     why: Message = ""
 
@@ -184,31 +208,20 @@ class HoldHost(Step):
             else words("Admit {host} again", host=self.host)
         )
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
 
 @dataclass(frozen=True, slots=True)
-class AttestOff(Step):
+class AttestOff(OnHost):
     """Take the word of two people, who looked at a host, that it is off.
 
     ``seen``: what they saw.
     """
 
-    host: str
     seen: str
 
     @property
     def title(self) -> Message:
         """The step as one sentence."""
         return words("Take the word of two people that {host} is off", host=self.host)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
 
     @property
     def least_votes(self) -> int:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from bot.domain.codec import later
 from bot.domain.message import Message, words
-from bot.domain.steps import Demand, Step
+from bot.domain.steps import Demand, OnVm
 
 
 class PowerVerb(StrEnum):
@@ -19,25 +19,6 @@ class PowerVerb(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     WAKE = "wake"
-
-
-@dataclass(frozen=True, slots=True)
-class OnVm(Step):
-    """Something done to one VM on one host."""
-
-    uuid: str
-    name: str
-    host: str
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
 
 
 _POWER = {
@@ -60,7 +41,7 @@ class PowerVm(OnVm):
     """Start, shut down, force off, pause, resume or wake a VM."""
 
     verb: PowerVerb
-    lose_definition: bool = later(False)  # noqa: FBT003 - its default
+    lose_definition: bool = later(False)
     """People agreed that the definition of a transient VM is lost when it ends."""
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bot.domain.cluster import Scheduler
 from bot.domain.message import Code, Message, Names, Words, nwords, words
-from bot.domain.steps import Step
+from bot.domain.steps import OnHost, OnVm, Step
 
 PERIOD = 100_000  # µs, libvirt's default
 MOST_COMMAND = 80  # characters of a command in a line
@@ -28,15 +28,12 @@ def limit_title(vm: str, cores: float) -> Words:
 
 
 @dataclass(frozen=True, slots=True)
-class SetScheduler(Step):
+class SetScheduler(OnVm):
     """Set what ``wanted`` gives (None: leave), live and in the definition.
 
     ``before``: the same fields as they were.
     """
 
-    uuid: str
-    name: str
-    host: str
     vcpus: int
     wanted: Scheduler
     before: Scheduler
@@ -64,16 +61,6 @@ class SetScheduler(Step):
             weight=weight,
         )
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
-
 
 @dataclass(frozen=True, slots=True)
 class ReachShells(Step):
@@ -89,13 +76,12 @@ class ReachShells(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class RunOnHost(Step):
+class RunOnHost(OnHost):
     """Run a command in the shell of a host, once; ``key`` names its mark there.
 
     ``reboots``: it takes the host down; it is done when the host is back.
     """
 
-    host: str
     command: str
     key: str
     reboots: bool = False
@@ -112,8 +98,3 @@ class RunOnHost(Step):
                 host=self.host,
             )
         return words("Run {command} on {host}", command=shown, host=self.host)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)

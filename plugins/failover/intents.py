@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import click
 
+from bot.domain.codec import later
 from bot.domain.definition import Definition
 from bot.domain.message import words
 from bot.domain.power import Reading
@@ -69,8 +70,8 @@ class Failover:
     evidence: Evidence | None = None
     attested: str = ""
     by_itself: bool = False
-    quiet: datetime | None = field(default=None, metadata={"later": True})
-    despite_life: bool = field(default=False, metadata={"later": True})
+    quiet: datetime | None = later(None)
+    despite_life: bool = later(False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
+from bot.domain.codec import later
 from bot.domain.message import Message, When, words
-from bot.domain.steps import Lane, Step
+from bot.domain.steps import Lane, OnHost, OnVm, Step
 
 
 @dataclass(frozen=True, slots=True)
-class FenceHost(Step):
+class FenceHost(OnHost):
     """Switch a host off at once by the controllers of one level, and see that it reads off.
 
     ``identity``: the UUID that its controllers were shown to control, '' when bound otherwise.
     ``despite_life``: also while somebody hears it, which takes two votes.
     """
 
-    host: str
     level: int
     devices: tuple[str, ...]
     identity: str = ""
-    despite_life: bool = field(default=False, metadata={"later": True})
+    despite_life: bool = later(False)
 
     @property
     def least_votes(self) -> int:
@@ -33,20 +33,14 @@ class FenceHost(Step):
         """The step as one sentence."""
         return words("Switch off {host} with {devices}", host=self.host, devices=self.devices)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
 
 @dataclass(frozen=True, slots=True)
-class ConfirmOff(Step):
+class ConfirmOff(OnHost):
     """Prove that a host is off: several readings of each controller, and silence of every witness.
 
     ``people``: two who attested it, where no controller answers.
     """
 
-    host: str
     level: int
     reads: int
     every: float
@@ -57,35 +51,17 @@ class ConfirmOff(Step):
         """The step as one sentence."""
         return words("Confirm that {host} is off", host=self.host)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
 
 @dataclass(frozen=True, slots=True)
-class ClearCorpse(Step):
+class ClearCorpse(OnVm):
     """End what is left of a VM on another host after a post-copy migration that broke: it can never run on."""
 
-    uuid: str
-    name: str
-    host: str
     reason: str
 
     @property
     def title(self) -> Message:
         """The step as one sentence."""
         return words("Remove the broken copy of {vm} from {host}", vm=self.name, host=self.host)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +136,9 @@ class AwaitReady(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class ReadmitVm(Step):
+class ReadmitVm(OnVm):
     """Remove what a returned host still has of a VM that runs elsewhere: its saved memory, then its definition."""
 
-    uuid: str
-    name: str
-    host: str
     lives_on: str
 
     @property
@@ -173,22 +146,11 @@ class ReadmitVm(Step):
         """The step as one sentence."""
         return words("Remove the old copy of {vm} from {host}", vm=self.name, host=self.host)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host that returned."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
-
 
 @dataclass(frozen=True, slots=True)
-class BindDevice(Step):
+class BindDevice(OnHost):
     """Keep that a power controller belongs to a host, because two people say so."""
 
-    host: str
     device: str
 
     @property
@@ -197,23 +159,15 @@ class BindDevice(Step):
         return words("Trust that {device} switches {host}", device=self.device, host=self.host)
 
     @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
-    @property
     def least_votes(self) -> int:
         """One beside the requester's word."""
         return 1
 
 
 @dataclass(frozen=True, slots=True)
-class OwnAutostart(Step):
+class OwnAutostart(OnVm):
     """Let Drover start a VM at boot instead of libvirt (``on``), or give that back."""
 
-    uuid: str
-    name: str
-    host: str
     on: bool
 
     @property
@@ -225,24 +179,11 @@ class OwnAutostart(Step):
             )
         return words("Let libvirt start {vm} with {host} again", vm=self.name, host=self.host)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Its host."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
-
 
 @dataclass(frozen=True, slots=True)
-class StartAgain(Step):
+class StartAgain(OnVm):
     """Start a VM on its own host, which has started anew. ``memory`` in bytes."""
 
-    uuid: str
-    name: str
-    host: str
     memory: int
     wave: int
     most: int = 4
@@ -256,16 +197,6 @@ class StartAgain(Step):
     def title(self) -> Message:
         """The step as one sentence."""
         return words("Start {vm} on {host}", vm=self.name, host=self.host)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Its host."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,10 +215,9 @@ class ExpectSilence(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class PowerOff(Step):
+class PowerOff(OnHost):
     """Switch an empty host off with its controllers, and see that this host falls silent."""
 
-    host: str
     level: int
     devices: tuple[str, ...]
     patience: float
@@ -301,17 +231,11 @@ class PowerOff(Step):
             devices=self.devices,
         )
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
 
 @dataclass(frozen=True, slots=True)
-class PowerOn(Step):
+class PowerOn(OnHost):
     """Switch a host on again after a test, and keep that these controllers are its own."""
 
-    host: str
     level: int
     devices: tuple[str, ...]
     patience: float
@@ -321,19 +245,11 @@ class PowerOn(Step):
         """The step as one sentence."""
         return words("Switch {host} on again, and wait until it answers", host=self.host)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host."""
-        return (self.host,)
-
 
 @dataclass(frozen=True, slots=True)
-class StopCopy(Step):
+class StopCopy(OnVm):
     """Force off the copy of a VM on a host that has started anew; the other one runs on."""
 
-    uuid: str
-    name: str
-    host: str
     lives_on: str
 
     @property
@@ -341,36 +257,12 @@ class StopCopy(Step):
         """The step as one sentence."""
         return words("Force off the second copy of {vm} on {host}", vm=self.name, host=self.host)
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Where the copy is."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)
-
 
 @dataclass(frozen=True, slots=True)
-class PauseCopy(Step):
+class PauseCopy(OnVm):
     """Pause one copy of a VM that runs twice, so that it writes no more; people choose which stays."""
-
-    uuid: str
-    name: str
-    host: str
 
     @property
     def title(self) -> Message:
         """The step as one sentence."""
         return words("Pause {vm} on {host}", vm=self.name, host=self.host)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Where the copy is."""
-        return (self.host,)
-
-    @property
-    def vms(self) -> tuple[str, ...]:
-        """The VM."""
-        return (self.uuid,)

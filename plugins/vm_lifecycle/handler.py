@@ -20,8 +20,8 @@ from bot.domain.errors import (
 from bot.domain.message import Duration, Message, Names, Size, nwords, words
 from bot.domain.operation import Ask, Facts
 from bot.domain.plan import Objection
-from bot.domain.steps import Step
-from bot.domain.vm_steps import OnVm, PowerVerb, PowerVm
+from bot.domain.steps import OnVm, Step
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import command
 from bot.plugin_api import Settled
 from bot.ports import (

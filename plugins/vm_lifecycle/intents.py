@@ -126,7 +126,7 @@ class VmVerb:
     vm: str = ""
     tag: str = ""
     reason: str = ""
-    lose_definition: bool = later(False)  # noqa: FBT003 - shutdown and force-off of a transient VM
+    lose_definition: bool = later(False)
     # Of a purge: what becomes of its images; of a start: those that others are based on
     fates: tuple[Fate, ...] = later(())
     # UUIDs of the VMs whose hosts' storage was read for that

@@ -9,7 +9,7 @@ from bot.domain.cluster import Sighting, Snapshot, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
 from bot.domain.message import Code, Join, Member, Message, Names, Size, joined, nwords, words
 from bot.domain.operation import Facts
-from bot.domain.vm_steps import OnVm
+from bot.domain.steps import OnVm
 from bot.ports import ClusterReader, Hypervisor, Progress, VmLookup, Volumes
 from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic, Seed, Volume
 from plugins.vm_lifecycle import texts

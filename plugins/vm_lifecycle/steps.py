@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from bot.domain.codec import later
 from bot.domain.message import Message, Names, Size, When, nwords, words
-from bot.domain.steps import Demand, Step
-from bot.domain.vm_steps import OnVm, PowerVm
+from bot.domain.steps import Demand, OnVm, Step
+from bot.domain.vm_steps import PowerVm
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class PurgeVm(OnVm):
     """
 
     volumes: tuple[str, ...]
-    keep_state: bool = later(False)  # noqa: FBT003 - its default
+    keep_state: bool = later(False)
 
     @property
     def title(self) -> Message:
