@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import structlog
 
+from bot.adapters.wrapped_chat import WrappedChat
 from bot.domain.card import Card, Form
 from bot.domain.errors import DroverError
 from bot.domain.message import Ref, Words
-from bot.ports import Chat, MessageRef, Store, Urgency
-from bot.ports.chat import NOWHERE, AnswerPlace, Lost, Shown
+from bot.ports import Chat, MessageRef, Store
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ Find = Callable[[str], str]
 KEPT = 2000  # addresses of messages that are remembered
 
 
-class LinkedChat:
+class LinkedChat(WrappedChat):
     """``bot.ports.Chat`` around another one, which is handed every ``Ref`` with its address.
 
     What cannot be linked now is shown without a link.
@@ -32,82 +32,23 @@ class LinkedChat:
     """
 
     def __init__(self, chat: Chat, store: Store) -> None:
-        self._chat, self._store = chat, store
+        super().__init__(chat)
+        self._store = store
         self._known: dict[MessageRef, str] = {}
 
-    def post(
-        self,
-        channel: str,
-        card: Card,
-        *,
-        thread: MessageRef | None = None,
-        key: str = "",
-        look: bool = True,
-        urgency: Urgency = Urgency.VOTE,
-    ) -> MessageRef:
-        """Post a message."""
-        linked = with_links(card, self._find)
-        return self._chat.post(channel, linked, thread=thread, key=key, look=look, urgency=urgency)
+    def _for_channel(self, card: Card) -> Card:
+        return with_links(card, self._find)
 
-    def update(self, ref: MessageRef, card: Card) -> None:
-        """Replace a message."""
-        self._chat.update(ref, with_links(card, self._find))
+    def _for_person(self, user: str, card: Card) -> Card:  # noqa: ARG002 - the same for all
+        return with_links(card, self._find)
 
-    def later(
-        self,
-        ref: MessageRef,
-        card: Card,
-        *,
-        urgency: Urgency = Urgency.PROGRESS,
-        shown: Shown | None = None,
-        lost: Lost | None = None,
-    ) -> None:
-        """Replace a message soon; it waits for no address."""
-        linked = with_links(card, self._remembered)
-        self._chat.later(ref, linked, urgency=urgency, shown=shown, lost=lost)
+    def _for_later(self, card: Card) -> Card:
+        """It waits for no address."""
+        return with_links(card, self._remembered)
 
-    def whisper(
-        self,
-        channel: str,
-        user: str,
-        card: Card,
-        *,
-        thread: str = "",
-        answer_to: str = "",
-        instead: bool = False,
-    ) -> None:
-        """A message that only one person sees."""
-        linked = with_links(card, self._find)
-        self._chat.whisper(
-            channel, user, linked, thread=thread, answer_to=answer_to, instead=instead
-        )
-
-    def tell(self, user: str, card: Card) -> None:
-        """A direct message."""
-        self._chat.tell(user, with_links(card, self._find))
-
-    def send_file(self, user: str, name: str, content: bytes, card: Card) -> None:
-        """Send a file to one person."""
-        self._chat.send_file(user, name, content, with_links(card, self._find))
-
-    def open_form(
-        self, trigger: str, form: Form, *, locale: str = "", place: AnswerPlace = NOWHERE
-    ) -> None:
-        """Open a dialog; its trigger does not live long enough to look for addresses."""
-        linked = with_links(form, self._remembered)
-        self._chat.open_form(trigger, linked, locale=locale, place=place)
-
-    def publish_home(self, user: str, card: Card) -> None:
-        """Fill a person's App Home."""
-        self._chat.publish_home(user, with_links(card, self._find))
-
-    def groups_of(self, user: str) -> frozenset[str]:
-        """Ids and handles of the user groups a person is in."""
-        return self._chat.groups_of(user)
-
-    def locale_of(self, user: str) -> str:
-        """The locale that a person has chosen."""
-        return self._chat.locale_of(user)
+    def _as_form(self, form: Form, locale: str) -> Form:  # noqa: ARG002 - an address has none
+        """Its trigger does not live long enough to look for addresses."""
+        return with_links(form, self._remembered)
 
     def permalink(self, ref: MessageRef) -> str:
         """The address of a message; remembered."""
