@@ -38,17 +38,6 @@ def plan(intent: Bind, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # n
     )
 
 
-def still_good(
-    intent: Bind,
-    planned: Plan,  # noqa: ARG001 - an Action's shape
-    snapshot: Snapshot,
-    rules: Rules,
-) -> tuple[Objection, ...]:
-    """What stands against it now."""
-    again = plan(intent, snapshot, rules)
-    return again.objections if isinstance(again, Refused) else ()
-
-
 def _objections(intent: Bind, uuid: str) -> Iterable[Objection]:
     mine = _reading(intent)
     if mine is None:

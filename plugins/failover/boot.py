@@ -71,18 +71,6 @@ def protect(
     )
 
 
-def protect_still_good(
-    settings: FailoverSettings,
-    intent: Protect,
-    planned: Plan,  # noqa: ARG001 - an Action's shape
-    snapshot: Snapshot,
-    rules: Rules,
-) -> tuple[Objection, ...]:
-    """What stands against it now; a VM that is that way already stops nothing."""
-    again = protect(settings, intent, snapshot, rules)
-    return again.objections if isinstance(again, Refused) else ()
-
-
 def _wanted(settings: FailoverSettings, intent: Protect, snapshot: Snapshot) -> Iterator[Vm]:
     if intent.vms:
         vms: Iterable[Vm] = [snapshot.vm(name) for name in intent.vms]
@@ -174,18 +162,6 @@ def resume(
         reasons=tuple(_saved(vms)),
         tags=tuple(sorted({f"{k}={v}" for vm in vms for k, v in vm.tags.items()})),
     )
-
-
-def resume_still_good(
-    settings: FailoverSettings,
-    intent: Resume,
-    planned: Plan,  # noqa: ARG001 - an Action's shape
-    snapshot: Snapshot,
-    rules: Rules,
-) -> tuple[Objection, ...]:
-    """What stands against it now."""
-    again = resume(settings, intent, snapshot, rules)
-    return again.objections if isinstance(again, Refused) else ()
 
 
 def _saved(vms: Iterable[Vm]) -> Iterator[Reason]:

@@ -52,17 +52,6 @@ def plan(intent: StopCopies, snapshot: Snapshot, rules: Rules) -> Plan | Refused
     )
 
 
-def still_good(
-    intent: StopCopies,
-    planned: Plan,  # noqa: ARG001 - an Action's shape
-    snapshot: Snapshot,
-    rules: Rules,
-) -> tuple[Objection, ...]:
-    """What stands against it now."""
-    again = plan(intent, snapshot, rules)
-    return again.objections if isinstance(again, Refused) else ()
-
-
 def _steps(intent: StopCopies, host: str, found: tuple[tuple[Vm, str], ...]) -> Iterator[Step]:
     for vm, other in found:
         if intent.reborn:

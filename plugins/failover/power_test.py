@@ -41,18 +41,6 @@ def plan(
     )
 
 
-def still_good(
-    settings: FailoverSettings,
-    intent: PowerTest,
-    planned: Plan,  # noqa: ARG001 - an Action's shape
-    snapshot: Snapshot,
-    rules: Rules,
-) -> tuple[Objection, ...]:
-    """What stands against it now: a VM has come, or a controller does not answer."""
-    again = plan(settings, intent, snapshot, rules)
-    return again.objections if isinstance(again, Refused) else ()
-
-
 def _objections(intent: PowerTest, host: Host, snapshot: Snapshot) -> Iterator[Objection]:
     if not host.up:
         yield Objection("silent", words("{host} does not answer.", host=host.name))

@@ -51,17 +51,6 @@ def plan(intent: Quiet, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # 
     )
 
 
-def still_good(
-    intent: Quiet,
-    planned: Plan,  # noqa: ARG001 - an Action's shape
-    snapshot: Snapshot,
-    rules: Rules,
-) -> tuple[Objection, ...]:
-    """What stands against it now."""
-    again = plan(intent, snapshot, rules)
-    return again.objections if isinstance(again, Refused) else ()
-
-
 def until(operations: Iterable[Operation], host: str) -> datetime | None:
     """Until when a host's silence is expected, by the newest operation that said so.
 
