@@ -87,9 +87,19 @@ def _said_of(items: Iterable[tuple[Mark, Message]]) -> list[str]:
     return [f"{MARKS[mark]} {_said(line)}" for mark, line in items]
 
 
-def _bar(bar: Bar) -> list[str]:
+def share_of(bar: Bar) -> float:
+    """How much of a bar is full, 0 to 1."""
     share = bar.fraction if bar.fraction == bar.fraction else 0.0  # not a number: nothing is known
-    return [f"{int(min(max(share, 0.0), 1.0) * 100)}%  {_said(bar.line)}"]
+    return min(max(share, 0.0), 1.0)
+
+
+def whole_percent(bar: Bar) -> int:
+    """How much of a bar is full, 0 to 100; never rounded up: 100 % is the end."""
+    return int(share_of(bar) * 100)
+
+
+def _bar(bar: Bar) -> list[str]:
+    return [f"{whole_percent(bar)}%  {_said(bar.line)}"]
 
 
 _LINES: Mapping[type, Callable[[Any], list[str]]] = {

@@ -19,13 +19,11 @@ from bot.domain.card import (
     Fields,
     Line,
     Listing,
-    Mark,
     Picture,
     Section,
     Table,
 )
-
-MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "✗", Mark.SKIPPED: "–"}
+from bot.domain.plain_card import MARKS, whole_percent
 
 
 def notification(card: Card) -> str:
@@ -63,8 +61,7 @@ def _picture(picture: Picture) -> list[str]:
 
 
 def _bar(bar: Bar) -> list[str]:
-    fraction = min(max(bar.fraction, 0.0), 1.0) if bar.fraction == bar.fraction else 0.0
-    percent = int(fraction * 100)  # never rounded up: 100 % is the end
+    percent = whole_percent(bar)
     full = percent // 10
     return [f"{'▰' * full}{'▱' * (10 - full)} {percent}%  {mrkdwn(bar.line)}"]
 

@@ -36,7 +36,14 @@ from bot.domain.card import (
 )
 from bot.domain.codec import Codec
 from bot.domain.message import Code, Message, Names, Value, Words, said_of, tokens
-from bot.domain.plain_card import MARKS, harmless, plain_text, plain_title
+from bot.domain.plain_card import (
+    MARKS,
+    harmless,
+    plain_text,
+    plain_title,
+    share_of,
+    whole_percent,
+)
 
 BAR = 30  # columns
 POINTS = "▁▂▃▄▅▆▇█"
@@ -183,11 +190,10 @@ def _checklist(steps: Checklist) -> list[RenderableType]:
 
 
 def _bar(bar: Bar) -> list[RenderableType]:
-    share = min(max(bar.fraction, 0.0), 1.0) if bar.fraction == bar.fraction else 0.0
     row = Grid.grid(padding=(0, 1))
     row.add_row(
-        ProgressBar(total=1.0, completed=share, width=BAR),
-        Text(f"{int(share * 100)} %", "bold"),
+        ProgressBar(total=1.0, completed=share_of(bar), width=BAR),
+        Text(f"{whole_percent(bar)} %", "bold"),
         styled(bar.line),
     )
     return [row]
