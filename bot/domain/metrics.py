@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -257,6 +257,25 @@ class Incident:
     def open(self) -> bool:
         """Whether it still stands."""
         return self.over_at is None
+
+
+GRAVEST = (AlertSeverity.CRITICAL, AlertSeverity.WARNING, AlertSeverity.INFO)
+"""Every severity, the one that waits least first."""
+
+
+def gravest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
+    """Open before over, then by severity, then the oldest: a short list leaves out the last."""
+    return tuple(
+        sorted(
+            incidents,
+            key=lambda each: (
+                not each.open,
+                GRAVEST.index(each.severity),
+                each.opened_at,
+                each.key,
+            ),
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

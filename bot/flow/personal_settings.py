@@ -28,7 +28,7 @@ from bot.domain.card import (
 )
 from bot.domain.cluster import Snapshot
 from bot.domain.message import Message, Names, Ref, Words, joined
-from bot.domain.metrics import Incident
+from bot.domain.metrics import Incident, gravest_first
 from bot.domain.operation import Operation
 from bot.domain.owner import OWNER, owned_by, owners_of
 from bot.domain.personal import About, Personal
@@ -276,7 +276,9 @@ def _digest(services: Services, user: str, seen: Snapshot, incidents: Iterable[I
         return Card(title, title, (Section(text),))
     uuids, hosts = {vm.uuid for vm in mine}, {vm.host for vm in mine}
     alerts = [
-        each.title for each in incidents if each.open and {*each.key.split(":")} & (uuids | hosts)
+        each.title
+        for each in gravest_first(incidents)
+        if each.open and {*each.key.split(":")} & (uuids | hosts)
     ]
     recent = {found.id: found for vm in mine for found in services.store.touching(vm.uuid, limit=3)}
     rows: tuple[tuple[Line, ...], ...] = tuple(

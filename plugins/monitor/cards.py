@@ -42,6 +42,7 @@ from bot.domain.metrics import (
     Pressure,
     Sweep,
     VmSample,
+    gravest_first,
 )
 from bot.domain.operation import Operation, State
 from bot.domain.plan import Reason
@@ -170,7 +171,7 @@ def status_card(
     active = len({vm.uuid for vm in seen.vms if vm.state.active})
     title = hosts_up(sum(host.up for host in seen.hosts), len(seen.hosts), active)
     resting = [host.name for host in seen.hosts if host.up and host.maintenance]
-    standing = [each for each in measured.incidents if each.open]
+    standing = [each for each in gravest_first(measured.incidents) if each.open]
     columns = (
         HOST,
         STATE,

@@ -10,7 +10,7 @@ from typing import Any
 from bot.domain.capacity import losses
 from bot.domain.cluster import Pool, Snapshot, Vm
 from bot.domain.message import Duration
-from bot.domain.metrics import Bucket, Incident, Metric, pool_entity
+from bot.domain.metrics import Bucket, Incident, Metric, gravest_first, pool_entity
 from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
 from bot.domain.plan import Prediction
@@ -58,7 +58,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         gains=tuple(_gains(known, since)),
         decisions=decisions(operations, since),
         failed=tuple(each for each in operations if each.state in (State.FAILED, State.STALE)),
-        incidents=tuple(
+        incidents=gravest_first(
             each for each in view.measured.incidents if each.open or _lately(each, since)
         ),
         notes=tuple(each for each in view.measured.changes if each.at > since),

@@ -19,6 +19,7 @@ from bot.domain.metrics import (
     CLUSTER,
     Bucket,
     Metric,
+    gravest_first,
     host_entity,
     metric_name,
     pool_entity,
@@ -394,7 +395,7 @@ def alerts(intent: Alerts, view: View) -> Card:
         for one in view.measured.incidents
         if one.open or (one.over_at and now - one.over_at < DAY)
     ]
-    return cards.alerts_card(sorted(found, key=lambda one: (not one.open, one.opened_at)), now)
+    return cards.alerts_card(gravest_first(found), now)
 
 
 def forecast(intent: Forecast, view: View) -> Card:

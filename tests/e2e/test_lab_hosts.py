@@ -181,8 +181,8 @@ def test_a_guest_that_is_off_is_only_defined(lab: Lab) -> None:
 def test_a_guest_is_shut_down_by_its_power_button(lab: Lab) -> None:
     lab.guest("polite", host="host-b", persistent=False, disk=None)
     lab.virsh("host-b", "shutdown", "polite")
-    until(lambda: not lab.where("polite"))
-    assert "polite" not in lab.virsh("host-b", "list", "--all")
+    until(lambda: "polite" not in lab.virsh("host-b", "list", "--all"), "libvirt forgets it")
+    assert lab.where("polite") == []
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ from bot.domain.message import (
     joined,
     nwords,
 )
-from bot.domain.metrics import Incident
+from bot.domain.metrics import Incident, gravest_first
 from bot.domain.operation import (
     BOT,
     Approved,
@@ -861,7 +861,7 @@ def _home_line(operation: Operation) -> Words:
 
 
 def _active_alerts(incidents: Sequence[Incident]) -> Section:
-    standing = [each.title for each in incidents if each.open]
+    standing = [each.title for each in gravest_first(incidents) if each.open]
     titles = joined(standing[:10], "; ") or words("none")
     return Section(words("*Active alerts:* {titles}", titles=titles))
 

@@ -17,7 +17,7 @@ import structlog
 from bot.domain.card import Card, Context, Element, Line, Section, joined, nwords, words
 from bot.domain.errors import DroverError
 from bot.domain.message import Code, Duration
-from bot.domain.metrics import AlertSeverity, Incident
+from bot.domain.metrics import GRAVEST, AlertSeverity, Incident
 from bot.domain.operation import Operation, State
 from bot.flow.context import Services
 from bot.flow.monitoring import incident_cards
@@ -38,7 +38,6 @@ LISTED = 20
 FIRST_REST, MOST_REST = 15.0, 900.0  # seconds after a failure
 OPEN, OVER = "open", "over"
 CHAT = "chat"
-GRAVEST = (AlertSeverity.CRITICAL, AlertSeverity.WARNING, AlertSeverity.INFO)
 
 Silence = Callable[[], float]
 """Seconds for which the chat has been out of reach; 0: it is not."""

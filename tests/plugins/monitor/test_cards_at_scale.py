@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bot.domain.card import Card, Chart, Table
 from bot.domain.cluster import Health
-from bot.domain.metrics import HostSample, Sweep
+from bot.domain.metrics import AlertSeverity, HostSample, Incident, Sweep, gravest_first
 from bot.plugin_api import Measured
 from bot.testing import drawn
 from plugins.monitor import cards
@@ -58,3 +58,27 @@ def test_few_hosts_are_all_shown_by_name() -> None:
     assert shown == sorted(shown)
     assert len(shown) == cards.SCREEN
     assert "more hosts" not in text(card)
+
+
+def test_what_waits_least_is_told_first_and_never_among_those_left_out() -> None:
+    started = [
+        Incident(
+            f"vm:{number}", f"vm-{number} waits for its CPU", NOW - timedelta(hours=9 - number)
+        )
+        for number in range(6)
+    ]
+    dead = Incident(
+        "host:host-001", "host-001 does not answer", NOW, severity=AlertSeverity.CRITICAL
+    )
+    over = Incident(
+        "host:host-002", "host-002 does not answer", NOW - timedelta(hours=10), over_at=NOW,
+        severity=AlertSeverity.CRITICAL,
+    )  # fmt: skip
+    told = (over, *started, dead)
+    shown = text(
+        cards.status_card(drawn("host-001 16cpu 64G"), Measured(None, incidents=told), (), (), NOW)
+    )
+    assert "host-001 does not answer" in shown
+    assert "host-002 does not answer" not in shown
+    assert "vm-5 waits" not in shown
+    assert gravest_first(told) == (dead, *started, over)
