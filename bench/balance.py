@@ -203,7 +203,7 @@ def at_risk(cluster: Cluster, limits: SearchLimits, *, spare: bool) -> int:
     """Count the hosts whose loss the others could not take, after Drover's plan."""
     problem = replace(problem_from(cluster), n_plus_one=spare)
     moves = solve(problem, limits).moves
-    return len(SpareCapacity(Placement(problem.placed(hosts_after(problem, moves)))).at_risk())
+    return len(SpareCapacity(Placement(problem.place(hosts_after(problem, moves)))).at_risk())
 
 
 def large(repeat: int) -> list[Goal]:

@@ -60,7 +60,7 @@ class Silent:
     def note(self, text: Message) -> None:
         """Nobody reads."""
 
-    def asked(self) -> frozenset[Ask]:
+    def asks(self) -> frozenset[Ask]:
         """Nobody asks."""
         return frozenset()
 

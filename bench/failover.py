@@ -26,7 +26,7 @@ from bot.domain.readiness import CommandResult
 from bot.factories import app_manifest, existing_store, load_catalog
 from bot.settings import DroverSettings, load
 from bot.stage import BotProcess, config_for, hosts_for, with_power
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from lab import Lab
 from lab.bmc import Bmcs
 from lab.slack import Workspace
@@ -34,7 +34,7 @@ from lab.slack.shown import Message
 from lab.sshd import serve
 from plugins.failover import planner, witnesses
 from plugins.failover.intents import Failover
-from plugins.failover.recovery import Recovery, measured, newest
+from plugins.failover.recovery import Recovery, measure, newest
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.sight import Sight
 
@@ -77,7 +77,7 @@ def cluster() -> tuple[FakeHypervisor, Snapshot]:
     """20 hosts; one has 300 VMs, in three waves."""
     lines = [f"host-{number} 64cpu 1000G" for number in range(HOSTS)]
     clock = TickingClock()
-    hypervisor = Shells(drawn("\n".join(lines)), clock)
+    hypervisor = Shells(draw_cluster("\n".join(lines)), clock)
     waves = ("first", "normal", "last")
     for number in range(VMS):
         tags = {"failover": waves[number % 3]}
@@ -160,7 +160,7 @@ def on_lab() -> Recovery:
                 store.close()
     assert found is not None
     assert found.ruling.automatic, "people were asked"
-    (recovery,) = measured(found)
+    (recovery,) = measure(found)
     return recovery
 
 

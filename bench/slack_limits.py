@@ -37,7 +37,7 @@ from bot.adapters.sql.store import SqlStore
 from bot.domain.operation import Approved, Asked, Event, Finished, State, VotedFor
 from bot.factories import SystemClock, load_catalog
 from bot.settings import DroverSettings
-from bot.testing import FakeHypervisor, drawn
+from bot.testing import FakeHypervisor, draw_cluster
 from lab.slack import Workspace
 
 MIB = 1 << 20
@@ -198,7 +198,7 @@ def _at(events: Sequence[Event], kind: type[Event]) -> float:
 
 def bot_process(api: str, pace: float, directory: Path, count: int) -> None:
     """The bot, until it is ended."""
-    hosts = FakeHypervisor(drawn(cluster(count)), SystemClock(), network=NETWORK)
+    hosts = FakeHypervisor(draw_cluster(cluster(count)), SystemClock(), network=NETWORK)
     with mock.patch.object(app, "connect_hypervisor", return_value=hosts):
         bot = app.Drover(settings(api, pace, directory, count))
     bot.start()

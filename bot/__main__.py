@@ -22,7 +22,7 @@ from bot.domain import codec
 from bot.domain.card import said_elsewhere
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError, UsageError
-from bot.domain.message import Code, Duration, Message, joined, nwords, words
+from bot.domain.message import Code, Duration, Message, join, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
@@ -66,7 +66,7 @@ def run(config: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     os.umask(0o077)  # whatever file the bot makes is for its own user
-    settings = _configured(config)
+    settings = _settings_of(config)
     for name in [
         each
         for each in os.environ
@@ -251,7 +251,7 @@ def init(config: Path | None, /, **given: Any) -> None:
     from bot.setup.dialog import Given, Setup
 
     file = config or Path(os.environ.get("DROVER_CONFIG", configuration.DEFAULT_FILE))
-    if not Setup(Given(**given), file, _said).run():
+    if not Setup(Given(**given), file, _translate).run():
         sys.exit(1)
 
 
@@ -282,13 +282,13 @@ def check(
     """Print what is checked; exit with 1 when something is wrong."""
     from bot import check as checks
 
-    settings = _configured(config)
+    settings = _settings_of(config)
     findings = checks.offline(settings) + ([] if offline else checks.online(settings, save))
     if as_json:
         told = [each.data for each in findings]
         click.echo(json.dumps(told, indent=1, ensure_ascii=False))
     else:
-        say = partial(_said, folders=_translations(settings))
+        say = partial(_translate, folders=_translations(settings))
         click.echo(checks.report(findings, verbose=verbose, say=say))
     if not all(each.ok for each in findings):
         sys.exit(1)
@@ -331,7 +331,7 @@ def plan(
     from bot.flow.commands.parse import parse
     from bot.plugin_api import Action
 
-    settings = configuration.load(config) if cluster else _configured(config)
+    settings = configuration.load(config) if cluster else _settings_of(config)
     catalog = load_catalog(settings)
     found = parse(catalog, "drover plan", shlex.join(command))
     if found.help:
@@ -355,7 +355,7 @@ def plan(
     if as_json:
         click.echo(json.dumps(codec.data(planned), indent=1, ensure_ascii=False))
     else:
-        _print_plan(planned, partial(_said, folders=catalog.translations))
+        _print_plan(planned, partial(_translate, folders=catalog.translations))
         _echo(words("  planned in {time}", time=Duration(took)))
     if isinstance(planned, Refused):
         sys.exit(1)
@@ -383,7 +383,7 @@ def plugins(config: Path | None) -> None:
         click.echo(plugin)
         for name, command in catalog.commands.items():
             if catalog.owners[name] == plugin:
-                click.echo(f"  {name:20} {_said(command.summary, catalog.translations)}")
+                click.echo(f"  {name:20} {_translate(command.summary, catalog.translations)}")
 
 
 @drover.command(
@@ -403,7 +403,7 @@ def health(config: Path | None, *, chat: bool) -> None:
     """Exit with 0 while a bot runs here and answers."""
     from bot.factories import chat_trouble, health_problem
 
-    settings = _configured(config)
+    settings = _settings_of(config)
     if problem := health_problem(settings):
         raise DroverError(problem, words("See the bot's log."))
     if trouble := chat_trouble(settings):
@@ -427,7 +427,7 @@ def tell(config: Path | None) -> None:
     from bot.domain.card import Card, Section
     from bot.factories import load_catalog, other_ways
 
-    settings = _configured(config)
+    settings = _settings_of(config)
     languages = Languages(settings.locale, load_catalog(settings).translations)
     ways = other_ways(settings, languages)
     if not ways:
@@ -443,7 +443,7 @@ def tell(config: Path | None) -> None:
             _echo(words("“{name}” took the message.", name=way.name))
         except DroverError as error:
             failed = True
-            _echo(joined((error.text, error.advice)), err=True)
+            _echo(join((error.text, error.advice)), err=True)
     if failed:
         sys.exit(1)
 
@@ -483,7 +483,7 @@ def mcp(config: Path | None, *, port: int | None, socket: Path | None) -> None:
         ) from error
     from bot.adapters.terminal import client
 
-    path = socket or Path(_configured(config).terminal.socket)
+    path = socket or Path(_settings_of(config).terminal.socket)
     if path == Path():
         raise DroverError(
             words("The bot has no socket."), words("Set `terminal.socket` in the configuration.")
@@ -520,7 +520,7 @@ def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
     from bot.factories import open_store
 
-    open_store(_configured(config)).close()
+    open_store(_settings_of(config)).close()
     _echo(words("The database is up to date."))
 
 
@@ -565,7 +565,7 @@ def export(config: Path | None, form: str, after: int) -> None:
     """Print every event of the audit trail, oldest first, with its hash."""
     from bot import audit as trails
 
-    store = _stored(config)
+    store = _existing_store(config)
     write = trails.csv_lines if form == "csv" else trails.json_lines
     for line in write(store.trail(after)):
         click.echo(line)
@@ -592,7 +592,7 @@ for _name in ("test", "bench", "docs"):
     drover.add_command(_only_in_checkout(_name))
 
 
-def _configured(config: Path | None) -> configuration.DroverSettings:
+def _settings_of(config: Path | None) -> configuration.DroverSettings:
     """The configuration of a command that needs one.
 
     Raises:
@@ -601,7 +601,7 @@ def _configured(config: Path | None) -> configuration.DroverSettings:
     return configuration.load(config, needed=True)
 
 
-def _stored(config: Path | None) -> SqlStore:
+def _existing_store(config: Path | None) -> SqlStore:
     """The database that is there already; a look never makes one.
 
     Raises:
@@ -609,7 +609,7 @@ def _stored(config: Path | None) -> SqlStore:
     """
     from bot.factories import existing_store, no_store
 
-    settings = _configured(config)
+    settings = _settings_of(config)
     store = existing_store(settings)
     if store is None:
         raise no_store(settings)
@@ -617,7 +617,7 @@ def _stored(config: Path | None) -> SqlStore:
 
 
 def _verify(config: Path | None) -> None:
-    store = _stored(config)
+    store = _existing_store(config)
     broken, (position, end) = store.broken_link(), store.head()
     store.close()
     if broken:
@@ -677,7 +677,7 @@ def _print_plan(planned: Any, say: Callable[[Message], str]) -> None:
     click.echo(say(end))
 
 
-def _said(message: Message, folders: Sequence[Path] = ()) -> str:
+def _translate(message: Message, folders: Sequence[Path] = ()) -> str:
     """A message in the terminal's language; ``folders``: translations of the plugins."""
     if isinstance(message, str):
         return message
@@ -688,7 +688,7 @@ def _said(message: Message, folders: Sequence[Path] = ()) -> str:
 
 def _echo(message: Message, *, err: bool = False) -> None:
     """Print a message of the bot's own in the terminal's language."""
-    click.echo(_said(message), err=err)
+    click.echo(_translate(message), err=err)
 
 
 def _translate_help(command: click.Command) -> None:
@@ -703,7 +703,7 @@ def _translate_help(command: click.Command) -> None:
 
 
 def _help(text: str | None) -> str | None:
-    return _said(said_elsewhere(text)) if text else text
+    return _translate(said_elsewhere(text)) if text else text
 
 
 def _translations(settings: configuration.DroverSettings) -> Sequence[Path]:
@@ -731,7 +731,7 @@ def main() -> None:
     try:
         drover(prog_name="drover")
     except DroverError as error:
-        click.echo(f"drover: {_said(error.text)} {_said(error.advice)}".strip(), err=True)
+        click.echo(f"drover: {_translate(error.text)} {_translate(error.advice)}".strip(), err=True)
         sys.exit(2)
 
 

@@ -380,7 +380,7 @@ class Drover:
 
     def _distrust_restored(self) -> None:
         """Before anything is taken up: whether this is the database that the bot left."""
-        lost = self._head.lost(self._store)
+        lost = self._head.loss(self._store)
         if lost is not None:
             log.error("the database was restored from a backup", lost=lost.events)
             restored.distrust(self.services, lost.position, lost.events)

@@ -39,7 +39,7 @@ from bot.domain import (
 )
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
-from bot.domain.message import Code, Join, Message, Names, Words, joined, words
+from bot.domain.message import Code, Join, Message, Names, Words, join, words
 from bot.domain.steps import Step
 from bot.domain.suggest import nearest
 from bot.plugin_api import (
@@ -125,7 +125,7 @@ class Catalog:
         all_of_them = words("See all with {help}.", help=Code(f"{slash} help".strip()))
         return UsageError(
             words("There is no command “{name}”.", name=said),
-            joined((meant_is, all_of_them)),
+            join((meant_is, all_of_them)),
             code="no-such-command",
         )
 
@@ -147,7 +147,7 @@ class Catalog:
         known = {name: each.also for name, each in self.commands.items()}
         found = [
             (name, rest)
-            for name, rest in suggest.meant(typed, known)
+            for name, rest in suggest.guesses(typed, known)
             if _takes(self.commands[name].grammar, rest)
         ]
         steered = [each for each in found if isinstance(self.commands[each[0]], Decision)]
@@ -172,7 +172,7 @@ class Catalog:
         return found
 
     @property
-    def granted(self) -> tuple[str, ...]:
+    def role_commands(self) -> tuple[str, ...]:
         """Names of the commands that a role is granted; what decides asks as its button does."""
         return tuple(name for name, each in self.commands.items() if not isinstance(each, Decision))
 

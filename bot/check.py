@@ -16,7 +16,7 @@ from bot.domain import policy as policies
 from bot.domain.card import bare, said_elsewhere
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.errors import DroverError
-from bot.domain.message import Code, Message, Names, Words, joined, nwords, words
+from bot.domain.message import Code, Message, Names, Words, join, nwords, words
 from bot.domain.power import Power, Reading
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
@@ -26,7 +26,7 @@ from bot.factories import (
     load_catalog,
     other_ways,
     power_control,
-    signed_in,
+    sign_in,
 )
 from bot.flow.commands import query_cards
 from bot.plugin_api import Query
@@ -87,7 +87,7 @@ class Finding:
         return {
             "what": str(self.what),
             "ok": self.ok,
-            "text": str(joined((self.text, self.fix), ". ")),
+            "text": str(join((self.text, self.fix), ". ")),
             "severity": self.severity,
             "fix": str(self.fix),
             "explains": self.explains,
@@ -104,7 +104,7 @@ def report(findings: Collection[Finding], *, verbose: bool = False, say: Say = s
     wanted = [
         each for level in shown for each in findings if each.severity == level and not each.explains
     ]
-    wanted = wanted if verbose else _grouped(wanted)
+    wanted = wanted if verbose else _group(wanted)
     lines = [
         say(_summary(findings)),
         *([""] if wanted else []),
@@ -119,7 +119,7 @@ def report(findings: Collection[Finding], *, verbose: bool = False, say: Say = s
     return "\n".join(lines)
 
 
-def _grouped(findings: Iterable[Finding]) -> list[Finding]:
+def _group(findings: Iterable[Finding]) -> list[Finding]:
     """Checks of one host that could not be made for one reason, as one; all else as it is."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for number, each in enumerate(findings):
@@ -164,9 +164,9 @@ def _line(found: Finding, before: str, say: Say, *, short: bool = False) -> str:
     return f"{line}\n{indent}{say(found.fix)}" if found.fix else line
 
 
-def _told(error: DroverError) -> Message:
+def _error_text(error: DroverError) -> Message:
     """An error in two sentences."""
-    return joined((error.text, error.advice))
+    return join((error.text, error.advice))
 
 
 def offline(settings: DroverSettings) -> list[Finding]:
@@ -192,9 +192,9 @@ def offline(settings: DroverSettings) -> list[Finding]:
     try:
         catalog = load_catalog(settings)
     except DroverError as error:
-        return [*findings, Finding(plugins, ok=False, text=_told(error))]
+        return [*findings, Finding(plugins, ok=False, text=_error_text(error))]
     findings.append(Finding(plugins, ok=True, text=", ".join(settings.plugins.enabled)))
-    findings += _askers(policy, catalog.granted)
+    findings += _askers(policy, catalog.role_commands)
     findings += [*_ways(settings), *_webhook(settings, catalog)]
     return [*findings, *_rules(settings, policy, catalog)]
 
@@ -207,7 +207,7 @@ def _ways(settings: DroverSettings) -> list[Finding]:
     try:
         other_ways(settings, Languages())
     except DroverError as error:
-        return [Finding("tell", ok=False, text=_told(error))]
+        return [Finding("tell", ok=False, text=_error_text(error))]
     return [Finding("tell", ok=True, text=words("{names}: `drover tell` tries them", names=names))]
 
 
@@ -219,7 +219,7 @@ def _webhook(settings: DroverSettings, catalog: Catalog) -> list[Finding]:
     try:
         settings.alertmanager.token()
     except DroverError as error:
-        problems.append(_told(error))
+        problems.append(_error_text(error))
     for fix in settings.alertmanager.fixes:
         try:
             catalog.find(shlex.split(fix.command))
@@ -363,7 +363,7 @@ def _fences(settings: DroverSettings, seen: Snapshot) -> list[Finding]:
     try:
         control = power_control(settings)
     except DroverError as error:
-        return [Finding(words("power controllers"), ok=False, text=_told(error))]
+        return [Finding(words("power controllers"), ok=False, text=_error_text(error))]
     readings = [
         (host, control.read(each)) for host in seen.hosts for each in control.devices(host.name)
     ]
@@ -459,7 +459,7 @@ def _database(settings: DroverSettings) -> list[Finding]:
         broken = store.broken_link()
         store.close()
     except DroverError as error:
-        return [Finding(what, ok=False, text=_told(error))]
+        return [Finding(what, ok=False, text=_error_text(error))]
     good = words("opens, and the audit trail is intact")
     return [Finding(what, not broken, broken or good)]
 
@@ -475,8 +475,8 @@ def _slack(settings: DroverSettings) -> list[Finding]:
             )
         ]
     try:
-        who = signed_in(settings)
+        who = sign_in(settings)
     except DroverError as error:
-        return [Finding("slack", ok=False, text=_told(error))]
+        return [Finding("slack", ok=False, text=_error_text(error))]
     told = words("signed in to {team} as {user}", team=who.team, user=who.user)
     return [Finding("slack", ok=True, text=told)]

@@ -12,8 +12,8 @@ from typing import Any
 from bot.domain.cluster import MIB, Health, Host, Snapshot, Vm, VmState
 from bot.domain.codec import TAG, Codec
 from bot.domain.errors import DroverError
-from bot.domain.message import joined, words
-from bot.testing import drawn
+from bot.domain.message import join, words
+from bot.testing import draw_cluster
 
 _ADVICE = (
     "Save one with `drover check --save FILE`, or draw one as config/clusters/uneven.txt does."
@@ -35,26 +35,28 @@ def snapshot_from(path: Path, codec: Codec) -> Snapshot:
     try:
         text = path.read_text(encoding="utf-8")
         if not text.lstrip().startswith(("{", "[")):
-            return drawn(text, datetime.now(UTC))
+            return draw_cluster(text, datetime.now(UTC))
         stored = json.loads(text)
     except DroverError as error:
         raise DroverError(
             words("{path}: {reason}", path=str(path), reason=error.text),
-            joined((error.advice, _ADVICE)),
+            join((error.advice, _ADVICE)),
         ) from error
     except (ValueError, OSError) as error:
         raise DroverError(
             words("{path} cannot be read: {reason}.", path=str(path), reason=str(error)), _ADVICE
         ) from error
     value = (
-        codec.read(stored) if isinstance(stored, dict) and TAG in stored else _listed(path, stored)
+        codec.read(stored)
+        if isinstance(stored, dict) and TAG in stored
+        else _cluster_of(path, stored)
     )
     if not isinstance(value, Snapshot):
         raise DroverError(words("{path} contains no cluster.", path=str(path)), _ADVICE)
     return value
 
 
-def _listed(path: Path, stored: Any) -> Snapshot:
+def _cluster_of(path: Path, stored: Any) -> Snapshot:
     try:
         ratio = float(stored["vcpu_ratio"])
         hosts = tuple(_host(each, ratio) for each in stored["hosts"])

@@ -85,14 +85,14 @@ _DATE = re.compile(r"<!date\^(\d+)\^[^>]*>")
 
 def readable(text: str) -> str:
     """A message's text as the page shows it: names for mentions, local times for dates, no markup."""
-    text = _MENTION.sub(_named, text)
+    text = _MENTION.sub(_name_of, text)
     text = _DATE.sub(
         lambda found: f"{datetime.fromtimestamp(int(found[1])).astimezone():%H:%M:%S}", text
     )
     return text.replace("*", "").replace("`", "")
 
 
-def _named(found: re.Match[str]) -> str:
+def _name_of(found: re.Match[str]) -> str:
     """A mention's name; as wide as the mention was where a column of a table goes on behind it."""
     name = f"@{PEOPLE.get(found[1], found[1])}"
     return name if found["column"] is None else name.ljust(len(found[0]))
@@ -157,7 +157,7 @@ def perform(
         # no message: the transcript of the demo
         raise DroverError("This machine cannot run the demo: " + " ".join(lacking))
     told = Transcript()
-    with ended_by_signals(), _ended(told), ExitStack() as stack:
+    with ended_by_signals(), _tell_signal(told), ExitStack() as stack:
         try:
             stage = _set_up(stack, told, Wish(hosts, port, locale, plugins))
             _main_job(stage, told)
@@ -184,7 +184,7 @@ def perform(
 
 
 @contextmanager
-def _ended(told: Transcript) -> Iterator[None]:
+def _tell_signal(told: Transcript) -> Iterator[None]:
     """Tell that a signal ended the demo, when all is tidied up."""
     try:
         yield
@@ -223,7 +223,7 @@ def _set_up(stack: ExitStack, told: Transcript, wish: Wish) -> DemoStage:
         f"starting {wish.hosts} hosts: libvirtd and QEMU, each in namespaces of its own",
     )
     lab = stack.enter_context(Lab(hosts=wish.hosts))
-    guests = {name: _booted(lab, told, name, each) for name, each in GUESTS.items()}
+    guests = {name: _boot(lab, told, name, each) for name, each in GUESTS.items()}
     powers = stack.enter_context(Bmcs(lab))
     # no message: the transcript of the demo
     told.say("demo", "each host has a power controller (Redfish), which can switch it off")
@@ -285,7 +285,7 @@ def _config(
     )
 
 
-def _booted(lab: Lab, told: Transcript, name: str, wish: Mapping[str, Any]) -> Guest:
+def _boot(lab: Lab, told: Transcript, name: str, wish: Mapping[str, Any]) -> Guest:
     host = wish["host"] if wish["host"] in lab.hosts else "host-b"
     guest = lab.guest(name, **{**wish, "host": host})
     # no message: the transcript of the demo
@@ -310,18 +310,18 @@ def _main_job(stage: DemoStage, told: Transcript) -> None:
     line = '/kvm migrate web-1 to host-b --reason "disk swap on host-a"'
     told.say("Ana in #ops", line)
     ana.command(line, "#ops")
-    proposal = _seen(stage, told, "#approvals", _is_open)
+    proposal = _await_message(stage, told, "#approvals", _is_open)
     # no message: the transcript of the demo
     told.say("Bruno in #approvals", "clicks Approve and confirms")
     bruno.click(proposal, "op.approve")
-    done = _seen(stage, told, "#approvals", _is_over, timeout=120)
+    done = _await_message(stage, told, "#approvals", _is_over, timeout=120)
     if "op.again" in _buttons(done):
         # no message: the transcript of the demo
         raise DroverError("The migration failed.", done.plain())
     _prove(stage, told, ticks)
     told.say("Ana in #ops", "/kvm audit op-1")
     ana.command("/kvm audit op-1", "#ops")
-    _seen(stage, told, "#ops", _is_trail, seen_by="ana")
+    _await_message(stage, told, "#ops", _is_trail, seen_by="ana")
 
 
 def _buttons(message: Message) -> set[str]:
@@ -340,7 +340,7 @@ def _is_trail(message: Message) -> bool:
     return "op-1" in message.plain() and any(block["type"] == "table" for block in message.blocks)
 
 
-def _seen(
+def _await_message(
     stage: DemoStage,
     told: Transcript,
     channel: str,
@@ -383,7 +383,7 @@ def _dead_host(stage: DemoStage, told: Transcript) -> None:
     # no message: the transcript of the demo
     told.say("demo", f"somebody pulls the plug of host-b, with {' and '.join(ON_HOST_B)} on it")
     stage.lab.power_off("host-b")
-    proposal = _seen(stage, told, "#approvals", _is_open, timeout=180)
+    proposal = _await_message(stage, told, "#approvals", _is_open, timeout=180)
     done = _both_approve(stage, told, proposal)
     if "op.again" in _buttons(done):
         # no message: the transcript of the demo
@@ -391,15 +391,15 @@ def _dead_host(stage: DemoStage, told: Transcript) -> None:
     _prove_failover(stage, told, boots)
     told.say("Ana in #ops", "/kvm failover report")
     ana.command("/kvm failover report", "#ops")
-    _seen(stage, told, "#ops", _is_report, seen_by="ana")
+    _await_message(stage, told, "#ops", _is_report, seen_by="ana")
     # no message: the transcript of the demo
     told.say("demo", "host-b is repaired and switched on; nothing on it starts by itself")
     stage.lab.power_on("host-b")
     _doors(stage.lab, told)
-    _seen(stage, told, "#ops", _offers("host readmit host-b"), timeout=120)
+    _await_message(stage, told, "#ops", _offers("host readmit host-b"), timeout=120)
     told.say("Ana in #ops", "/kvm host readmit host-b")
     ana.command("/kvm host readmit host-b", "#ops")
-    _both_approve(stage, told, _seen(stage, told, "#approvals", _is_open))
+    _both_approve(stage, told, _await_message(stage, told, "#approvals", _is_open))
 
 
 def _status(stage: DemoStage, told: Transcript) -> None:
@@ -429,7 +429,7 @@ def _both_approve(stage: DemoStage, told: Transcript, proposal: Message) -> Mess
         # no message: the transcript of the demo
         told.say(f"{name.title()} in #approvals", "clicks Approve and confirms")
         stage.workspace.person(name).click(proposal, "op.approve")
-    return _seen(
+    return _await_message(
         stage,
         told,
         "#approvals",

@@ -159,7 +159,7 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def signed_in(settings: DroverSettings) -> Identity:
+def sign_in(settings: DroverSettings) -> Identity:
     """Whom Slack takes the bot token for; the channels can be read too.
 
     Raises:
@@ -243,7 +243,7 @@ def serve_metrics(
     return MetricsServer(
         where.host,
         where.port,
-        monitor.measured,
+        monitor.measures,
         lambda: str(health_problem(settings)),
         silence=silence,
         trouble=lambda: chat_trouble(settings),
@@ -417,7 +417,7 @@ def addresses(settings: DroverSettings) -> list[HostAddress]:
             migrate_tls=host.migrate_tls,
             reserve=host.reserve,
             tags=host.tags,
-            storage=tuple(each.declared() for each in settings.pools),
+            storage=tuple(each.as_declared() for each in settings.pools),
         )
         for host in settings.hosts
     ]

@@ -191,7 +191,7 @@ class PoolSection(Section):
             raise ValueError("give the name of a pool or a path, one of the two")
         return self
 
-    def declared(self) -> Declared:
+    def as_declared(self) -> Declared:
         """The domain's value."""
         return Declared(self.name, self.path, self.shared, frozenset(self.hosts))
 

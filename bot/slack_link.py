@@ -126,7 +126,7 @@ class SlackLink:
     def _is_open(self) -> bool:
         if self._listeners is None:
             return False
-        return self._slack.mode == "http" or self._listeners.connected()
+        return self._slack.mode == "http" or self._listeners.is_connected()
 
     def _sign_in(self) -> None:
         rest = FIRST_REST

@@ -196,13 +196,13 @@ class BotProcess:
                 command, cwd=ROOT, env={**self.environment, **environment}, stdout=log, stderr=log
             )
         deadline = time.monotonic() + timeout
-        while b"Drover is running." not in self._logged(before):
+        while b"Drover is running." not in self._read_log(before):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise DroverError(
                     # no message: the lab's
                     "The bot did not start.",
-                    self._logged(before).decode(errors="replace")[-3000:],
+                    self._read_log(before).decode(errors="replace")[-3000:],
                 )
             time.sleep(0.02)
 
@@ -233,7 +233,7 @@ class BotProcess:
             argv, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
         )
 
-    def _logged(self, since: int) -> bytes:
+    def _read_log(self, since: int) -> bytes:
         with self.log.open("rb") as log:
             log.seek(since)
             return log.read()

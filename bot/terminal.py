@@ -155,7 +155,7 @@ def _confirm(session: Session, result: Any) -> Any:
     operation = result["operation"]
     if operation is None or operation["state"] not in ("proposed", "running"):
         return result
-    said = _said(words("Approve exactly this plan?"))
+    said = _translate(words("Approve exactly this plan?"))
     if not click.confirm(said, default=False):
         return {"outcome": "refused", "operation": operation}
     return session.do(f"approve {operation['id']} {operation['plan_hash']}")
@@ -166,21 +166,21 @@ def _fail(session: Session, error: DroverError) -> int:
         said = {"code": error.code, "text": str(error.text), "advice": str(error.advice)}
         click.echo(json.dumps({"outcome": "error", "error": said}, indent=1, ensure_ascii=False))
     else:
-        click.echo(f"drover: {_said(error.text)} {_said(error.advice)}".strip(), err=True)
+        click.echo(f"drover: {_translate(error.text)} {_translate(error.advice)}".strip(), err=True)
     return NO_BOT if isinstance(error, NoBotError) else REFUSED
 
 
-def _said(message: Message) -> str:
+def _translate(message: Message) -> str:
     return str(Languages().of_terminal().translate(message))
 
 
 def session_of(config: Path | None, socket: str, *, as_json: bool = False) -> Session:
     """How the bot is reached: by ``--socket``, the environment, or the configuration."""
-    path = socket or os.environ.get("DROVER_SOCKET", "") or _configured(config)
+    path = socket or os.environ.get("DROVER_SOCKET", "") or _configured_socket(config)
     return Session(Path(path), as_json, _token())
 
 
-def _configured(config: Path | None) -> str:
+def _configured_socket(config: Path | None) -> str:
     """The socket of the configuration, where this user may read one."""
     try:
         return configuration.load(config).terminal.socket or USUAL
@@ -232,7 +232,7 @@ def _break_glass(config: Path | None, operation: str, reason: str, socket: str) 
         found = session.call("break-glass", session.console.print, **asked)
         if found["operation"]["state"] == "proposed" and sys.stdin.isatty():
             question = words("Type “{sentence}” to do it", sentence=found["sentence"])
-            asked["confirm"] = click.prompt(_said(question))
+            asked["confirm"] = click.prompt(_translate(question))
             found = session.call("break-glass", session.console.print, **asked)
     except (NoBotError, RemoteError) as error:
         sys.exit(_fail(session, error))

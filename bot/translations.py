@@ -253,8 +253,8 @@ def literals(package: Path) -> Iterator[Literal]:
                 OPT_OUT in lines[each]
                 for each in (node.lineno - 1, node.lineno, node.end_lineno or 0)
             )
-            if _is_sentence(_written(node)) and not opted_out:
-                yield Literal(file, node.lineno, _written(node))
+            if _is_sentence(_source_of(node)) and not opted_out:
+                yield Literal(file, node.lineno, _source_of(node))
 
 
 def _is_sentence(text: str) -> bool:
@@ -267,7 +267,7 @@ def _is_sentence(text: str) -> bool:
     )
 
 
-def _written(node: ast.Constant | ast.JoinedStr) -> str:
+def _source_of(node: ast.Constant | ast.JoinedStr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     return "".join(
@@ -328,7 +328,7 @@ def _names(called: ast.expr) -> Iterator[str]:
         yield called.id
 
 
-def _told(found: Iterable[object]) -> int:
+def _print_all(found: Iterable[object]) -> int:
     count = 0
     for count, each in enumerate(found, 1):  # noqa: B007 - the last one is the number of them
         click.echo(each)
@@ -337,8 +337,8 @@ def _told(found: Iterable[object]) -> int:
 
 _ACTS: dict[str, Callable[[Path], int]] = {
     "extract": extract,
-    "check": lambda package: _told(problems(package)),
-    "literals": lambda package: _told(literals(package)),
+    "check": lambda package: _print_all(problems(package)),
+    "literals": lambda package: _print_all(literals(package)),
 }
 
 

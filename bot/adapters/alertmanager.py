@@ -58,9 +58,9 @@ class AlertmanagerHook:
             return HTTPStatus.METHOD_NOT_ALLOWED
         if not self._admit():
             return HTTPStatus.TOO_MANY_REQUESTS
-        return self._taken(environ["wsgi.input"].read(BIGGEST_BODY + 1))
+        return self._respond(environ["wsgi.input"].read(BIGGEST_BODY + 1))
 
-    def _taken(self, body: bytes) -> HTTPStatus:
+    def _respond(self, body: bytes) -> HTTPStatus:
         if len(body) > BIGGEST_BODY:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         try:

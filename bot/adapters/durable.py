@@ -95,7 +95,7 @@ class DurableWork:
             )
         self._running: set[str] = set()
         self._changed = threading.Condition()
-        self._workflow: Callable[[str], None] = self._performed
+        self._workflow: Callable[[str], None] = self._perform_marked
 
     def start(self) -> None:
         """Begin, with what was left unfinished first.
@@ -190,11 +190,11 @@ class DurableWork:
         def perform(operation_id: str) -> None:
             # A step: what ended is not begun again when the process dies before the workflow is
             # marked as done.
-            DBOS.run_step(None, self._performed, operation_id)
+            DBOS.run_step(None, self._perform_marked, operation_id)
 
         return perform
 
-    def _performed(self, operation_id: str) -> None:
+    def _perform_marked(self, operation_id: str) -> None:
         self._mark(operation_id, running=True)
         try:
             self._perform(operation_id)

@@ -44,7 +44,7 @@ from bot.domain.message import (
     Value,
     When,
     Words,
-    said_of,
+    english_of,
     words,
 )
 
@@ -148,12 +148,12 @@ class Translated:
         return (
             format_date(value.day, "short", locale=self._locale)
             if isinstance(value, Day)
-            else self._numbered(value)
+            else self._number_text(value)
         )
 
-    def _numbered(self, value: Value) -> Value:
+    def _number_text(self, value: Value) -> Value:
         with_a_unit = isinstance(value, Size | Rate | Duration | Percent | Number | float)
-        return _NUMBER.sub(self._number, said_of(value)) if with_a_unit else value
+        return _NUMBER.sub(self._number, english_of(value)) if with_a_unit else value
 
     def _number(self, found: re.Match[str]) -> str:
         digits = len(found[0].partition(".")[2])
@@ -161,7 +161,7 @@ class Translated:
         return format_decimal(Decimal(found[0]), format=pattern, locale=self._locale)
 
     def _list(self, names: Names) -> Words:
-        members = [*names.shown, *([names.more] if names.rest else [])]
+        members = [*names.members, *([names.more] if names.rest else [])]
         args = {f"i{index}": self._value(each) for index, each in enumerate(members)}
         holes = [f"{{{name}}}" for name in args]
         style = _JOINS.get(Join.AND if names.rest else names.join)

@@ -44,11 +44,11 @@ class LinkedChat(WrappedChat):
 
     def _for_later(self, card: Card) -> Card:
         """It waits for no address."""
-        return with_links(card, self._remembered)
+        return with_links(card, self._remember)
 
     def _as_form(self, form: Form, locale: str) -> Form:  # noqa: ARG002 - an address has none
         """Its trigger does not live long enough to look for addresses."""
-        return with_links(form, self._remembered)
+        return with_links(form, self._remember)
 
     def permalink(self, ref: MessageRef) -> str:
         """The address of a message; remembered."""
@@ -61,14 +61,14 @@ class LinkedChat(WrappedChat):
         return self._known[ref]
 
     def _find(self, operation: str) -> str:
-        ref = self._shown(operation)
+        ref = self._first_place(operation)
         return self.permalink(ref) if ref is not None else ""
 
-    def _remembered(self, operation: str) -> str:
-        ref = self._shown(operation)
+    def _remember(self, operation: str) -> str:
+        ref = self._first_place(operation)
         return self._known.get(ref, "") if ref is not None else ""
 
-    def _shown(self, operation: str) -> MessageRef | None:
+    def _first_place(self, operation: str) -> MessageRef | None:
         """Where an operation is shown first."""
         try:
             return next(iter(self._store.copies(operation)), None)
@@ -79,22 +79,22 @@ class LinkedChat(WrappedChat):
 
 def with_links(said: T, find: Find) -> T:
     """The same with the address of every operation in it."""
-    linked: T = _linked(said, find)
+    linked: T = _link(said, find)
     return linked
 
 
-def _linked(said: Any, find: Find) -> Any:
+def _link(said: Any, find: Find) -> Any:
     if isinstance(said, Ref):
         return dataclasses.replace(said, url=find(said.id))
     if isinstance(said, Words):
-        args = {name: _linked(each, find) for name, each in said.args.items()}
+        args = {name: _link(each, find) for name, each in said.args.items()}
         changed = any(args[name] is not said.args[name] for name in args)
         return dataclasses.replace(said, args=args) if changed else said
     if isinstance(said, tuple):
-        parts = tuple(_linked(each, find) for each in said)
+        parts = tuple(_link(each, find) for each in said)
         return parts if any(new is not old for new, old in zip(parts, said, strict=True)) else said
     if not dataclasses.is_dataclass(said) or isinstance(said, type):
         return said
     given = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
-    changes = {name: new for name, old in given.items() if (new := _linked(old, find)) is not old}
+    changes = {name: new for name, old in given.items() if (new := _link(old, find)) is not old}
     return dataclasses.replace(said, **changes) if changes else said

@@ -51,7 +51,7 @@ class SeenHead:
             write_private(self._file, json.dumps(kept))
             self._written = head
 
-    def lost(self, store: SqlStore) -> Lost | None:
+    def loss(self, store: SqlStore) -> Lost | None:
         """What the database lacks of what was there; None when it is the one that was left."""
         seen = self._read()
         if seen is None or seen[2] != _first(store):

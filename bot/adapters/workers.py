@@ -39,7 +39,7 @@ class Workers:
         self._queue.put((future, call))
         return future
 
-    def stuck(self, patience: float) -> float | None:
+    def longest_call(self, patience: float) -> float | None:
         """Seconds the longest call has lasted.
 
         When every thread is at one for longer than ``patience`` seconds.

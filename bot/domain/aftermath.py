@@ -51,7 +51,7 @@ def _with_demands(seen: Snapshot, demands: Iterable[Demand]) -> Snapshot:
     found = {(vm.uuid, vm.host): vm for vm in seen.vms}
     for demand in demands:
         key = (demand.uuid, demand.host)
-        found[key] = _changed(found[key], demand) if key in found else _new(demand)
+        found[key] = _change(found[key], demand) if key in found else _new(demand)
     return replace(seen, vms=tuple(found.values()))
 
 
@@ -61,7 +61,7 @@ def _new(demand: Demand) -> Vm:
     return Vm(demand.uuid, demand.uuid, demand.host, state, demand.vcpus, demand.memory, tags=tags)
 
 
-def _changed(vm: Vm, demand: Demand) -> Vm:
+def _change(vm: Vm, demand: Demand) -> Vm:
     state = VmState.RUNNING if demand.starts else vm.state
     vcpus, memory = demand.vcpus or vm.vcpus, demand.memory or vm.memory
     return replace(vm, state=state, vcpus=vcpus, memory=memory)

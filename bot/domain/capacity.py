@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.domain.cluster import Host, Snapshot, Vm, sound
-from bot.domain.placement import APART, TOGETHER, bound, pinned_to
+from bot.domain.placement import APART, TOGETHER, is_pinned_here, pin_hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +209,12 @@ class _Rules:
         """The guests of a lost host as units, those left out that are bound to it."""
         joined: dict[str, list[Vm]] = {}
         for vm in guests:
-            if not bound(vm, self.names):
+            if not is_pinned_here(vm, self.names):
                 joined.setdefault(vm.tags.get(TOGETHER) or f"\0{vm.uuid}", []).append(vm)
         return [self._unit(group, members) for group, members in joined.items()]
 
     def _unit(self, group: str, members: Sequence[Vm]) -> Unit:
-        allowed = [pinned_to(vm, self.names) for vm in members]
+        allowed = [pin_hosts(vm, self.names) for vm in members]
         lost = members[0].host
         allowed.append(
             frozenset(host for name, host in self.joined if name == group and host != lost)

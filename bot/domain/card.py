@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.domain.codec import later
-from bot.domain.message import Message, Person, Words, joined, nwords, words
+from bot.domain.message import Message, Person, Words, join, nwords, words
 
-__all__ = ["Message", "Person", "Words", "joined", "nwords", "words"]  # beside what stands here
+__all__ = ["Message", "Person", "Words", "join", "nwords", "words"]  # beside what stands here
 
 
 Line = Message
@@ -282,9 +282,9 @@ class Form:
 
 def error_card(text: Message, advice: Message = "") -> Card:
     """What went wrong and what to do next, as every error is shown."""
-    said = joined(part for part in (bare(text), bare(advice)) if part)
+    said = join(part for part in (bare(text), bare(advice)) if part)
     return Card(
         text=said,
-        elements=(Section(joined((prose(text), *([prose(advice)] if advice else [])), "\n")),),
+        elements=(Section(join((prose(text), *([prose(advice)] if advice else [])), "\n")),),
         not_done=True,
     )

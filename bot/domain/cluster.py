@@ -60,7 +60,7 @@ class Scheduler:
     emulator_quota: int | None = None
 
     @property
-    def capped(self) -> bool:
+    def has_cap(self) -> bool:
         """Whether a ceiling is set."""
         return self.vcpu_quota is not None and self.vcpu_quota > 0
 
@@ -499,7 +499,7 @@ class _Tables:
             self._vms = {host: tuple(theirs) for host, theirs in found.items()}
         return self._vms
 
-    def named(self, of: Snapshot) -> Mapping[str, Sequence[Vm]]:
+    def by_any_name(self, of: Snapshot) -> Mapping[str, Sequence[Vm]]:
         """VMs by name and by UUID, in the snapshot's order."""
         if self._named is None:
             found: dict[str, list[Vm]] = {}
@@ -509,7 +509,7 @@ class _Tables:
             self._named = found
         return self._named
 
-    def promised(self, of: Snapshot) -> Mapping[str, int]:
+    def memory_promises(self, of: Snapshot) -> Mapping[str, int]:
         """Bytes of ordinary memory promised on each host."""
         if self._promised is None:
             huge = {vm.uuid for vm in of.vms if vm.huge}
@@ -570,7 +570,7 @@ class Snapshot:
             UnknownNameError: no such guest; the advice names the nearest.
             AmbiguousNameError: several guests have this name; the advice tells how to name one.
         """
-        found = list(self._tables.named(self).get(name, ()))
+        found = list(self._tables.by_any_name(self).get(name, ()))
         if not found:
             alike = set(names_for(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
             found = [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]
@@ -629,18 +629,18 @@ class Snapshot:
 
     def copies(self, uuid: str) -> Sequence[Vm]:
         """Every VM of this UUID, wherever it was seen."""
-        return [vm for vm in self._tables.named(self).get(uuid, ()) if vm.uuid == uuid]
+        return [vm for vm in self._tables.by_any_name(self).get(uuid, ()) if vm.uuid == uuid]
 
-    def promised(self, host: str) -> int:
+    def memory_promises(self, host: str) -> int:
         """Bytes of ordinary memory promised on a host: its active VMs and the moves under way to it.
 
         VMs on huge pages live in what the host sets aside, where it is known to.
         """
-        return self._tables.promised(self)[self.host(host).name]
+        return self._tables.memory_promises(self)[self.host(host).name]
 
     def room(self, host: str) -> int:
         """Bytes of ordinary memory still to be promised on a host; negative when overcommitted."""
-        return self.host(host).usable - self.promised(host)
+        return self.host(host).usable - self.memory_promises(host)
 
 
 @dataclass(frozen=True, slots=True)

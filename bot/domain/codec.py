@@ -151,7 +151,7 @@ class Codec:
                 words("Load the plugin that declares it."),
             )
         try:
-            return self._made(kind, stored)
+            return self._make(kind, stored)
         except (KeyError, TypeError, ValueError) as error:
             raise CodecError(
                 words("A stored {kind} does not fit: {error}", kind=stored[TAG], error=repr(error))
@@ -163,9 +163,9 @@ class Codec:
 
     def keeps(self, stored: str) -> Any:
         """The value of canonical JSON, in which ``Unknown`` stands for whatever cannot be read."""
-        return self._kept(json.loads(stored))
+        return self._keep(json.loads(stored))
 
-    def _kept(self, stored: Any) -> Any:
+    def _keep(self, stored: Any) -> Any:
         kind = self._known.get(stored[TAG])
         if kind is None:
             return Unknown(
@@ -174,7 +174,7 @@ class Codec:
                 words("“{kind}” is of a plugin that is not loaded", kind=stored[TAG]),
             )
         try:
-            return self._made(kind, stored, keep=True)
+            return self._make(kind, stored, keep=True)
         except (KeyError, TypeError, ValueError) as error:
             return Unknown(
                 stored[TAG],
@@ -184,7 +184,7 @@ class Codec:
                 ),
             )
 
-    def _made(self, kind: type, stored: dict[str, Any], *, keep: bool = False) -> Any:
+    def _make(self, kind: type, stored: dict[str, Any], *, keep: bool = False) -> Any:
         hints = _hints(kind)
         return kind(
             **{
@@ -198,7 +198,7 @@ class Codec:
         if stored is None:
             return None
         if isinstance(stored, dict) and TAG in stored:
-            return self._kept(stored) if keep else self.read(stored)
+            return self._keep(stored) if keep else self.read(stored)
         if isinstance(stored, list):
             return self._sequence(hint, stored, keep=keep)
         if isinstance(stored, dict):

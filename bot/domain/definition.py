@@ -48,7 +48,7 @@ def sha_of(xml: str) -> str:
     return hashlib.sha256(xml.encode()).hexdigest()[:16]
 
 
-def merged(
+def merge(
     kept: Iterable[Definition], seen: Iterable[Definition], answered: Collection[str]
 ) -> Iterator[Definition]:
     """Yield what is to be kept now in place of the newest versions, or as new ones where the XML is another.

@@ -11,7 +11,7 @@ from typing import Any
 from bot.domain import codec
 from bot.domain.codec import Unknown
 from bot.domain.errors import DroverError
-from bot.domain.message import Message, joined, words
+from bot.domain.message import Message, join, words
 from bot.domain.operation import (
     Event,
     Operation,
@@ -66,7 +66,7 @@ def operation_of(operation_id: str, events: Sequence[Event], row: Mapping[str, A
         except DroverError as error:
             why = words(
                 "its history cannot have happened: {error}",
-                error=joined((error.text, error.advice)),
+                error=join((error.text, error.advice)),
             )
     return _shell(operation_id, events, row, why)
 

@@ -152,14 +152,14 @@ class Names:
     most: int = 0
 
     @property
-    def shown(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[Member, ...]:
         """The members that are named."""
         return self.items[: self.most] if self.most else self.items
 
     @property
     def rest(self) -> int:
         """How many are only counted."""
-        return len(self.items) - len(self.shown)
+        return len(self.items) - len(self.members)
 
     @property
     def more(self) -> Words:
@@ -169,7 +169,7 @@ class Names:
     @property
     def line(self) -> Words:
         """The list as a message, in English."""
-        given = [*self.shown, *([self.more] if self.rest else [])]
+        given = [*self.members, *([self.more] if self.rest else [])]
         args: dict[str, Value] = {f"i{index}": each for index, each in enumerate(given)}
         holes = [f"{{{name}}}" for name in args]
         between = "and" if self.rest else self.join
@@ -196,7 +196,9 @@ class Words:
     many: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "args", {name: _kept(value) for name, value in self.args.items()})
+        object.__setattr__(
+            self, "args", {name: _as_value(value) for name, value in self.args.items()}
+        )
 
     def __hash__(self) -> int:
         return hash((self.template, self.many, frozenset(self.args.items())))
@@ -207,7 +209,7 @@ class Words:
         return self.many if self.many and self.args.get("n") != 1 else self.template
 
     def __str__(self) -> str:
-        return filled(self.english, self.args)
+        return fill(self.english, self.args)
 
 
 Message = str | Words
@@ -260,15 +262,15 @@ VALUES: tuple[type, ...] = (
 
 def words(template: str, /, **args: Argument) -> Words:
     """A message. ``template`` is a literal, so that it is found for translation."""
-    return Words(template, {name: _kept(value) for name, value in args.items()})
+    return Words(template, {name: _as_value(value) for name, value in args.items()})
 
 
 def nwords(one: str, many: str, /, n: float, **args: Argument) -> Words:
     """A message that counts: ``one`` when ``n`` is 1, else ``many``; both may use ``{n}``."""
-    return Words(one, {"n": n, **{name: _kept(value) for name, value in args.items()}}, many)
+    return Words(one, {"n": n, **{name: _as_value(value) for name, value in args.items()}}, many)
 
 
-def _kept(value: Any) -> Value:
+def _as_value(value: Any) -> Value:
     if isinstance(value, datetime):
         return When(value)
     if isinstance(value, date):
@@ -283,7 +285,7 @@ def _kept(value: Any) -> Value:
     return kept
 
 
-def joined(messages: Iterable[Message], between: str = " ") -> Message:
+def join(messages: Iterable[Message], between: str = " ") -> Message:
     """Messages one after the other, without the empty ones; plain text when all are."""
     given = [each for each in messages if each != ""]
     if all(isinstance(each, str) for each in given):
@@ -324,7 +326,7 @@ def tokens(template: str, names: Iterable[str]) -> Iterator[Token]:
         yield Token(template[end:])
 
 
-def filled(template: str, args: Mapping[str, Value]) -> str:
+def fill(template: str, args: Mapping[str, Value]) -> str:
     """A template in plain characters: without emphasis; what is code keeps its backticks."""
     said = []
     in_code = False
@@ -332,12 +334,12 @@ def filled(template: str, args: Mapping[str, Value]) -> str:
         in_code ^= token.mark and token.text == "`"
         if token.hole:
             value = args[token.text]
-            said.append(value.command if in_code and isinstance(value, Code) else said_of(value))
+            said.append(value.command if in_code and isinstance(value, Code) else english_of(value))
         elif token.text == "`" or not token.mark:
             said.append(token.text)
     return "".join(said)
 
 
-def said_of(value: Value) -> str:
+def english_of(value: Value) -> str:
     """A value in English."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

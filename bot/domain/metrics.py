@@ -320,13 +320,13 @@ def points(sweep: Sweep) -> tuple[Point, ...]:
     """What the history keeps of a sweep: hosts that answered, and their guests."""
     up = [host for host in sweep.hosts if not host.silent]
     hosts = (
-        Point(host_entity(host.name), _told({
+        Point(host_entity(host.name), _present({
             Metric.CPU: host.cpu, Metric.WAIT: host.wait, Metric.MEMORY: float(host.used),
         }))
         for host in up
     )  # fmt: skip
     vms = (
-        Point(vm_entity(vm.uuid), _told({
+        Point(vm_entity(vm.uuid), _present({
             Metric.CPU: vm.cpu, Metric.WAIT: vm.wait, Metric.DISK: vm.disk, Metric.NET: vm.net,
             Metric.MEMORY: vm.memory if vm.used is None else vm.used,
         }))
@@ -349,14 +349,14 @@ def _together(hosts: Sequence[HostSample]) -> Mapping[Metric, float]:
     if not hosts:
         return {}
     cpu = [host.cpu for host in hosts if host.cpu is not None]
-    return _told({
+    return _present({
         Metric.CPU: sum(cpu) if len(cpu) == len(hosts) else None,
         Metric.WAIT: sum(host.wait or 0.0 for host in hosts),
         Metric.MEMORY: float(sum(host.used for host in hosts)),
     })  # fmt: skip
 
 
-def _told(values: Mapping[Metric, float | None]) -> Mapping[Metric, float]:
+def _present(values: Mapping[Metric, float | None]) -> Mapping[Metric, float]:
     return MappingProxyType(
         {metric: value for metric, value in values.items() if value is not None}
     )

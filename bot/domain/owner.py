@@ -27,7 +27,7 @@ def owners_of(vm: Vm) -> tuple[str, ...]:
     return tuple(person_of(each) or each for each in _parts(vm.tags.get(OWNER, "")))
 
 
-def owned_by(vms: Iterable[Vm], user: str) -> list[Vm]:
+def vms_of_owner(vms: Iterable[Vm], user: str) -> list[Vm]:
     """A person's VMs, by name."""
     return sorted((vm for vm in vms if user in owners_of(vm)), key=lambda vm: vm.name)
 

@@ -91,6 +91,6 @@ def read(text: str) -> Personal:
     return Personal(**{name: value for name, value in given.items() if name in known})
 
 
-def written(settings: Personal) -> str:
+def dump(settings: Personal) -> str:
     """Settings to store; '' when all are as by default."""
     return "" if settings == Personal() else json.dumps(asdict(settings), sort_keys=True)

@@ -166,15 +166,15 @@ def objections(
     return tuple(each for each in found if each is not None)
 
 
-def pinned_to(vm: Vm, hosts: Collection[str]) -> frozenset[str]:
+def pin_hosts(vm: Vm, hosts: Collection[str]) -> frozenset[str]:
     """The hosts that a pin names; empty when it names none, which pins the guest to where it is."""
     named = frozenset(part.strip() for part in vm.tags.get(PIN, "").replace("+", ",").split(","))
     return named if named <= frozenset(hosts) else frozenset()
 
 
-def bound(vm: Vm, hosts: Collection[str]) -> bool:
+def is_pinned_here(vm: Vm, hosts: Collection[str]) -> bool:
     """Whether a pin keeps the guest on the host it is on, so that it falls with it."""
-    return PIN in vm.tags and pinned_to(vm, hosts) <= {vm.host}
+    return PIN in vm.tags and pin_hosts(vm, hosts) <= {vm.host}
 
 
 def fullness(snapshot: Snapshot, host: Host, extra: int = 0) -> float:
@@ -183,7 +183,7 @@ def fullness(snapshot: Snapshot, host: Host, extra: int = 0) -> float:
     1.0 is full.
     """
     usable = host.usable
-    return (snapshot.promised(host.name) + extra) / usable if usable > 0 else 1.0
+    return (snapshot.memory_promises(host.name) + extra) / usable if usable > 0 else 1.0
 
 
 def cpu_share(snapshot: Snapshot, host: Host) -> float | None:

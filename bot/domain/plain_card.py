@@ -56,11 +56,11 @@ def plain_body(card: Card) -> str:
     """What a card says beneath its title; '' when that is all."""
     lines = [line for each in card.elements for line in _lines(each)]
     if not card.elements and card.title and str(card.text) != str(card.title):
-        lines.append(_said(card.text))
+        lines.append(_plain(card.text))
     return "\n".join(line for line in lines if line)
 
 
-def _said(line: Message) -> str:
+def _plain(line: Message) -> str:
     return harmless(str(line))
 
 
@@ -83,8 +83,8 @@ def _table(table: Table) -> list[str]:
     ]
 
 
-def _said_of(items: Iterable[tuple[Mark, Message]]) -> list[str]:
-    return [f"{MARKS[mark]} {_said(line)}" for mark, line in items]
+def _plain_items(items: Iterable[tuple[Mark, Message]]) -> list[str]:
+    return [f"{MARKS[mark]} {_plain(line)}" for mark, line in items]
 
 
 def share_of(bar: Bar) -> float:
@@ -99,19 +99,19 @@ def whole_percent(bar: Bar) -> int:
 
 
 def _bar(bar: Bar) -> list[str]:
-    return [f"{whole_percent(bar)}%  {_said(bar.line)}"]
+    return [f"{whole_percent(bar)}%  {_plain(bar.line)}"]
 
 
 _LINES: Mapping[type, Callable[[Any], list[str]]] = {
-    Section: lambda each: [_said(each.line)],
-    Fields: lambda each: [f"{_said(label)}: {_said(line)}" for label, line in each.pairs],
+    Section: lambda each: [_plain(each.line)],
+    Fields: lambda each: [f"{_plain(label)}: {_plain(line)}" for label, line in each.pairs],
     Table: _table,
-    Listing: lambda each: [_said(each.text)],
-    Checklist: lambda each: [_said(each.title), *_said_of(each.items)],
+    Listing: lambda each: [_plain(each.text)],
+    Checklist: lambda each: [_plain(each.title), *_plain_items(each.items)],
     Bar: _bar,
-    Chart: lambda each: [f"{_said(each.title)}: {_said(each.summary)}"],
-    Picture: lambda each: [_said(each.title), _said(each.alt)],
-    Context: lambda each: [_said(line) for line in each.lines],
+    Chart: lambda each: [f"{_plain(each.title)}: {_plain(each.summary)}"],
+    Picture: lambda each: [_plain(each.title), _plain(each.alt)],
+    Context: lambda each: [_plain(line) for line in each.lines],
     Divider: lambda _: [],
     Buttons: lambda _: [],
 }

@@ -230,7 +230,7 @@ def _run_of(
     run = _off_run(mine, bond)
     if isinstance(run, Missing):
         return run
-    spaced = _spaced(run, rules)
+    spaced = _far_apart(run, rules)
     late_enough = ordered_at is None or spaced[-1].at >= ordered_at
     return (
         spaced if len(spaced) >= rules.reads and late_enough else Missing(Lack.TOO_FEW, device.name)
@@ -269,7 +269,7 @@ def _off_run(readings: Iterable[Reading], bond: Bound) -> tuple[Reading, ...] | 
     return tuple(reversed(run))
 
 
-def _spaced(run: Sequence[Reading], rules: Rules) -> tuple[Reading, ...]:
+def _far_apart(run: Sequence[Reading], rules: Rules) -> tuple[Reading, ...]:
     """The first reading and each that comes ``apart`` seconds or more after the one before it."""
     chosen: list[Reading] = []
     for each in run:
@@ -292,7 +292,7 @@ MOST_MINUTES_ATTESTED = 15
 """How long two people's word is good for, in minutes: somebody may switch the host on again."""
 
 
-def attested(
+def attestation(
     host: str,
     words: Iterable[tuple[str, datetime]],
     rounds: Sequence[Round],

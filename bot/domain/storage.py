@@ -136,7 +136,7 @@ def asked_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
     return tuple(disk for disk in files if not is_shared(source, disk))
 
 
-def seen_there(disks: Iterable[Disk], looked: Iterable[DiskThere]) -> frozenset[Seen]:
+def sightings(disks: Iterable[Disk], looked: Iterable[DiskThere]) -> frozenset[Seen]:
     """What another host showed of these disks; ``UNKNOWN`` of those it was not asked for."""
     found = {each.target: each.seen for each in looked}
     return frozenset(found.get(disk.target, Seen.UNKNOWN) for disk in disks)

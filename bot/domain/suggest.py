@@ -39,7 +39,7 @@ GROUPS = {"vm": "vm", "vms": "vm", "host": "host", "hosts": "host"}
 """Words that people put before or behind what they want done."""
 
 
-def meant(
+def guesses(
     typed: Sequence[str], known: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return the commands that a line may mean, each with the words that are left for it.
@@ -102,11 +102,11 @@ def _letters(typed: Sequence[str], wanted: Sequence[str]) -> int | None:
     if not wanted or len(typed) < len(wanted):
         return None
     wrong = [_distance(one, other) for one, other in zip(typed, wanted, strict=False)]
-    fits = all(found <= _allowed(word) for found, word in zip(wrong, typed, strict=False))
+    fits = all(found <= _most_slips(word) for found, word in zip(wrong, typed, strict=False))
     return sum(wrong) if fits else None
 
 
-def _allowed(word: str) -> int:
+def _most_slips(word: str) -> int:
     """How many slips a word may have: a short one would soon be another word."""
     return 0 if len(word) <= 3 else 1 if len(word) <= 6 else 2
 

@@ -85,7 +85,7 @@ class Timing:
     window: str = ""
 
     @property
-    def given(self) -> bool:
+    def is_set(self) -> bool:
         """Whether any of the three was written."""
         return bool(self.at or self.after or self.window)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bot.domain import codec
-from bot.domain.message import Message, joined, words
+from bot.domain.message import Message, join, words
 from bot.domain.plan import Objection, Plan
 
 CARD = 8_000  # characters that a card surely shows
@@ -70,7 +70,7 @@ def attachments(plan: Plan, command: str, reason: str) -> tuple[Message, ...]:
             room = PART
         parts[-1].append(line)
         room -= needed
-    return tuple(joined(lines, "\n") for lines in parts)
+    return tuple(join(lines, "\n") for lines in parts)
 
 
 def _fits(plan: Plan, command: str, reason: str) -> bool:

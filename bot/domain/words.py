@@ -78,19 +78,19 @@ class _Splitter:
         start, first = self._at, not dash
         while (char := self._char()) and not char.isspace():
             opens = first or self._text[self._at - 1] == "="
-            part = self._quoted(char, opens=opens)
+            part = self._in_quotes(char, opens=opens)
             made += char if part is None else part
             self._at += part is None
             first = False
         return made if self._at > start or dash else ""
 
-    def _quoted(self, char: str, *, opens: bool) -> str | None:
+    def _in_quotes(self, char: str, *, opens: bool) -> str | None:
         """What a quote, a code mark or a backslash here stands for; None for a plain letter.
 
         Moves behind it.
         """
         if char == "\\":
-            return self._escaped()
+            return self._escape()
         if char in {'"', "'"}:
             return self._straight(char)
         if opens and char == "`":
@@ -99,7 +99,7 @@ class _Splitter:
             return self._until(_CLOSING[char], otherwise='"“”')
         return self._single(char) if opens and char in _SINGLE else None
 
-    def _escaped(self) -> str:
+    def _escape(self) -> str:
         if self._at + 1 >= len(self._text):
             raise ValueError(NOTHING_ESCAPED)
         self._at += 2

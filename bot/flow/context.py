@@ -217,7 +217,7 @@ def _waits(services: Services) -> Mapping[tuple[str, str], float]:
     return {(vm.uuid, vm.host): vm.wait for vm in sweep.vms if vm.wait is not None}
 
 
-def engaged(services: Services) -> tuple[Operation, ...]:
+def active_operations(services: Services) -> tuple[Operation, ...]:
     """What runs or is about to, newest first; not what is approved for a later time."""
     now = services.clock.now()
     busy = services.store.operations(states=BUSY, limit=1000)
@@ -231,7 +231,7 @@ def _inbound(services: Services, seen: Snapshot, but: str) -> tuple[Inbound, ...
 
     Nothing is promised for what comes after the next wait for a person: that may be a day away.
     """
-    busy = [each for each in engaged(services) if each.id != but]
+    busy = [each for each in active_operations(services) if each.id != but]
     arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active} if busy else set()
     return tuple(
         each

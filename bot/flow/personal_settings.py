@@ -27,10 +27,10 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Snapshot
-from bot.domain.message import Message, Names, Ref, Words, joined
+from bot.domain.message import Message, Names, Ref, Words, join
 from bot.domain.metrics import Incident, gravest_first
 from bot.domain.operation import Operation
-from bot.domain.owner import OWNER, owned_by, owners_of
+from bot.domain.owner import OWNER, owners_of, vms_of_owner
 from bot.domain.personal import About, Personal
 from bot.flow.commands import query_cards
 from bot.flow.context import Services
@@ -122,11 +122,11 @@ def edit(services: Services, request: Request) -> Card | None:
 def _change(services: Services, notes: Notes, user: str, given: Mapping[str, str]) -> Card:
     faults = tuple(_faults(services, given))
     if faults:
-        return error_card(joined(faults, "\n"), words("Nothing was changed."))
+        return error_card(join(faults, "\n"), words("Nothing was changed."))
     for _ in range(TRIES):
         text, version = notes.note(f"{KEY}{user}")
         after = _with(personal.read(text), given)
-        if notes.put_note(f"{KEY}{user}", personal.written(after), version) or not text:
+        if notes.put_note(f"{KEY}{user}", personal.dump(after), version) or not text:
             return _card(services, after)
     return error_card(words("Your settings changed at the same moment."), words("Try again."))
 
@@ -259,7 +259,7 @@ def send_digests(services: Services, slot: datetime, seen: Snapshot) -> None:
     """Send everybody who wants it the digest of their own VMs, once for each slot."""
     if services.notes is None:
         return
-    incidents = services.monitor.measured().incidents if services.monitor is not None else ()
+    incidents = services.monitor.measures().incidents if services.monitor is not None else ()
     for key, text in services.notes.notes(KEY).items():
         user = key.removeprefix(KEY)
         if personal.read(text).digest:
@@ -269,7 +269,7 @@ def send_digests(services: Services, slot: datetime, seen: Snapshot) -> None:
 
 
 def _digest(services: Services, user: str, seen: Snapshot, incidents: Iterable[Incident]) -> Card:
-    mine = owned_by(seen.vms, user)
+    mine = vms_of_owner(seen.vms, user)
     title = nwords("Your VMs: {n}", "Your VMs: {n}", n=len(mine))
     if not mine:
         text = words("You own no VM: none has the tag {tag}.", tag=f"{OWNER}={user}")
@@ -290,9 +290,7 @@ def _digest(services: Services, user: str, seen: Snapshot, incidents: Iterable[I
         title,
         (
             Table(columns, rows),
-            Section(
-                words("*Active alerts:* {titles}", titles=joined(alerts, "; ") or words("none"))
-            ),
+            Section(words("*Active alerts:* {titles}", titles=join(alerts, "; ") or words("none"))),
             *(Section(_operation(each)) for each in list(recent.values())[:SHOWN]),
         ),
     )

@@ -28,7 +28,7 @@ class Progress(Protocol):
         """Put a line into the audit trail."""
         ...
 
-    def asked(self) -> frozenset[Ask]:
+    def asks(self) -> frozenset[Ask]:
         """What people have asked of this operation so far."""
         ...
 

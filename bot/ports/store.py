@@ -23,7 +23,7 @@ class Store(Holds, Protocol):
         """Keep a request until it is handled; False when it is a duplicate."""
         ...
 
-    def unhandled(self) -> tuple[Request, ...]:
+    def pending_requests(self) -> tuple[Request, ...]:
         """Requests accepted but not yet handled, oldest first (after a crash)."""
         ...
 

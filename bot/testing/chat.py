@@ -237,7 +237,7 @@ class FakeChat:
         """As set in ``locales``."""
         return self.locales.get(user, "")
 
-    def shown_to(self, user: str) -> tuple[Card, ...]:
+    def cards_for(self, user: str) -> tuple[Card, ...]:
         """What only this person saw, oldest first."""
         return tuple(whisper.card for whisper in self.whispers if whisper.user == user)
 

@@ -71,7 +71,7 @@ class DrawingError(DroverError):
     code = "drawing"
 
 
-def drawn(text: str, taken_at: datetime = TAKEN_AT) -> Snapshot:
+def draw_cluster(text: str, taken_at: datetime = TAKEN_AT) -> Snapshot:
     """The cluster that ``text`` draws.
 
     Raises:

@@ -91,7 +91,7 @@ class FakeGuests:
         And file systems.
         """
 
-    def _noted(self, method: str, *arguments: str) -> None:
+    def _note(self, method: str, *arguments: str) -> None:
         raise NotImplementedError
 
     def _may(self, method: str) -> None:
@@ -410,7 +410,7 @@ class FakeGuests:
                     name, made_at, _state(guest.vm), current=True, description=description
                 )
             )
-            self._counted(host, uuid)
+            self._count_snapshots(host, uuid)
 
     def revert_snapshot(self, host: str, uuid: str, name: str) -> None:
         """Go back to a snapshot; see the port."""
@@ -430,7 +430,7 @@ class FakeGuests:
             self._guest(host, uuid)
             extra = self._extra(uuid)
             extra.snapshots = [each for each in extra.snapshots if each.name != name]
-            self._counted(host, uuid)
+            self._count_snapshots(host, uuid)
 
     # Devices
 
@@ -559,7 +559,7 @@ class FakeGuests:
     @contextlib.contextmanager
     def _changing(self, method: str, host: str, *arguments: str) -> Iterator[None]:
         with self._lock:
-            self._noted(method, host, *arguments)
+            self._note(method, host, *arguments)
             self._reach(host)
             yield
 
@@ -625,7 +625,7 @@ class FakeGuests:
         guest = self._guest(host, uuid)
         guest.vm = replace(guest.vm, detail=detail)
 
-    def _counted(self, host: str, uuid: str) -> None:
+    def _count_snapshots(self, host: str, uuid: str) -> None:
         self._describe(
             host,
             uuid,

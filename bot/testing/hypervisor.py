@@ -118,7 +118,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
     ) -> None:
         """Let a host not answer; its guests run on, unseen."""
         with self._lock:
-            self._last_seen[host] = tuple(self._shown(host))
+            self._last_seen[host] = tuple(self._vms_on(host))
             self._hosts[host] = replace(self._hosts[host], health=health, problem=problem)
 
     def up(self, host: str) -> None:
@@ -173,7 +173,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         with self._lock:
             self._may("snapshot")
             hosts = tuple(self._host_now(host) for host in self._hosts.values())
-            vms = [vm for host in hosts for vm in self._known(host)]
+            vms = [vm for host in hosts for vm in self._vms_of(host)]
             settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
             vms = [vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled]
             chosen = [
@@ -203,7 +203,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         """Move a guest, in as much time as it takes; see the port."""
         with self._lock:
             self._known_host(move.target)
-            self._noted("migrate", move.source, move.uuid, move.target)
+            self._note("migrate", move.source, move.uuid, move.target)
             transfer = self._begin(move)
         try:
             while not transfer.done:
@@ -221,13 +221,13 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         with self._lock:
             self._reach(host)
             self._may("copied_volumes")
-            places = {disk.source for disk in self._copied(move)}
+            places = {disk.source for disk in self._copied_disks(move)}
             mine = [each for (where, _, _), each in self.volumes.items() if where == host]
             return tuple(
                 each for each in mine if each.path in places or f"{each.pool}/{each.name}" in places
             )
 
-    def _copied(self, move: MigrateVm) -> tuple[Disk, ...]:
+    def _copied_disks(self, move: MigrateVm) -> tuple[Disk, ...]:
         there = (self._guests.get((host, move.uuid)) for host in (move.source, move.target))
         guest = next((each for each in there if each is not None), None)
         if not move.copy_storage or guest is None or guest.vm.detail is None:
@@ -239,7 +239,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
 
         It stays when the migration fails.
         """
-        for disk in self._copied(move):
+        for disk in self._copied_disks(move):
             folder, _, name = disk.source.rpartition("/")
             pools = self._hosts[move.target].pools
             pool = next((each for each in pools if folder in {each.name, each.path}), None)
@@ -268,7 +268,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         """Ask for a migration's end; see the port."""
         with self._lock:
             self._reach(host)
-            self._noted("cancel_job", host, uuid)
+            self._note("cancel_job", host, uuid)
             transfer = self._transfers.get((host, uuid))
             if transfer is None:
                 return
@@ -300,21 +300,21 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
     def pause(self, host: str, uuid: str) -> None:
         """Pause a guest; see the port."""
         with self._lock:
-            self._noted("pause", host, uuid)
+            self._note("pause", host, uuid)
             if self._active(host, uuid).vm.state is VmState.RUNNING:
                 self._turn(host, uuid, VmState.PAUSED, "user")
 
     def resume(self, host: str, uuid: str) -> None:
         """Let a guest go on; see the port."""
         with self._lock:
-            self._noted("resume", host, uuid)
+            self._note("resume", host, uuid)
             self._active(host, uuid)
             self._turn(host, uuid, VmState.RUNNING, "")
 
     def set_autostart(self, host: str, uuid: str, *, on: bool) -> None:
         """Set or clear start at boot; see the port."""
         with self._lock:
-            self._noted("set_autostart", host, uuid, str(on))
+            self._note("set_autostart", host, uuid, str(on))
             guest = self._guest(host, uuid)
             if not guest.vm.persistent:
                 raise HypervisorError(
@@ -331,7 +331,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
     def set_scheduler(self, host: str, uuid: str, scheduler: Scheduler) -> None:
         """Apply the given parameters; see the port."""
         with self._lock:
-            self._noted("set_scheduler", host, uuid, str(scheduler))
+            self._note("set_scheduler", host, uuid, str(scheduler))
             guest = self._guest(host, uuid)
             self._count(guest)
             guest.vm = replace(guest.vm, scheduler=_over(guest.vm.scheduler, scheduler))
@@ -477,7 +477,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._turn(move.source, move.uuid, VmState.RUNNING, "")
 
     def _running_transfer(self, method: str, host: str, uuid: str) -> Transfer:
-        self._noted(method, host, uuid)
+        self._note(method, host, uuid)
         self._reach(host)
         transfer = self._transfers.get((host, uuid))
         if transfer is None:
@@ -536,10 +536,10 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             host, seen_at=self._clock.now(), memory_free=max(0, host.memory - used), cpu=busy
         )
 
-    def _known(self, host: Host) -> Collection[Vm]:
-        return tuple(self._shown(host.name)) if host.up else self._last_seen[host.name]
+    def _vms_of(self, host: Host) -> Collection[Vm]:
+        return tuple(self._vms_on(host.name)) if host.up else self._last_seen[host.name]
 
-    def _shown(self, host: str) -> Iterator[Vm]:
+    def _vms_on(self, host: str) -> Iterator[Vm]:
         for (name, uuid), guest in self._guests.items():
             if name == host:
                 busy = (host, uuid) in self._transfers
@@ -604,7 +604,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             raise HypervisorError(f"{guest.vm.name} is not running.", "Start it first.")
         return guest
 
-    def _noted(self, method: str, *arguments: str) -> None:
+    def _note(self, method: str, *arguments: str) -> None:
         self._may(method)
         self.calls.append((method, *arguments))
 
@@ -629,7 +629,7 @@ def _load(guest: _Guest) -> float:
     if guest.vm.state is not VmState.RUNNING:
         return 0.0
     wanted, cap = guest.vm.cpu or 0.0, guest.vm.scheduler
-    if not guest.cap_works or not cap.capped or cap.vcpu_quota is None:
+    if not guest.cap_works or not cap.has_cap or cap.vcpu_quota is None:
         return wanted
     return min(wanted, guest.vm.vcpus * cap.vcpu_quota / (cap.vcpu_period or 100_000))
 

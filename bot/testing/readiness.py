@@ -42,7 +42,7 @@ class FakeReadiness:
     def _known_host(self, host: str) -> Host:
         raise NotImplementedError
 
-    def _shown(self, host: str) -> Iterator[Vm]:
+    def _vms_on(self, host: str) -> Iterator[Vm]:
         raise NotImplementedError
 
     def _may(self, method: str) -> None:
@@ -105,7 +105,7 @@ class FakeReadiness:
                 virt_type="kvm",
             )
             for name in names
-            for vm in self._shown(name)
+            for vm in self._vms_on(name)
             if vm.state.active
         )
         xml = f'<cpu mode="custom" match="exact"><model fallback="forbid">{model}</model></cpu>'

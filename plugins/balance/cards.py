@@ -18,7 +18,7 @@ from bot.domain.message import (
     Percent,
     Size,
     Words,
-    joined,
+    join,
     nwords,
     words,
 )
@@ -130,7 +130,7 @@ def imbalance(score: Score) -> Number:
 
 def with_remedy(found: Objection) -> Message:
     """Text and remedy of an objection that is a warning of a plan."""
-    return joined((found.text, found.remedy))
+    return join((found.text, found.remedy))
 
 
 # --- said in more than one place
@@ -221,7 +221,7 @@ def summary(before: Score, after: Score, count: int, memory: int) -> Reason:
         memory_before=Number(before.memory, 3),
         memory_after=Number(after.memory, 3),
     )
-    return Reason("summary", joined((head, *_fault_changes(before, after))))
+    return Reason("summary", join((head, *_fault_changes(before, after))))
 
 
 FAULTS = {
@@ -436,7 +436,7 @@ def simulation_card(found: Plan | Refused, without: Sequence[str], cpus: int, me
     title = _simulation_title(without, cpus, memory)
     small = Context((words("Nothing was moved or proposed."),))
     if isinstance(found, Refused):
-        lines = joined((with_remedy(each) for each in found.objections), "\n")
+        lines = join((with_remedy(each) for each in found.objections), "\n")
         return Card(
             words("{title}: {found}", title=title, found=found.title),
             title,
@@ -490,7 +490,7 @@ def _move_table(found: Plan) -> list[Element]:
 
 
 def _bullets(lines: Iterable[Message]) -> Message:
-    return joined((Words("• {line}", {"line": line}) for line in lines), "\n")
+    return join((Words("• {line}", {"line": line}) for line in lines), "\n")
 
 
 def _bars(bars: Sequence[HostBar]) -> Table:
@@ -527,7 +527,7 @@ def uneven_card(found: Plan, minutes: float, held: Message = "") -> Card:
     since = words(
         "The imbalance has been above the threshold for {time}.", time=Duration(minutes * 60)
     )
-    text = joined((since, head, held))
+    text = join((since, head, held))
     lines = _bullets(step.reason for step in moves[:LISTED])
     return Card(text, words("The cluster is unbalanced"), (Section(text), Section(lines)))
 

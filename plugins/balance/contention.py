@@ -19,7 +19,7 @@ class CpuDemand:
     most: float
 
     @property
-    def wanted(self) -> float:
+    def demand(self) -> float:
         """What it would use if nobody were in its way."""
         return min(self.most, self.used + self.waits)
 
@@ -47,16 +47,16 @@ def predict_cores(found: Mapping[str, CpuDemand], weights: Mapping[str, int]) ->
     (progressive filling).
     """
     if not any(want.waits > WAITING for want in found.values()):
-        return {uuid: want.wanted for uuid, want in found.items()}
+        return {uuid: want.demand for uuid, want in found.items()}
     left = sum(want.used for want in found.values())
     given: dict[str, float] = {}
     hungry = dict(found)
     while hungry:
         unit = left / sum(weights[uuid] for uuid in hungry)
         content = {
-            uuid: want.wanted
+            uuid: want.demand
             for uuid, want in hungry.items()
-            if want.wanted <= unit * weights[uuid]
+            if want.demand <= unit * weights[uuid]
         }
         if not content:
             return {**given, **{uuid: unit * weights[uuid] for uuid in hungry}}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bot.domain import placement
 from bot.domain.cluster import GIB, Snapshot, Vm, tags_of
-from bot.domain.message import Code, Message, Words, joined, nwords, words
+from bot.domain.message import Code, Message, Words, join, nwords, words
 from bot.domain.operation import Operation, State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
@@ -70,7 +70,7 @@ def _with_ways(stuck: Objection, intent: Drain) -> Message:
     if intent.ways.ends(vm):
         return cards.with_remedy(stuck)
     line = command("/kvm host drain {} --shutdown-vm {}", intent.host, vm)
-    return joined((cards.with_remedy(stuck), words("Or drain with {command}.", command=Code(line))))
+    return join((cards.with_remedy(stuck), words("Or drain with {command}.", command=Code(line))))
 
 
 def _with_other_ways(
@@ -117,7 +117,7 @@ def evacuate(
     case, result = best_plan(
         evacuation_case(settings, host, snapshot, rules, but=but), SearchLimits(band=CALM)
     )
-    stuck = tuple(_stuck(case, result, host))
+    stuck = tuple(_stay_objections(case, result, host))
     known = {vm.uuid for vm in case.vms}
     unseen = (vm for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known)
     return case, result, (*stuck, *(_of_sizeless_host(vm, host) for vm in unseen))
@@ -147,7 +147,7 @@ def evacuation_case(
     return case_of(supposed, settings, rules, asked=True, movable=movable)
 
 
-def _stuck(case: BalanceCase, result: Solution, host: str) -> Iterator[Objection]:
+def _stay_objections(case: BalanceCase, result: Solution, host: str) -> Iterator[Objection]:
     """Every VM that would stay on the host, with what keeps it there once all moves are made."""
     where = Placement(case.problem)
     for move in result.moves:
@@ -162,7 +162,7 @@ def _stuck(case: BalanceCase, result: Solution, host: str) -> Iterator[Objection
 def _stays(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
     """A VM that would stay: what keeps it from other hosts, and what to do."""
     reasons = dict.fromkeys(each.text for each in against[: cards.EXPLAINED])
-    why = joined(reasons) if reasons else words("There is no other host.")
+    why = join(reasons) if reasons else words("There is no other host.")
     typed = Code(command("/kvm vm shutdown {}", vm.name))
     shutdown = words("Shut it down: {command}.", command=typed)
     if any(each.code in CAPACITY for each in against):
@@ -245,12 +245,12 @@ def with_vms_away(intent: Undrain, history: History) -> Undrain:
         if about_it and operation.action == UNDRAIN and operation.state is State.DONE:
             break
         if (about_it and operation.action == DRAIN) or operation.action == ROLLING:
-            home |= dict.fromkeys(_gone(operation, intent.host))
-            off |= dict.fromkeys(_ended(operation, intent.host))
+            home |= dict.fromkeys(_away_by(operation, intent.host))
+            off |= dict.fromkeys(_shutdowns(operation, intent.host))
     return replace(intent, home=tuple(home), off=tuple(off))
 
 
-def _ended(operation: Operation, host: str) -> Iterator[str]:
+def _shutdowns(operation: Operation, host: str) -> Iterator[str]:
     """UUIDs of the VMs that an operation shut down on a host."""
     for each in operation.ended:
         step = operation.plan.steps[each.index]
@@ -258,7 +258,7 @@ def _ended(operation: Operation, host: str) -> Iterator[str]:
             yield step.uuid
 
 
-def _gone(operation: Operation, host: str) -> Iterator[str]:
+def _away_by(operation: Operation, host: str) -> Iterator[str]:
     """UUIDs of the VMs that an operation moved away from a host in its turn and not back."""
     gone: dict[str, None] = {}
     steps = operation.plan.steps

@@ -12,7 +12,7 @@ import numpy as np
 
 from bot.domain import placement
 from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm
-from bot.domain.placement import APART, PIN, TOGETHER, Rule, pinned_to
+from bot.domain.placement import APART, PIN, TOGETHER, Rule, pin_hosts
 from bot.domain.plan import Objection
 from plugins.balance.settings import BalanceSettings, Domains
 from plugins.balance.solver.model import NO_GROUP, Bools, Ints, Problem, SearchLimits, Solution
@@ -94,13 +94,13 @@ class BalanceCase:
         for vm in wanted:
             rows[vm] &= [
                 host.name == self.vms[vm].host or not self.objection(vm, i)
-                for i, host in self._numbered()
+                for i, host in self._host_numbers()
             ]
         return replace(
             self, problem=replace(self.problem, allowed=rows), asked=self.asked | set(wanted)
         )
 
-    def _numbered(self) -> Iterable[tuple[int, Host]]:
+    def _host_numbers(self) -> Iterable[tuple[int, Host]]:
         return enumerate(self.hosts)
 
 
@@ -152,7 +152,7 @@ def case_of(
         host=np.array([names[vm.host] for vm in vms], dtype=np.intp),
         anti_affinity=_groups([vm.tags.get(APART, "") for vm in vms]),
         affinity=_groups([vm.tags.get(TOGETHER, "") for vm in vms]),
-        fixed=tuple(why.fixed(vm) for vm in vms),
+        fixed=tuple(why.why_fixed(vm) for vm in vms),
         transfer=np.array([_cost(vm, settings) for vm in vms]),
         allowed=_pins(hosts, vms, why.everywhere),
         domain=_zones(hosts, settings),
@@ -200,7 +200,7 @@ class _Why:
     movable: Callable[[Vm], bool] | None
     asked: bool
 
-    def fixed(self, vm: Vm) -> str:
+    def why_fixed(self, vm: Vm) -> str:
         """'' when it may move; the first reason otherwise."""
         found = (reason for reason, holds in self._reasons(vm) if holds)
         return next(found, "")
@@ -209,7 +209,7 @@ class _Why:
         yield Fixed.UNREADABLE, bool(vm.problem)
         yield Fixed.MOVING, vm.uuid in self.moving
         yield Fixed.OWN, vm.name in self.own or vm.uuid in self.own
-        yield Fixed.PINNED, PIN in vm.tags and not pinned_to(vm, self.everywhere)
+        yield Fixed.PINNED, PIN in vm.tags and not pin_hosts(vm, self.everywhere)
         yield Fixed.NOT_ASKED, self.movable is not None and not self.movable(vm)
         yield Fixed.LEFT_OUT, not self.asked and vm.tags.get(KEEP, "").lower() == "off"
         yield Fixed.COOLDOWN, vm.uuid in self.resting
@@ -230,7 +230,7 @@ def _pins(hosts: Sequence[Host], vms: Sequence[Vm], everywhere: frozenset[str]) 
     """Where each VM may be by its pin (V × H); None when nobody is pinned to named hosts."""
     allowed = np.ones((len(vms), len(hosts)), dtype=np.bool_)
     for number, vm in enumerate(vms):
-        if wanted := PIN in vm.tags and pinned_to(vm, everywhere):
+        if wanted := PIN in vm.tags and pin_hosts(vm, everywhere):
             allowed[number] = [host.name in wanted for host in hosts]
     return None if allowed.all() else allowed
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from bot.domain.errors import DroverError, HypervisorError, StepCancelledError, StepLostError
-from bot.domain.message import Code, Duration, Message, Number, Words, joined, words
+from bot.domain.message import Code, Duration, Message, Number, Words, join, words
 from bot.domain.operation import Ask, Facts
 from bot.domain.readiness import CommandResult
 from bot.plugin_api import Settled
@@ -39,7 +39,7 @@ def run(
         DroverError: the VM uses clearly more than its limit although the host reports it.
     """
     hypervisor.set_scheduler(step.host, step.uuid, step.wanted)
-    if not step.wanted.capped:
+    if not step.wanted.has_cap:
         return {}
     progress.say(words("Measuring the CPU use of {vm}", vm=step.name))
     used, cap = (
@@ -106,7 +106,7 @@ def _no_shell(host: str, hypervisor: Shell) -> Message:
 def _no_shells(found: Sequence[tuple[str, Message]]) -> DroverError:
     reasons = (words("{host}: {why}", host=host, why=why) for host, why in found)
     return DroverError(
-        words("No command can be run on these hosts. {reasons}", reasons=joined(reasons, "; ")),
+        words("No command can be run on these hosts. {reasons}", reasons=join(reasons, "; ")),
         words("Configure `ssh` for them, or leave out `--run`."),
         code="no-shell",
     )
@@ -165,7 +165,7 @@ def run_command(
                     time=Duration(away),
                 )
             )
-        if Ask.CANCEL in progress.asked():
+        if Ask.CANCEL in progress.asks():
             raise StepCancelledError(
                 words(
                     "The command is still running on {host}; its output is in {file} there.",
@@ -209,7 +209,7 @@ def _not_back(settings: RollingSettings, step: RunOnHost, error: HypervisorError
             time=Duration(60 * settings.return_minutes),
             why=error.text,
         ),
-        joined((words("Check it."), cards.undrain_advice(step.host))),
+        join((words("Check it."), cards.undrain_advice(step.host))),
         code="host-not-back",
     )
 
@@ -221,7 +221,7 @@ def _too_long(settings: RollingSettings, step: RunOnHost) -> DroverError:
             host=step.host,
             time=Duration(60 * settings.command_minutes),
         ),
-        joined(
+        join(
             (
                 words(
                     "It may still be running; its output is in {file} there.",
@@ -272,7 +272,7 @@ def _failure(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> Dro
     else:
         text = words("The command ended with code {code} on {host}.", code=code, host=step.host)
     where = words("Its output is in {file} there.", file=_output(settings, step))
-    advice = joined((where, cards.undrain_advice(step.host)))
+    advice = join((where, cards.undrain_advice(step.host)))
     return DroverError(text, advice, code="command-failed")
 
 
@@ -292,7 +292,7 @@ def _cut_off_error(settings: RollingSettings, step: RunOnHost, seen: MarkState) 
         "Look at {file} there. A command that is meant to reboot its host needs `--reboots`.",
         file=_output(settings, step),
     )
-    return StepLostError(text, joined((where, cards.undrain_advice(step.host))))
+    return StepLostError(text, join((where, cards.undrain_advice(step.host))))
 
 
 def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Shell) -> MarkState:

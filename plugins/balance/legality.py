@@ -71,12 +71,12 @@ def _against(case: BalanceCase, where: Placement, step: MigrateVm) -> Iterator[O
             ),
         )
     else:
-        yield from _changed(step, case.vms[vm])
+        yield from _changes(step, case.vms[vm])
         if found := obstacle(case, where, vm, target):
             yield found
 
 
-def _changed(step: MigrateVm, vm: Vm) -> Iterator[Objection]:
+def _changes(step: MigrateVm, vm: Vm) -> Iterator[Objection]:
     """What is not as it was approved."""
     if vm.name != step.name or vm.memory != step.memory or state_to_carry(vm) != step.carried:
         yield Objection(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bot.domain.cluster import Snapshot
-from bot.domain.message import joined, nwords, words
+from bot.domain.message import join, nwords, words
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
@@ -44,7 +44,9 @@ def plan_pick(
     after = hosts_after(case.problem, moves)
     made = {case.vms[move.vm].uuid for move in moves}
     left = tuple(
-        _left(case, intent, after, [wish for wish in intent.wanted if wish[0] not in made])
+        _pick_objections(
+            case, intent, after, [wish for wish in intent.wanted if wish[0] not in made]
+        )
     )
     before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
     if not moves or then.total >= before.total:
@@ -63,7 +65,7 @@ def plan_pick(
 
 def _moves(case: BalanceCase, wanted: dict[str, str]) -> tuple[Move, ...]:
     """Moves to the picked hosts only: a VM that would have to stop on a third host stays."""
-    places = {vm: host for vm, host in _places(case, wanted) if _allowed(case, vm, host)}
+    places = {vm: host for vm, host in _places(case, wanted) if _may_move(case, vm, host)}
     while True:
         wished = case.problem.host.copy()
         wished[list(places)] = list(places.values())
@@ -81,15 +83,15 @@ def _places(case: BalanceCase, wanted: dict[str, str]) -> Iterator[tuple[int, in
             yield vm, host
 
 
-def _allowed(case: BalanceCase, vm: int, host: int) -> bool:
+def _may_move(case: BalanceCase, vm: int, host: int) -> bool:
     return not case.problem.fixed[vm] and case.objection(vm, host) is None
 
 
-def _left(
+def _pick_objections(
     case: BalanceCase, intent: Balance, after: Ints, wishes: Iterable[Wish]
 ) -> Iterator[Objection]:
     """What keeps each picked move from being made, and the moves that it waits for."""
-    where = Placement(case.problem.placed(after))
+    where = Placement(case.problem.place(after))
     for uuid, target in wishes:
         vm, host = case.index(uuid), case.host_index(target)
         if vm is None or host is None:
@@ -115,7 +117,7 @@ def _not_picked(found: Objection, waits_for: Sequence[str], host: str) -> Object
         vms=cards.names_of(waits_for),
         host=host,
     )
-    text = joined((left_out, needs)) if waits_for else left_out
+    text = join((left_out, needs)) if waits_for else left_out
     return Objection("not-picked", text, found.remedy)
 
 

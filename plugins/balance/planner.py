@@ -292,7 +292,7 @@ def _warnings(case: BalanceCase, result: Solution) -> Iterator[Reason]:
 
 def _not_covered(case: BalanceCase, result: Solution) -> list[str]:
     """Hosts whose loss after the plan the others could not make good (N+1)."""
-    after = Placement(case.problem.placed(hosts_after(case.problem, result.moves)))
+    after = Placement(case.problem.place(hosts_after(case.problem, result.moves)))
     return [case.hosts[host].name for host in SpareCapacity(after).at_risk().tolist()]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import dropwhile
 
 from bot.domain.cluster import GIB, Host, Snapshot, tags_of
-from bot.domain.message import Code, Message, Names, Words, joined, nwords, words
+from bot.domain.message import Code, Message, Names, Words, join, nwords, words
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
@@ -375,7 +375,7 @@ def _start_turn(
         why = words(
             "without {host}, which cannot be drained now ({reasons})",
             host=host,
-            reasons=joined(each.text for each in turn.stuck[: cards.EXPLAINED]),
+            reasons=join(each.text for each in turn.stuck[: cards.EXPLAINED]),
         )
     return Rechecked(rest=tuple(_steps(settings, intent, snapshot, turns)), why=why)
 

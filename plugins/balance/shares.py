@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from bot.domain.cluster import Scheduler, Snapshot, Vm, sound
 from bot.domain.errors import UnknownNameError
-from bot.domain.message import Code, Message, Names, Number, Percent, Words, joined, nwords, words
+from bot.domain.message import Code, Message, Names, Number, Percent, Words, join, nwords, words
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.words import command
 from bot.plugin_api import History
@@ -203,7 +203,7 @@ def _steps_by_tags(vms: Sequence[Vm], cpus: int) -> Iterator[SetScheduler]:
                 cores=Number(least, 2),
             )
             use = _use_text(found[vm.uuid], likely[vm.uuid]) if vm.uuid in found else ""
-            yield _step(vm, wanted, joined((said, use)))
+            yield _step(vm, wanted, join((said, use)))
 
 
 def _use_text(want: CpuDemand, likely: float) -> Message:
@@ -221,14 +221,14 @@ def _use_text(want: CpuDemand, likely: float) -> Message:
     if held <= WAITING:
         return text
     limited = words("Its CPU limit withholds {held}.", held=Number(held, 2))
-    return joined((text, limited))
+    return join((text, limited))
 
 
 def _ceiling(vm: Vm) -> float:
     """The most it may use once its tags are obeyed, in cores."""
     if CAP in vm.tags:
         return (percent(vm.tags[CAP]) or 100.0 * vm.vcpus) / 100
-    return cap_cores(vm.scheduler, vm.vcpus) if vm.scheduler.capped else float(vm.vcpus)
+    return cap_cores(vm.scheduler, vm.vcpus) if vm.scheduler.has_cap else float(vm.vcpus)
 
 
 def quota_of(wanted: float, vm: Vm) -> int:
@@ -253,7 +253,7 @@ def same_ceiling(wanted: Scheduler, present: Scheduler) -> bool:
     """
     if wanted.vcpu_quota is None:
         return True
-    return wanted.vcpu_quota == present.vcpu_quota or not (wanted.capped or present.capped)
+    return wanted.vcpu_quota == present.vcpu_quota or not (wanted.has_cap or present.has_cap)
 
 
 def _step(vm: Vm, wanted: Scheduler, reason: Message) -> SetScheduler:
@@ -261,7 +261,7 @@ def _step(vm: Vm, wanted: Scheduler, reason: Message) -> SetScheduler:
         cpu_shares=None if wanted.cpu_shares is None else vm.scheduler.cpu_shares or SHARES[USUAL],
         vcpu_quota=None if wanted.vcpu_quota is None else vm.scheduler.vcpu_quota or NO_CEILING,
     )
-    if wanted.capped:
+    if wanted.has_cap:
         wanted = replace(wanted, vcpu_period=vm.scheduler.vcpu_period or PERIOD)
     return SetScheduler(vm.uuid, vm.name, vm.host, vm.vcpus, wanted, before, reason)
 
@@ -347,8 +347,8 @@ def _limit_reason(vm: Vm, cores: float) -> Message:
     if not cores:
         text = words("No CPU limit from now on.")
     if vm.cpu is None:
-        return joined((text, words("Its CPU use is not measured.")))
-    return joined((text, words("Now using {cores} cores.", cores=Number(vm.cpu, 2))))
+        return join((text, words("Its CPU use is not measured.")))
+    return join((text, words("Now using {cores} cores.", cores=Number(vm.cpu, 2))))
 
 
 def still_good(planned: Plan, snapshot: Snapshot) -> tuple[Objection, ...]:

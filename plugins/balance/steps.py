@@ -15,7 +15,7 @@ MOST_NAMED = 8  # hosts in a line
 
 def cap_cores(scheduler: Scheduler, vcpus: int) -> float:
     """A CPU limit in cores; 0: none."""
-    if not scheduler.capped:
+    if not scheduler.has_cap:
         return 0.0
     return vcpus * (scheduler.vcpu_quota or 0) / (scheduler.vcpu_period or PERIOD)
 
@@ -47,7 +47,7 @@ class SetScheduler(OnVm):
             return limit_title(self.name, cap_cores(self.wanted, self.vcpus))
         if quota is None:
             return words("Set the CPU weight of {vm} to {weight}", vm=self.name, weight=weight)
-        if not self.wanted.capped:
+        if not self.wanted.has_cap:
             return words(
                 "Set the CPU weight of {vm} to {weight} and remove its CPU limit",
                 vm=self.name,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.errors import Remedy
-from bot.domain.message import Message, Words, joined, nwords, words
+from bot.domain.message import Message, Words, join, nwords, words
 from bot.domain.operation import Operation, Summary
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.domain.words import command
@@ -30,14 +30,14 @@ def after_drain(operation: Operation, seen: Snapshot) -> Summary:
     if not there and host.maintenance:
         return Summary(
             words("Drained {host}: no VM runs there", host=host.name),
-            _powered_off(seen, host.name),
+            _powered_off_text(seen, host.name),
         )
     if not host.maintenance and not operation.todo:
         return _out_of_maintenance(host.name, there)
     moved = _away(operation, seen, host.name)
     return Summary(
         _except(host.name, there),
-        joined(_left(operation, seen, host.name, there, moved), "\n"),
+        join(_remainder(operation, seen, host.name, there, moved), "\n"),
         complete=False,
         remedies=(*_shut_down(there), *([_take_back(host.name)] if host.maintenance else [])),
     )
@@ -61,7 +61,7 @@ def _out_of_maintenance(host: str, there: Sequence[Vm]) -> Summary:
     return Summary(title, text, complete=False)
 
 
-def _left(
+def _remainder(
     operation: Operation, seen: Snapshot, host: str, there: Sequence[Vm], moved: Sequence[Vm]
 ) -> Iterator[Message]:
     if there:
@@ -103,7 +103,7 @@ def _are_away(host: str, moved: Sequence[Vm]) -> Words:
     )  # fmt: skip
 
 
-def _powered_off(seen: Snapshot, host: str) -> Message:
+def _powered_off_text(seen: Snapshot, host: str) -> Message:
     off = sorted({vm.name for vm in seen.on(host) if not vm.state.active})
     return cards.powered_off_stay(host, off).text if off else ""
 
@@ -150,7 +150,7 @@ def after_undrain(operation: Operation, seen: Snapshot) -> Summary:
     text = _are_away(host.name, away) if away else ""
     if host.maintenance:
         title = words("{host} is still in maintenance", host=host.name)
-        return Summary(title, joined((title, text), "\n"), complete=False)
+        return Summary(title, join((title, text), "\n"), complete=False)
     if away:
         title = words(
             "{host} is in service again, without {vms}",
@@ -167,7 +167,7 @@ def after_rolling(operation: Operation, seen: Snapshot) -> Summary:
     resting = [name for name in turns if seen.host(name).maintenance]
     away = {name: _away(operation, seen, name) for name in turns}
     apart = [name for name in turns if away[name]]
-    finished = _finished(operation)
+    finished = _maintenance_ends(operation)
     left = sorted(set(turns) - set(finished))
     lines: list[Message] = []
     lines += [_host_left(name, seen) for name in resting]
@@ -178,7 +178,7 @@ def after_rolling(operation: Operation, seen: Snapshot) -> Summary:
     title = words("Maintained {hosts}", hosts=cards.names_of(finished))
     if lines:
         title = words("Maintenance of {hosts} is not complete", hosts=cards.names_of(turns))
-    return Summary(title, joined(lines, "\n"), complete=not lines, remedies=remedies)
+    return Summary(title, join(lines, "\n"), complete=not lines, remedies=remedies)
 
 
 def _host_left(host: str, seen: Snapshot) -> Words:
@@ -203,7 +203,7 @@ def _turns(operation: Operation) -> tuple[str, ...]:
     )
 
 
-def _begun(operation: Operation) -> Iterable[SetMaintenance]:
+def _maintenance_starts(operation: Operation) -> Iterable[SetMaintenance]:
     ended = {each.index for each in operation.ended}
     return (
         step
@@ -212,6 +212,6 @@ def _begun(operation: Operation) -> Iterable[SetMaintenance]:
     )
 
 
-def _finished(operation: Operation) -> tuple[str, ...]:
+def _maintenance_ends(operation: Operation) -> tuple[str, ...]:
     """Hosts whose maintenance was ended by this operation."""
-    return tuple(dict.fromkeys(step.host for step in _begun(operation) if not step.on))
+    return tuple(dict.fromkeys(step.host for step in _maintenance_starts(operation) if not step.on))

@@ -54,7 +54,7 @@ class WatchMemory:
         """What the last look returned; {} at first."""
         return cls(**kept)
 
-    def kept(self) -> Mapping[str, Any]:
+    def as_json(self) -> Mapping[str, Any]:
         """As JSON-able data."""
         return {
             "looked": self.looked,
@@ -73,8 +73,8 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
     """
     now = view.now.timestamp()
     memory = _wake(WatchMemory.read(view.memory), now)
-    if _disturbed(view.history, view.now, settings.watch):
-        return Looked((), replace(memory, looked=now, uneven=0.0, load=None).kept())
+    if _is_disturbed(view.history, view.now, settings.watch):
+        return Looked((), replace(memory, looked=now, uneven=0.0, load=None).as_json())
     load = _smooth(memory, view.snapshot, settings.watch, now)
     memory = replace(memory, looked=now, load=load)
     case = _case(settings, view, memory)
@@ -83,16 +83,16 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
         ended: tuple[Noticed, ...] = (
             (Alert(KEY, cards.even_card(score), over=True),) if memory.alerted else ()
         )
-        return Looked(ended, replace(memory, uneven=0.0, alerted=False).kept())
+        return Looked(ended, replace(memory, uneven=0.0, alerted=False).as_json())
     memory = replace(memory, uneven=memory.uneven or now)
     if not _due(settings.watch, memory, view.now) or _open(view.history, view.now):
-        return Looked((), memory.kept())
+        return Looked((), memory.as_json())
     noticed = _notice(settings, view, case, memory)
     if noticed is None:
-        return Looked((), memory.kept())
+        return Looked((), memory.as_json())
     return Looked(
         (noticed,),
-        replace(memory, told=now, alerted=isinstance(noticed, Alert) or memory.alerted).kept(),
+        replace(memory, told=now, alerted=isinstance(noticed, Alert) or memory.alerted).as_json(),
     )
 
 
@@ -112,7 +112,7 @@ def _wake(memory: WatchMemory, now: float) -> WatchMemory:
     return memory if now - memory.looked <= GAP else replace(memory, uneven=0.0, load=None)
 
 
-def _disturbed(history: History, now: datetime, settings: WatchSettings) -> bool:
+def _is_disturbed(history: History, now: datetime, settings: WatchSettings) -> bool:
     """Return whether VMs move, or moved so lately that the averages still show it."""
     calm_since = now - timedelta(minutes=settings.smooth_minutes)
     newest = history.operations(limit=RECENT)

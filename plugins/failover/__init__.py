@@ -72,7 +72,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             risk=Risk.HIGH,
             next_good=partial(rest.next_good, mine),
             judged=(RestartVm,),
-            recall=_recalled,
+            recall=_recall,
             survey=partial(witnesses.survey, mine.sight),
             values=(evidence.Evidence, evidence.Statement, evidence.OwnView, evidence.Expected),
             example="host failover host-b",
@@ -89,7 +89,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             risk=Risk.HIGH,
             next_good=partial(rest.next_good, mine),
             judged=(RestartVm,),
-            recall=_recalled,
+            recall=_recall,
             survey=partial(witnesses.survey, mine.sight),
             example="host attest-off host-b --seen 'its power cable is out'",
             also=("attest",),
@@ -246,7 +246,7 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
     )
 
 
-def _recalled(intent: intents.Failover, history: History) -> intents.Failover:
+def _recall(intent: intents.Failover, history: History) -> intents.Failover:
     """The wish with what is kept of the host's VMs; their XML stays in the store."""
     kept = tuple(replace(each, xml="") for each in history.definitions(host=intent.host))
     until = quiet.until(history.operations(limit=quiet.RECENT), intent.host)

@@ -55,7 +55,7 @@ def protect(
         if intent.on
         else words("Let libvirt start VMs with their hosts again")
     )
-    wanted = tuple(_wanted(settings, intent, snapshot))
+    wanted = tuple(_vms_to_protect(settings, intent, snapshot))
     silent = [vm for vm in wanted if not snapshot.host(vm.host).up]
     if silent:
         return Refused(title, tuple(_silent(vm) for vm in silent))
@@ -71,7 +71,9 @@ def protect(
     )
 
 
-def _wanted(settings: FailoverSettings, intent: Protect, snapshot: Snapshot) -> Iterator[Vm]:
+def _vms_to_protect(
+    settings: FailoverSettings, intent: Protect, snapshot: Snapshot
+) -> Iterator[Vm]:
     if intent.vms:
         vms: Iterable[Vm] = [snapshot.vm(name) for name in intent.vms]
     else:
@@ -159,12 +161,12 @@ def resume(
         ),
         Risk.MEDIUM,
         Blast(tuple(vm.name for vm in vms), (host.name,), sum(vm.memory for vm in vms)),
-        reasons=tuple(_saved(vms)),
+        reasons=tuple(_saved_reasons(vms)),
         tags=tuple(sorted({f"{k}={v}" for vm in vms for k, v in vm.tags.items()})),
     )
 
 
-def _saved(vms: Iterable[Vm]) -> Iterator[Reason]:
+def _saved_reasons(vms: Iterable[Vm]) -> Iterator[Reason]:
     if saved := tuple(vm.name for vm in vms if vm.saved):
         yield Reason(
             "saved",

@@ -268,7 +268,7 @@ class _Order:
         path = (*path, name)
         vm = self.by_name[name].vm
         self.needs[name] = [
-            each for each in _named(vm) if each in self.by_name and each not in path
+            each for each in _after_names(vm) if each in self.by_name and each not in path
         ]
         place = (_RANKS[self.by_name[name].priority], 0)
         for each in self.needs[name]:
@@ -278,5 +278,5 @@ class _Order:
         return place
 
 
-def _named(vm: Vm) -> tuple[str, ...]:
+def _after_names(vm: Vm) -> tuple[str, ...]:
     return tuple(part for part in vm.tags.get(AFTER, "").replace("+", ",").split(",") if part)

@@ -110,7 +110,7 @@ class Evidence:
         """What this witness said; None: it is not among those that could be asked."""
         return next((each for each in self.statements if each.witness is witness), None)
 
-    def said(self, witness: Witness) -> Heard:
+    def word_of(self, witness: Witness) -> Heard:
         """What this witness said; UNASKED when there is none."""
         found = self.by(witness)
         return found.said if found else Heard.UNASKED
@@ -126,7 +126,7 @@ class Evidence:
         return any(each.said.alive for each in self.statements)
 
     @property
-    def asked(self) -> frozenset[Witness]:
+    def answering(self) -> frozenset[Witness]:
         """Who was asked and gave a word."""
         return frozenset(each.witness for each in self.statements if each.said is not Heard.UNASKED)
 
@@ -158,4 +158,4 @@ INDEPENDENT = (
 
 def kinds_asked(evidence: Evidence) -> int:
     """How many independent kinds of witnesses gave a word."""
-    return sum(bool(kind & evidence.asked) for kind in INDEPENDENT)
+    return sum(bool(kind & evidence.answering) for kind in INDEPENDENT)

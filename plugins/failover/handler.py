@@ -75,11 +75,11 @@ def fence(
     if not devices:
         raise StepLostError(
             words("No power controller was shown to belong to {host}.", host=step.host),
-            _left(step.host),
+            _rest_text(step.host),
         )
     last = witnesses.round_of(step.host, hypervisor)
     if last.heard and not step.despite_life:
-        raise _heard(step.host, last)
+        raise _life_error(step.host, last)
     for device in devices:
         try:
             hypervisor.power.switch_off(device)
@@ -96,17 +96,17 @@ def fence(
                     "{host} does not read off {time} after the order: {readings}.",
                     host=step.host,
                     time=Duration(waited),
-                    readings=_told(readings),
+                    readings=_readings_text(readings),
                 ),
-                _left(step.host),
+                _rest_text(step.host),
                 code="not-off",
             )
-        _cancelled(step.host, progress)
+        _check_cancel(step.host, progress)
         progress.say(
             words(
                 "Waiting for {host} to read off: {readings}",
                 host=step.host,
-                readings=_told(readings),
+                readings=_readings_text(readings),
             )
         )
         progress.sleep(_POLL)
@@ -121,17 +121,18 @@ def _read(devices: Sequence[Device], hypervisor: PowerAccess) -> tuple[Reading, 
     return tuple(hypervisor.power.read(each) for each in devices)
 
 
-def _told(readings: Sequence[Reading]) -> Names:
+def _readings_text(readings: Sequence[Reading]) -> Names:
     return Names(tuple(f"{each.device} {each.power.value}" for each in readings))
 
 
-def _heard(host: str, found: Round) -> StepLostError:
+def _life_error(host: str, found: Round) -> StepLostError:
     return StepLostError(
-        words("{host} shows life: {who} heard it.", host=host, who=Names(found.heard)), _left(host)
+        words("{host} shows life: {who} heard it.", host=host, who=Names(found.heard)),
+        _rest_text(host),
     )
 
 
-def _left(host: str) -> Message:
+def _rest_text(host: str) -> Message:
     return words(
         "Nothing more is started elsewhere. {host} stays on hold until it is admitted again: {command}.",
         host=host,
@@ -139,8 +140,8 @@ def _left(host: str) -> Message:
     )
 
 
-def _cancelled(host: str, progress: Progress) -> None:
-    if Ask.CANCEL in progress.asked():
+def _check_cancel(host: str, progress: Progress) -> None:
+    if Ask.CANCEL in progress.asks():
         raise StepCancelledError(words("{host} stays on hold.", host=host))
 
 
@@ -180,10 +181,10 @@ def confirm(step: ConfirmOff, hypervisor: Hypervisor, progress: Progress) -> Fac
                 "not heard by": ", ".join(found.witnesses),
             }
         if found.lack in {Lack.ON, Lack.HEARD, Lack.NOT_BOUND, Lack.NO_DEVICE}:
-            raise StepLostError(_lack(step.host, found), _left(step.host))
+            raise StepLostError(_lack(step.host, found), _rest_text(step.host))
         if number >= step.reads * _PATIENCE:
-            raise DroverError(_lack(step.host, found), _left(step.host), code="not-proven")
-        _cancelled(step.host, progress)
+            raise DroverError(_lack(step.host, found), _rest_text(step.host), code="not-proven")
+        _check_cancel(step.host, progress)
         progress.say(words("Read {host} {n} times", host=step.host, n=number))
         progress.sleep(step.every)
 
@@ -302,7 +303,7 @@ def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
                     vm=step.name,
                     why=answers if seen.reachable else unproven,
                 ),
-                _left(step.lost),
+                _rest_text(step.lost),
             )
         if seen.host != step.target and seen.state is not None and seen.state.active:
             raise StepLostError(
@@ -350,7 +351,7 @@ def await_ready(step: AwaitReady, hypervisor: Hypervisor, progress: Progress) ->
                 words("{vm} was not ready after {time}.", vm=step.name, time=Duration(waited)),
                 words("Look at it: {command}.", command=f"vm console {step.name}"),
             )
-        _cancelled(step.target, progress)
+        _check_cancel(step.target, progress)
         progress.say(words("Waiting for {vm} to be ready", vm=step.name))
         progress.sleep(_POLL)
         waited += _POLL

@@ -166,13 +166,13 @@ class Readmit:
 def failover_grammar() -> click.Command:
     """``host failover HOST [--skip VM]… [--only VM]… [--dry-run]`` → ``Failover``, or a drill."""
 
-    def made(host: str, *, dry_run: bool, **given: Any) -> Failover | Instead:
+    def intent_of(host: str, *, dry_run: bool, **given: Any) -> Failover | Instead:
         return Instead(DRILL, Drill(host)) if dry_run else Failover(host, **given)
 
     return _command(
         FAILOVER,
         str(FAILOVER_SUMMARY),
-        made,
+        intent_of,
         click.Argument(["host"], metavar="HOST"),
         click.Option(["--skip"], multiple=True, metavar="VM", help=str(_SKIP)),
         click.Option(["--only"], multiple=True, metavar="VM", help=str(_ONLY)),
@@ -185,13 +185,13 @@ def failover_grammar() -> click.Command:
 def attest_grammar() -> click.Command:
     """``host attest-off HOST --seen TEXT [--skip VM]… [--only VM]…`` → ``Failover``."""
 
-    def made(host: str, seen: str, **given: Any) -> Failover:
+    def intent_of(host: str, seen: str, **given: Any) -> Failover:
         return Failover(host, attested=seen, **given)
 
     return _command(
         ATTEST,
         str(ATTEST_SUMMARY),
-        made,
+        intent_of,
         click.Argument(["host"], metavar="HOST"),
         click.Option(["--seen"], required=True, metavar="TEXT", help=str(_SEEN)),
         click.Option(["--skip"], multiple=True, metavar="VM", help=str(_SKIP)),
@@ -202,13 +202,13 @@ def attest_grammar() -> click.Command:
 def drill_grammar() -> click.Command:
     """``failover drill HOST [--real]`` → ``Drill``, or a test."""
 
-    def made(host: str, *, real: bool) -> Drill | Instead:
+    def intent_of(host: str, *, real: bool) -> Drill | Instead:
         return Instead(TEST, PowerTest(host)) if real else Drill(host)
 
     return _command(
         DRILL,
         str(DRILL_SUMMARY),
-        made,
+        intent_of,
         click.Argument(["host"], metavar="HOST"),
         click.Option(["--real"], is_flag=True, help=str(_REAL)),
     )
@@ -239,13 +239,13 @@ def copies_grammar() -> click.Command:
 def quiet_grammar() -> click.Command:
     """``host quiet HOST [--for TIME] [--off]`` → ``Quiet``."""
 
-    def made(host: str, *, lasts: str, off: bool, reason: str) -> Quiet:
+    def intent_of(host: str, *, lasts: str, off: bool, reason: str) -> Quiet:
         return Quiet(host, 0.0 if off else float(seconds_of(lasts)), reason)
 
     return _command(
         QUIET,
         str(QUIET_SUMMARY),
-        made,
+        intent_of,
         click.Argument(["host"], metavar="HOST"),
         click.Option(["--for", "lasts"], default="30m", metavar="TIME", help=str(_FOR)),
         click.Option(["--off"], is_flag=True, help=str(_AGAIN)),
@@ -279,13 +279,13 @@ def bind_grammar() -> click.Command:
 def protect_grammar() -> click.Command:
     """``failover protect [VM]… [--off]`` → ``Protect``."""
 
-    def made(vms: tuple[str, ...], *, off: bool, reason: str) -> Protect:
+    def intent_of(vms: tuple[str, ...], *, off: bool, reason: str) -> Protect:
         return Protect(vms, not off, reason)
 
     return _command(
         PROTECT,
         str(PROTECT_SUMMARY),
-        made,
+        intent_of,
         click.Argument(["vms"], nargs=-1, metavar="[VM]..."),
         click.Option(["--off"], is_flag=True, help=str(_OFF)),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),

@@ -11,7 +11,7 @@ import click
 from bot.domain.card import Card, Context, Listing, Section
 from bot.domain.definition import Definition
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.message import Code, Message, When, joined, nwords, words
+from bot.domain.message import Code, Message, When, join, nwords, words
 from bot.domain.suggest import nearest
 from bot.plugin_api import History, View
 
@@ -46,7 +46,7 @@ def answer(about: LookAtDefinition, view: View) -> Card:
     """The newest version, or the last change, with when it was read and when it was last seen to be so."""
     versions = find(view.history, about.vm)
     newest = versions[0]
-    small = joined((_where(newest), _versions(versions)))
+    small = join((_where(newest), _versions(versions)))
     if about.diff and len(versions) < 2:
         said = words(
             "The definition of {vm} has not changed since Drover keeps it.", vm=newest.name

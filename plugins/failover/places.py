@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from bot.domain.capacity import Shelter, Spread, Unit, rooms
 from bot.domain.cluster import Health, Host, Snapshot, Vm
 from bot.domain.message import Names, Size, words
-from bot.domain.placement import APART, TOGETHER, bound, pinned_to
+from bot.domain.placement import APART, TOGETHER, is_pinned_here, pin_hosts
 from bot.domain.plan import Objection
 from plugins.failover.candidates import Candidate, StaysOff
 from plugins.failover.settings import FailoverSettings
@@ -95,8 +95,8 @@ def _unit(
     names = frozenset(host.name for host in snapshot.hosts)
     allowed = [free]
     for each in members:
-        pinned = pinned_to(each.vm, names)
-        allowed.append(pinned or (frozenset() if bound(each.vm, names) else free))
+        pinned = pin_hosts(each.vm, names)
+        allowed.append(pinned or (frozenset() if is_pinned_here(each.vm, names) else free))
         allowed.append(frozenset(name for name in free if not lacks(snapshot, each, name)))
         group = each.vm.tags.get(TOGETHER)
         joined = frozenset(vm.host for vm in here if group and vm.tags.get(TOGETHER) == group)
@@ -138,7 +138,7 @@ def _why_nowhere(
 ) -> Objection:
     vm = candidate.vm
     names = frozenset(host.name for host in snapshot.hosts)
-    if bound(vm, names):
+    if is_pinned_here(vm, names):
         return Objection("pinned", words("{vm} is pinned to {host}.", vm=vm.name, host=vm.host))
     lacking = {name: lacks(snapshot, candidate, name) for name in sorted(free)}
     if lacking and all(lacking.values()):

@@ -95,7 +95,7 @@ def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tupl
         return (
             Objection("no-evidence", words("Nobody could be asked about {host}.", host=host.name)),
         )
-    evidence = quiet.expected(intent.evidence, intent.quiet)
+    evidence = quiet.expect(intent.evidence, intent.quiet)
     judged = judge(evidence, patience(settings))
     provable = judged.verdict in {Verdict.GONE, Verdict.DEAD}
     if intent.attested and provable:

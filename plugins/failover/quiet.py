@@ -67,7 +67,7 @@ def until(operations: Iterable[Operation], host: str) -> datetime | None:
     return None
 
 
-def expected(evidence: Evidence, quiet: datetime | None) -> Evidence:
+def expect(evidence: Evidence, quiet: datetime | None) -> Evidence:
     """The evidence with that people expect the silence, unless that is over."""
     if quiet is None or quiet <= evidence.at or evidence.expected is not None:
         return evidence

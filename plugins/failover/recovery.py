@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.domain.card import Card, Context, Element, Line, Section, Table
-from bot.domain.message import Duration, Message, joined, nwords, words
+from bot.domain.message import Duration, Message, join, nwords, words
 from bot.domain.operation import Operation
 from bot.domain.steps import Step
 from bot.plugin_api import View
@@ -62,7 +62,7 @@ def forecast(steps: Sequence[Step]) -> dict[str, float]:
     return found
 
 
-def measured(operation: Operation) -> tuple[Recovery, ...]:
+def measure(operation: Operation) -> tuple[Recovery, ...]:
     """Each VM of a failover, from the moments that were stored as it went.
 
     All moments are of this bot's clock or of its replicas'; no host's clock is compared.
@@ -138,7 +138,7 @@ def report(about: Report, view: View) -> Card:
 
 def card(operation: Operation) -> Card:
     """A failover's VMs with their times."""
-    found = measured(operation)
+    found = measure(operation)
     back = [each for each in found if each.whole is not None]
     host = operation.intent.host if isinstance(operation.intent, Failover) else ""
     said = nwords(
@@ -164,7 +164,7 @@ def card(operation: Operation) -> Card:
     if found:
         elements.append(Table(columns, tuple(_row(each) for each in found), frozenset(range(2, 9))))
     if skipped := [words("{vm}: {why}", vm=e.name, why=e.skipped) for e in found if e.skipped]:
-        elements.append(Section(joined(skipped, "\n")))
+        elements.append(Section(join(skipped, "\n")))
     small = words(
         "Noticed: from the last sign of life to the proposal. Predicted: from the last vote on."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from bot.domain.message import Code, Duration, Message, Names, When, joined, nwords, words
+from bot.domain.message import Code, Duration, Message, Names, When, join, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.power import Power, Reading
 from plugins.failover.evidence import Evidence, Heard, Statement, Witness
@@ -205,7 +205,7 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
                 devices=names,
                 host=host,
             ),
-            joined((_bind(host, found.power[0].device), _attest(host))),
+            join((_bind(host, found.power[0].device), _attest(host))),
         )
     return Objection(
         code,
@@ -231,7 +231,7 @@ def _attest(host: str) -> Message:
     )
 
 
-def _expected(host: str, judged: Judged) -> tuple[Message, Message]:
+def _expected_text(host: str, judged: Judged) -> tuple[Message, Message]:
     if judged.until is None:
         return (
             words("{host} is in maintenance, so its silence is expected.", host=host),
@@ -254,7 +254,7 @@ _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
         words("{host} answers: it has started anew.", host=host),
         words("Start its VMs there: {command}.", command=Code(f"vms {host}")),
     ),
-    Verdict.EXPECTED: _expected,
+    Verdict.EXPECTED: _expected_text,
     Verdict.DEAF: lambda host, _: (
         words("{host} lives: its shell answers, only its libvirt does not.", host=host),
         words("Restart libvirtd there. Its VMs run on meanwhile."),

@@ -35,10 +35,10 @@ def next_good(
         return Rechecked()
     seen = replace(
         snapshot,
-        inbound=(*snapshot.inbound, *_promised(each for each in starts if each not in lost)),
+        inbound=(*snapshot.inbound, *_arrivals(each for each in starts if each not in lost)),
     )
     targets, off = _anew(settings, intent, lost, seen)
-    rest = tuple(_moved(steps, {each.uuid for each in lost}, targets))
+    rest = tuple(_move(steps, {each.uuid for each in lost}, targets))
     gone = Names(tuple(sorted({each.target for each in lost})))
     why = words("{host} does not answer any more.", host=gone)
     if off:
@@ -50,7 +50,7 @@ def next_good(
     return Rechecked(rest=rest, why=why)
 
 
-def _promised(starts: Iterator[RestartVm]) -> Iterator[Inbound]:
+def _arrivals(starts: Iterator[RestartVm]) -> Iterator[Inbound]:
     return (Inbound(each.uuid, each.lost, each.target, each.memory, "") for each in starts)
 
 
@@ -70,7 +70,7 @@ def _anew(
     return targets, tuple(each for each in (*off, *nowhere) if each.uuid in mine)
 
 
-def _moved(steps: Sequence[Step], lost: set[str], targets: dict[str, str]) -> Iterator[Step]:
+def _move(steps: Sequence[Step], lost: set[str], targets: dict[str, str]) -> Iterator[Step]:
     """The steps with the new targets, without those of VMs that find none."""
     for step in steps:
         if not isinstance(step, RestartVm | AwaitReady) or step.uuid not in lost:

@@ -74,7 +74,7 @@ def judge(evidence: Evidence, patience: Patience) -> Judged:
     More life never leads nearer to a fence: each verdict that may lead to one is asked for only
     when no witness heard the host.
     """
-    if evidence.said(Witness.LIBVIRT) is Heard.WELL:
+    if evidence.word_of(Witness.LIBVIRT) is Heard.WELL:
         return Judged(Verdict.BACK if evidence.reborn else Verdict.WELL)
     blind = _blind(evidence, patience)
     if blind is not None:
@@ -114,11 +114,11 @@ def _blind(evidence: Evidence, patience: Patience) -> Judged | None:
 
 def _living(evidence: Evidence) -> Verdict:
     """What kind of life it is."""
-    if evidence.said(Witness.SHELL) is Heard.WELL:
+    if evidence.word_of(Witness.SHELL) is Heard.WELL:
         return Verdict.DEAF
-    if evidence.said(Witness.PEERS) is Heard.WELL:
+    if evidence.word_of(Witness.PEERS) is Heard.WELL:
         return Verdict.CUT_OFF
-    if Heard.WELL in {evidence.said(Witness.VMS), evidence.said(Witness.STORAGE)}:
+    if Heard.WELL in {evidence.word_of(Witness.VMS), evidence.word_of(Witness.STORAGE)}:
         return Verdict.ISOLATED
     return Verdict.UNCLEAR
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bot.domain.card import Card, Context, Section
 from bot.domain.cluster import Snapshot
-from bot.domain.message import Code, Message, joined, words
+from bot.domain.message import Code, Message, join, words
 from bot.domain.metrics import AlertSeverity, Change
 from bot.domain.operation import Operation
 from bot.domain.plan import Objection, Refused
@@ -103,21 +103,21 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
         if not view.snapshot.host(evidence.host).up:
             # The witnesses were asked after the sweep, and were silent until now
             now = replace(evidence, at=max(evidence.at, view.now))
-            for each in _noticed(settings, view, now):
+            for each in _notices(settings, view, now):
                 noticed.append(each)
                 standing.add(evidence.host)
-    noticed += [Alert(_key(host), _ended(host), over=True) for host in sorted(told - standing)]
+    noticed += [Alert(_key(host), _end_card(host), over=True) for host in sorted(told - standing)]
     back: tuple[Alert, ...] = ()
     if settings.mode is not Mode.OFF:
-        back = (*_returned(view.snapshot), *_mute(view, found))
+        back = (*_returns(view.snapshot), *_mute(view, found))
     noticed += back
     noticed += _copies(settings, view, found)
     ended = set(view.memory.get("back", ())) - {each.key for each in back}
-    noticed += [Alert(key, _admitted(), over=True) for key in sorted(ended)]
+    noticed += [Alert(key, _admission_card(), over=True) for key in sorted(ended)]
     anew = _anew(settings, view, found)
     noticed += [_resume(settings, view, host, found) for host in sorted(anew)]
     gone = set(view.memory.get("reborn", ())) - set(anew)
-    noticed += [Alert(f"reborn:{host}", _admitted(), over=True) for host in sorted(gone)]
+    noticed += [Alert(f"reborn:{host}", _admission_card(), over=True) for host in sorted(gone)]
     keys = sorted(each.key for each in back)
     held = {host.name for host in view.snapshot.hosts if host.held}  # known from before it failed
     fresh = {name: boot for name, boot in found.boots.items() if boot and name not in held}
@@ -207,7 +207,7 @@ def _all_off(snapshot: Snapshot, host: str, back: Collection[str]) -> bool:
     return host in back and not any(vm.state.active for vm in snapshot.on(host))
 
 
-def _returned(snapshot: Snapshot) -> Iterator[Alert]:
+def _returns(snapshot: Snapshot) -> Iterator[Alert]:
     """A host on hold that answers waits for people; a second copy of a VM on it is told first."""
     for host in snapshot.hosts:
         if not host.up or not host.held:
@@ -281,7 +281,7 @@ def _waits(host: str) -> Card:
     return Card(said, host, (Section(said),))
 
 
-def _admitted() -> Card:
+def _admission_card() -> Card:
     said = words("That is over.")
     return Card(said, words("Failover"), (Section(said),))
 
@@ -290,9 +290,9 @@ def _critical(host: str, card: Card, *remedies: Remedy) -> Alert:
     return Alert(_key(host), card, remedies=remedies, severity=AlertSeverity.CRITICAL)
 
 
-def _noticed(settings: FailoverSettings, view: WatchView, evidence: Evidence) -> Iterator[Noticed]:
+def _notices(settings: FailoverSettings, view: WatchView, evidence: Evidence) -> Iterator[Noticed]:
     until = quiet.until(view.history.operations(limit=RECENT), evidence.host)
-    judged = planner.verdict_of(settings, quiet.expected(evidence, until))
+    judged = planner.verdict_of(settings, quiet.expect(evidence, until))
     if settings.mode is Mode.OFF or judged.verdict in {
         Verdict.WELL,
         Verdict.EXPECTED,
@@ -392,9 +392,7 @@ def _remedy(host: str) -> Remedy:
 
 
 def _card(evidence: Evidence, against: tuple[Objection, ...]) -> Card:
-    said: Message = (
-        joined((against[0].text, against[0].remedy)) if against else _dead(evidence.host)
-    )
+    said: Message = join((against[0].text, against[0].remedy)) if against else _dead(evidence.host)
     lines = tuple(each.text for each in reports.evidence(evidence))
     return Card(said, evidence.host, (Section(said), Context(lines)))
 
@@ -407,6 +405,6 @@ def _dead(host: str) -> Message:
     )
 
 
-def _ended(host: str) -> Card:
+def _end_card(host: str) -> Card:
     said = words("{host} answers again, or its failover has begun.", host=host)
     return Card(said, host, (Section(said),))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bot.domain.card import Card, Context, Element, Section, Table
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.definition import Definition
-from bot.domain.message import Code, Day, Duration, Message, Names, Percent, joined, nwords, words
+from bot.domain.message import Code, Day, Duration, Message, Names, Percent, join, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.power import Binding, Bound, Hold, Reading
 from bot.plugin_api import History, View
@@ -62,7 +62,7 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
         elements.append(Section(_stays(off)))
     small: list[Message] = list(_provable(host, evidence))
     if isinstance(plan, Plan):
-        small.append(_predicted(plan))
+        small.append(_prediction_text(plan))
         small += [each.text for each in plan.warnings if each.code != "stays-off"]
     elif isinstance(plan, Refused) and not off:
         small += [each.text for each in plan.objections]
@@ -97,7 +97,7 @@ def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # no
     columns = (words("Host"), words("State"), words("Proof that it is off"), words("VMs"))
     elements: list[Element] = [Section(said), Table(columns, tuple(rows), frozenset({3}))]
     if reasons:
-        elements.append(Section(joined(reasons[:10], "\n")))
+        elements.append(Section(join(reasons[:10], "\n")))
     if unsafe := tuple(vm.name for vm in boot.unsafe(settings, view.snapshot)):
         elements.append(Section(_libvirts(unsafe)))
     mode = words("Mode: {mode}.", mode=settings.mode.value)
@@ -134,7 +134,7 @@ def _outcome(
 
 
 def _stays(off: Sequence[StaysOff]) -> Message:
-    return joined(
+    return join(
         [words("{vm} stays off: {why}", vm=each.name, why=each.why.text) for each in off], "\n"
     )
 
@@ -148,7 +148,7 @@ def _provable(host: Host, evidence: Evidence) -> Iterable[Message]:
         yield reports.power(reading, bound=reading.device in evidence.bound)
 
 
-def _predicted(plan: Plan) -> Message:
+def _prediction_text(plan: Plan) -> Message:
     seconds = plan.prediction.seconds or 0.0
     full = Names(
         tuple(
@@ -178,13 +178,13 @@ def _controllers(host: Host, shown: Shown) -> Message:
         return words("none: no power controller")
     bound = {each.device: each for each in shown.bonds.get(host.name, ())}
     lines = [
-        _dated(reports.power(each, bound=each.device in bound), bound.get(each.device))
+        _with_date(reports.power(each, bound=each.device in bound), bound.get(each.device))
         for each in readings
     ]
-    return joined(lines, "; ")
+    return join(lines, "; ")
 
 
-def _dated(line: Message, bond: Bound | None) -> Message:
+def _with_date(line: Message, bond: Bound | None) -> Message:
     """With when a drill, or people, last showed whose it is."""
     if bond is None or bond.by is Binding.UUID:
         return line

@@ -75,7 +75,7 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
     with ThreadPoolExecutor(2, thread_name_prefix="evidence") as pool:
         powers = pool.submit(read_bound, hypervisor, host)
         places = places_of(sight, host, snapshot)
-        statements = trusted(sight, host, ask(host, snapshot, hypervisor, places))
+        statements = trustworthy(sight, host, ask(host, snapshot, hypervisor, places))
         readings, bound = powers.result()
     heard = host.seen_at or sight.silent.get(host.name)
     silent = max(0.0, (snapshot.taken_at - heard).total_seconds()) if heard else 0.0
@@ -109,7 +109,7 @@ def gather_all(
         return tuple(pool.map(lambda host: gather(sight, host, snapshot, hypervisor), hosts))
 
 
-def trusted(sight: Sight, host: Host, statements: Sequence[Statement]) -> tuple[Statement, ...]:
+def trustworthy(sight: Sight, host: Host, statements: Sequence[Statement]) -> tuple[Statement, ...]:
     """The statements, but the silence of peers that never heard this host while it answered: they may never hear it."""
     return tuple(
         replace(each, said=Heard.UNASKED)

@@ -16,7 +16,7 @@ from bot.domain.card import (
     Table,
     said_elsewhere,
 )
-from bot.domain.message import Code, Duration, Names, Words, joined, nwords, words
+from bot.domain.message import Code, Duration, Names, Words, join, nwords, words
 from bot.domain.pages import Page, page_buttons
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
@@ -182,7 +182,7 @@ def _one_host(report: HostReport) -> Card:
     else:
         elements.append(Section(NOTHING_MORE))
     if good:
-        elements.append(Context((Words("*PASS*\n{list}", {"list": joined(_good(good), "\n")}),)))
+        elements.append(Context((Words("*PASS*\n{list}", {"list": join(_good(good), "\n")}),)))
     text = Words("{host}: {counts}", {"host": report.host, "counts": counts(report)})
     return Card(text=text, title=text, elements=tuple(elements))
 
@@ -272,7 +272,7 @@ def pair_card(paired: PairResult, png: bytes | None) -> Card:
     if len(reports) <= 2:
         elements += [Section(_direction(report)) for report in reports]
     if paired.groups:
-        elements += [Section(_tried(paired)), Table(GROUP_COLUMNS, _group_rows(paired.groups))]
+        elements += [Section(_pairs_line(paired)), Table(GROUP_COLUMNS, _group_rows(paired.groups))]
     if bad:
         same = _same(bad, len(reports))
         rows = tuple((where, *_row(finding)) for where, finding in same[:_MOST_ROWS])
@@ -295,7 +295,7 @@ _MOST_GROUPS = 10
 GROUP_COLUMNS = (words("Equal hosts"), words("Number"))
 
 
-def _tried(paired: PairResult) -> Line:
+def _pairs_line(paired: PairResult) -> Line:
     """What was tried of how much, and why that is enough."""
     count = paired.hosts
     tried = nwords(
@@ -304,7 +304,7 @@ def _tried(paired: PairResult) -> Line:
         n=count * (count - 1),
         tried=len(paired.reports),
     )
-    return joined((tried, words("Try two hosts: {command}.", command=Code("host pair A B"))))
+    return join((tried, words("Try two hosts: {command}.", command=Code("host pair A B"))))
 
 
 def _group_rows(groups: Sequence[tuple[str, ...]]) -> tuple[tuple[Line, ...], ...]:
@@ -343,7 +343,7 @@ def _direction(report: PairReport) -> Line:
             "one": report.source,
             "other": report.target,
             "worst": report.worst.value,
-            "checks": joined(checks, ", "),
+            "checks": join(checks, ", "),
         },
     )
 
@@ -364,7 +364,7 @@ def _places(where: Sequence[str], directions: int) -> Line:
 
 def matrix_text(reports: Sequence[PairReport]) -> Line:
     """The picture for those who do not see it."""
-    cells = joined((_cell_text(each) for each in reports), "; ")
+    cells = join((_cell_text(each) for each in reports), "; ")
     return Words("{title}. {cells}.", {"title": MATRIX_TITLE, "cells": cells})
 
 
@@ -372,7 +372,7 @@ def _cell_text(report: PairReport) -> Line:
     cell = f"{report.source} → {report.target}: {report.worst}"
     if report.worst is Severity.PASS:
         return cell
-    bad = joined((label(each) for each in report.findings if each.severity is report.worst), ", ")
+    bad = join((label(each) for each in report.findings if each.severity is report.worst), ", ")
     return Words("{cell} ({checks})", {"cell": cell, "checks": bad})
 
 
@@ -382,7 +382,7 @@ def _cell_text(report: PairReport) -> Line:
 def baseline_card(based: BaselineResult) -> Card:
     """The model, who keeps from it, and the element to put into definitions."""
     if based.baseline is None:
-        return Card(text=based.trouble, elements=(Section(based.trouble), *_left_out(based)))
+        return Card(text=based.trouble, elements=(Section(based.trouble), *_exclusions(based)))
     found = based.baseline
     text = nwords(
         "Baseline of {hosts}: {model} and {n} more feature",
@@ -392,7 +392,7 @@ def baseline_card(based: BaselineResult) -> Card:
         model=found.model,
     )
     return Card(
-        text=text, title=text, elements=(*_guests(found), *_definition(found), *_left_out(based))
+        text=text, title=text, elements=(*_guests(found), *_definition(found), *_exclusions(based))
     )
 
 
@@ -448,8 +448,8 @@ def _definition(found: CpuBaseline) -> list[Element]:
     return [Section(words("For `virsh edit VM`, from the next start on:")), Listing(found.xml)]
 
 
-def _left_out(based: BaselineResult) -> list[Element]:
-    left = joined(
+def _exclusions(based: BaselineResult) -> list[Element]:
+    left = join(
         (Words("{host}: {why}", {"host": host, "why": why}) for host, why in based.left_out), "; "
     )
     return [Context((words("Left out: {hosts}", hosts=left),))] if left else []
@@ -463,7 +463,7 @@ LOOK = words("Check it again")
 
 def worse_card(host: str, found: Sequence[tuple[Severity | None, Finding]]) -> Card:
     """What is worse than it was known to be."""
-    checks = joined((label(finding) for _, finding in found), ", ")
+    checks = join((label(finding) for _, finding in found), ", ")
     text = words("{host} is less ready than it was: {checks}", host=host, checks=checks)
     rows = tuple((_change(before, finding), *_row(finding)[1:]) for before, finding in found)
     return Card(text=text, title=text, elements=(Table(COLUMNS, rows),))
@@ -558,7 +558,7 @@ def certificates_end_card(host: str, ending: Sequence[Finding]) -> Card:
     """Certificates that end soon, or have ended."""
     ended = any(each.severity is Severity.FAIL for each in ending)
     title = words("Certificates on {host} have ended", host=host) if ended else _ends_soon(host)
-    told = joined(
+    told = join(
         (
             Words("{check} {found}", {"check": label(each), "found": each.evidence})
             for each in ending

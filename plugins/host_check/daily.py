@@ -36,7 +36,7 @@ def watch(view: WatchView) -> Looked:
     last = {host: dict(checks) for host, checks in view.memory.get("last", {}).items()}
     alerts: list[Alert] = []
     changes: list[Change] = []
-    for report in map(_left_to_it, view.found.reports):
+    for report in map(_without_own_alerts, view.found.reports):
         if any(
             each.name == rules_resources.ANSWERS and each.severity is Severity.FAIL
             for each in report.findings
@@ -69,7 +69,7 @@ def _could(finding: Finding) -> bool:
     return finding.severity is not Severity.UNKNOWN
 
 
-def _left_to_it(report: HostReport) -> HostReport:
+def _without_own_alerts(report: HostReport) -> HostReport:
     """Without what has an alert of its own: one truth, one message."""
     return replace(
         report, findings=tuple(each for each in report.findings if not drift.has_alert(each))

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import HypervisorError
-from bot.domain.message import Message, joined, words
+from bot.domain.message import Message, join, words
 from bot.domain.power import Reading
 from bot.domain.readiness import CommandResult, HostFacts
 from bot.plugin_api import Counted
@@ -126,7 +126,7 @@ def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Readiness) ->
         found = hypervisor.cpu_baseline(up)
         return BaselineResult(found, left_out=(*silent, *found.left_out))
     except HypervisorError as error:
-        return BaselineResult(trouble=joined((error.text, error.advice)), left_out=silent)
+        return BaselineResult(trouble=join((error.text, error.advice)), left_out=silent)
 
 
 def look(
@@ -246,10 +246,10 @@ def _side_by_side(
     keys = list(keys)
     done = itertools.count(1)
 
-    def looked_at(key: K) -> V:
+    def ask(key: K) -> V:
         found = look_at(key)
         counted(next(done))
         return found
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(keys)) or 1, thread_name_prefix="host-check") as pool:
-        return dict(zip(keys, pool.map(looked_at, keys), strict=True))
+        return dict(zip(keys, pool.map(ask, keys), strict=True))

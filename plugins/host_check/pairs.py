@@ -199,7 +199,7 @@ def _storage(name: str, way: Way) -> Finding:
                 target=there.host,
                 pools=_few([each.name for each in lost]),
             ),
-            _copied(
+            _definition_copy(
                 here,
                 quoted("virsh pool-dumpxml {}", pool),
                 there,
@@ -217,7 +217,7 @@ def _storage(name: str, way: Way) -> Finding:
                 target=there.host,
                 secrets=_few(keys),
             ),
-            _copied(here, quoted("virsh secret-dumpxml {}", keys[0]), there, define),
+            _definition_copy(here, quoted("virsh secret-dumpxml {}", keys[0]), there, define),
         )
     apart = [
         pool
@@ -244,7 +244,7 @@ def _storage(name: str, way: Way) -> Finding:
     return good(name, words("only local pools, at the same paths: `--copy-storage`"))
 
 
-def _copied(here: HostFacts, show: str, there: HostFacts, define: str) -> Words:
+def _definition_copy(here: HostFacts, show: str, there: HostFacts, define: str) -> Words:
     """What one host has is defined on the other."""
     return words(
         "On {source}: {show}; on {target}: {define}",

@@ -58,7 +58,7 @@ def check_grammar() -> click.Command:
     """``host check [HOST…] [--all] [--page N]`` → ``HostCheck``."""
 
     # Click calls by keyword
-    def asked(hosts: tuple[str, ...], everything: bool, page: int) -> HostCheck:  # noqa: FBT001
+    def intent_of(hosts: tuple[str, ...], everything: bool, page: int) -> HostCheck:  # noqa: FBT001
         return HostCheck(() if everything else tuple(dict.fromkeys(hosts)), page)
 
     pages = click.Option(
@@ -71,7 +71,7 @@ def check_grammar() -> click.Command:
     return click.Command(
         "check",
         params=[*_params(), pages],
-        callback=asked,
+        callback=intent_of,
         help=str(cards.CHECK),
         add_help_option=False,
     )
@@ -138,11 +138,11 @@ def _params() -> list[click.Parameter]:
 
 def _hosts_grammar(name: str, summary: Message, intent: type[HostBaseline]) -> click.Command:
     # As above
-    def asked(hosts: tuple[str, ...], everything: bool) -> HostBaseline:  # noqa: FBT001
+    def intent_of(hosts: tuple[str, ...], everything: bool) -> HostBaseline:  # noqa: FBT001
         return intent(() if everything else tuple(dict.fromkeys(hosts)))
 
     return click.Command(
-        name, params=_params(), callback=asked, help=str(summary), add_help_option=False
+        name, params=_params(), callback=intent_of, help=str(summary), add_help_option=False
     )
 
 

@@ -150,11 +150,11 @@ def controllers(seen: Seen) -> frozenset[str]:
         if len(fields) > 3 and fields[2] == "cgroup":
             found |= set(fields[3].split(","))
         elif len(fields) > 2 and fields[2] == "cgroup2":
-            found |= _unified(seen.text("cgroup-controllers"))
+            found |= _controllers(seen.text("cgroup-controllers"))
     return frozenset(found & {"cpu", "cpuacct", "cpuset", "memory", "devices", "blkio"})
 
 
-def _unified(text: str) -> set[str]:
+def _controllers(text: str) -> set[str]:
     """Controllers of version 2 by their names in version 1; ``devices`` is always there."""
     listed = set(text.split())
     if not listed:

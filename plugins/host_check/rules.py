@@ -17,7 +17,7 @@ RULES: tuple[Rule, ...] = (
     rules_resources.unread_parts,
     rules_virtualization.accelerator,
     rules_virtualization.rows,
-    rules_virtualization.nested,
+    rules_virtualization.nesting,
     rules_virtualization.iommu,
     rules_resources.versions,
     rules_access.packages,

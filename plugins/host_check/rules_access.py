@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from shlex import quote
 
-from bot.domain.message import Code, Day, Message, Names, Words, joined, nwords, words
+from bot.domain.message import Code, Day, Message, Names, Words, join, nwords, words
 from bot.domain.readiness import Finding
 from plugins.host_check import probes, virconf
 from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
@@ -137,7 +137,7 @@ def _to_tls(seen: Seen) -> Words:
         _set_line(seen, "libvirtd.conf", key, value)
         for key, value in (("listen_tcp", "0"), ("listen_tls", "1"))
     ]
-    return _and_then(joined(lines), command("systemctl restart libvirtd", _CERTIFICATES_FIRST))
+    return _and_then(join(lines), command("systemctl restart libvirtd", _CERTIFICATES_FIRST))
 
 
 def _and_then(edit: Message, restart: Words) -> Words:
@@ -438,16 +438,16 @@ def packages(case: Case) -> Iterator[Finding]:
     if not seen.shell:
         yield unknown(name, seen.no_shell)
     elif deb is not None and deb.code != 127:
-        yield _installed(
+        yield _install_finding(
             name, deb.out, probes.DEB_PACKAGES, "apt-get install --no-install-recommends"
         )
     elif rpm is not None and rpm.code != 127:
-        yield _installed(name, rpm.out, probes.RPM_PACKAGES, "dnf install")
+        yield _install_finding(name, rpm.out, probes.RPM_PACKAGES, "dnf install")
     else:
         yield unknown(name, words("neither dpkg nor rpm is there"))
 
 
-def _installed(name: str, told: str, wanted: tuple[str, ...], install: str) -> Finding:
+def _install_finding(name: str, told: str, wanted: tuple[str, ...], install: str) -> Finding:
     fields = (line.split() for line in told.splitlines())
     there = {line[1]: line[2] for line in fields if len(line) == 3 and line[0] == "installed"}
     missing = [each for each in wanted if each not in there]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bot.domain.cluster import Pool, Unread
-from bot.domain.message import Duration, Message, Names, Percent, Size, joined, words
+from bot.domain.message import Duration, Message, Names, Percent, Size, join, words
 from bot.domain.readiness import Finding, Net
 from bot.domain.words import command as quoted
 from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
@@ -272,15 +272,13 @@ def ksm(case: Case) -> Iterator[Finding]:
     if not run:
         yield unknown(
             "KSM",
-            joined(
-                (seen.no_shell if not seen.shell else words("the kernel has none"), merged), ", "
-            ),
+            join((seen.no_shell if not seen.shell else words("the kernel has none"), merged), ", "),
         )
     elif run == "1":
         risk = words("VMs can guess at each other's memory, so not for those of strangers")
-        yield good("KSM", joined((words("on"), merged, risk), ", "))
+        yield good("KSM", join((words("on"), merged, risk), ", "))
     else:
-        yield good("KSM", joined((words("off"), merged), ", "))
+        yield good("KSM", join((words("off"), merged), ", "))
 
 
 def clock(case: Case) -> Iterator[Finding]:

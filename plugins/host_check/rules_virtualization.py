@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bot.domain.message import Code, Join, Message, Names, Size, Words, joined, nwords, words
+from bot.domain.message import Code, Join, Message, Names, Size, Words, join, nwords, words
 from bot.domain.readiness import Finding, Severity
 from plugins.host_check import cards, probes
 from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
@@ -177,7 +177,7 @@ def _did_not_run(name: str, flag: str, code: int, said: str) -> Finding:
     return failure(name, told, _LOAD_KVM)
 
 
-def nested(case: Case) -> Iterator[Finding]:
+def nesting(case: Case) -> Iterator[Finding]:
     """Whether guests can be hypervisors themselves; neither is wrong."""
     seen = case.seen
     told = seen.text("nested").split()
@@ -214,7 +214,7 @@ def huge_pages(case: Case) -> Iterator[Finding]:
         words("{count} of {size}", count=count, size=Size(1024 * size))
         for size, count in there.items()
     )
-    told = joined(sizes, ", ") or words("none set aside")
+    told = join(sizes, ", ") or words("none set aside")
     if wanting and not there:
         yield warning(
             name,
@@ -230,7 +230,7 @@ def huge_pages(case: Case) -> Iterator[Finding]:
         return
     free = meminfo_free(seen)
     left = words("{count} of the usual size free", count=free) if there and free is not None else ""
-    yield good(name, joined((told, left), ", "))
+    yield good(name, join((told, left), ", "))
 
 
 def meminfo_free(seen: Seen) -> int | None:

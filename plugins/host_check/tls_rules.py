@@ -141,7 +141,7 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
         )
         yield failure(name, words("QEMU of {host} lacks {files}", host=seen.host, files=files), fix)
     found = [there[each] for each in needed if each in there]
-    yield from (failure(name, *said) for each in found for said in _broken(seen, each, way.now))
+    yield from (failure(name, *said) for each in found for said in _faults(seen, each, way.now))
     for each in found:
         left = each.days(way.now)
         if left < way.settings.certificate_days:
@@ -155,7 +155,7 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
             yield warning(name, told, _renew(seen, each))
 
 
-def _broken(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[Words, Words]]:
+def _faults(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[Words, Words]]:
     if found.ends is not None and found.days(now) < 0:
         ended = words(
             "{file} of {host} ended on {date}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bot.domain.cluster import Scheduler, Sighting, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError
-from bot.domain.message import Message, Number, joined, words
+from bot.domain.message import Message, Number, join, words
 from bot.domain.operation import Fact
 from bot.domain.steps import MigrateVm
 from bot.ports import Hypervisor, Progress
@@ -38,7 +38,7 @@ def measure_cpu(
 
     None without a limit or a running VM, or when the target does not list it.
     """
-    if not step.carried.scheduler.capped or step.carried.paused:
+    if not step.carried.scheduler.has_cap or step.carried.paused:
         return None
     vms = hypervisor.snapshot().vms
     vcpus = next((vm.vcpus for vm in vms if (vm.uuid, vm.host) == (step.uuid, step.target)), 0)
@@ -94,7 +94,7 @@ class Arrival:
                     "{vm} runs on {target}, but not everything was carried over: {problems}.",
                     vm=self._step.name,
                     target=self._step.target,
-                    problems=joined(self._problems, "; "),
+                    problems=join(self._problems, "; "),
                 ),
                 words(
                     "Set it by hand on {target}. The VM itself needs nothing.",

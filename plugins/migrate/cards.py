@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bot.domain.card import Card, Context, Element, Section, Table
 from bot.domain.cluster import Vm
-from bot.domain.message import Code, Message, Percent, Person, joined, words
+from bot.domain.message import Code, Message, Percent, Person, join, words
 from bot.domain.operation import BOT, Operation, State
 from bot.domain.plan import Objection
 from bot.domain.steps import MigrateVm
@@ -88,21 +88,21 @@ def _in_the_way(immovable: Sequence[Objection]) -> list[Element]:
     if not immovable:
         return []
     lines = (words("• {text} {remedy}", text=each.text, remedy=each.remedy) for each in immovable)
-    return [Section(words("*It cannot move to any host:*\n{reasons}", reasons=joined(lines, "\n")))]
+    return [Section(words("*It cannot move to any host:*\n{reasons}", reasons=join(lines, "\n")))]
 
 
 def _because(vm: Vm, operations: Sequence[Operation]) -> Message:
     for operation in operations:
         for step in operation.plan.steps:
             if isinstance(step, MigrateVm) and step.uuid == vm.uuid and _has_ended(operation, step):
-                return joined(
+                return join(
                     (
                         _state(vm),
                         _last_move(vm, operation, step),
                         _reason(operation, step),
                     )
                 )
-    return joined((_state(vm), words("Drover has not moved it.")))
+    return join((_state(vm), words("Drover has not moved it.")))
 
 
 def _state(vm: Vm) -> Message:
@@ -136,7 +136,7 @@ def _last_move(vm: Vm, operation: Operation, step: MigrateVm) -> Message:
 
 def _reason(operation: Operation, step: MigrateVm) -> Message:
     planned = [each.text for each in operation.plan.reasons[:1]]
-    if reason := step.reason or operation.origin.reason or joined(planned):
+    if reason := step.reason or operation.origin.reason or join(planned):
         return words("Reason: {reason}", reason=reason)
     return words("No reason was given.")
 
@@ -188,7 +188,7 @@ def _verdict(vm: Vm, verdict: HostVerdict) -> tuple[Message, Message]:
     if verdict.stuck and not verdict.objections:
         return words("not now: see above what keeps {vm} where it is", vm=vm.name), ""
     remedies = dict.fromkeys(each.remedy for each in verdict.objections)
-    return joined(each.text for each in verdict.objections), joined(remedies)
+    return join(each.text for each in verdict.objections), join(remedies)
 
 
 def _command(template: str, vm: Vm, verdict: HostVerdict) -> Message:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bot.domain.cluster import Disk, Host, Scheduler, Seen, Snapshot, Vm, VmDetail, VmState
 from bot.domain.message import Code, Message, Names, Percent, words
-from bot.domain.storage import is_medium, is_shared, seen_there
+from bot.domain.storage import is_medium, is_shared, sightings
 from bot.domain.words import command
 
 STATES: dict[VmState, Message] = {
@@ -63,7 +63,7 @@ class MigrationCase:
     def files_on(self, host: str, disks: Iterable[Disk]) -> frozenset[Seen]:
         """Return what a host showed at the places of these disks."""
         look = self.snapshot.target_look(self.vm.uuid, host)
-        return seen_there(disks, look.disks if look else ())
+        return sightings(disks, look.disks if look else ())
 
     def same_somewhere(self, disks: Sequence[Disk]) -> bool:
         """Check whether some host has the very files of all these disks.
@@ -103,7 +103,7 @@ def version_text(version: int) -> str:
 def scheduler_text(scheduler: Scheduler) -> Message:
     """CPU shares and limit: ``shares 1024, limit 30% per vCPU``."""
     limit: Message = words("no limit")
-    if scheduler.capped and scheduler.vcpu_quota:
+    if scheduler.has_cap and scheduler.vcpu_quota:
         share = scheduler.vcpu_quota / (scheduler.vcpu_period or DEFAULT_PERIOD)
         limit = words("limit {share} per vCPU", share=Percent(share))
     if scheduler.cpu_shares is None:

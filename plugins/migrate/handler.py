@@ -27,7 +27,7 @@ from bot.domain.message import (
     Percent,
     Rate,
     Size,
-    joined,
+    join,
     words,
 )
 from bot.domain.operation import Ask, Fact, Facts
@@ -188,7 +188,7 @@ class _Run:
             place, seen = self._outcome()
         if place is not Place.TARGET:
             self._not_there(place, seen)
-        if Ask.CANCEL in self.progress.asked():
+        if Ask.CANCEL in self.progress.asks():
             self._note(
                 words(
                     "Cancel came too late: {vm} was already on {target}.",
@@ -314,7 +314,7 @@ class _Run:
                 )
             )
             return
-        if Ask.CANCEL in self.progress.asked():
+        if Ask.CANCEL in self.progress.asks():
             self._resume_left_paused(seen)  # the bot may have died after a failure, before it could
             raise StepCancelledError(
                 words(
@@ -440,10 +440,10 @@ class _Run:
         self.progress.report(job, _may_ask(self.step, job))
         if job.phase == "post-copy":
             self.convergence = replace(self.convergence, switched=True)
-        if self.gave_up or Ask.CANCEL in self.progress.asked():
+        if self.gave_up or Ask.CANCEL in self.progress.asks():
             self._cancel(job)
             return
-        if Ask.POSTCOPY in self.progress.asked() and Ask.POSTCOPY in _may_ask(self.step, job):
+        if Ask.POSTCOPY in self.progress.asks() and Ask.POSTCOPY in _may_ask(self.step, job):
             self._switch()
         elif job.phase == "copying":
             self._help(job)
@@ -608,14 +608,14 @@ class _Run:
         also = self._left_by_failed_copy()
         if self.gave_up:
             raise DroverError(
-                joined((self.gave_up, also)), _given_up_advice(step.policy), code="given-up"
+                join((self.gave_up, also)), _given_up_advice(step.policy), code="given-up"
             )
-        if Ask.CANCEL in self.progress.asked():
-            raise StepCancelledError(joined((_cancellation(step, self.job), also)))
+        if Ask.CANCEL in self.progress.asks():
+            raise StepCancelledError(join((_cancellation(step, self.job), also)))
         if error is not None and not isinstance(error, DroverError):
             raise error
         raise DroverError(
-            joined((_failure(step, error), also)), _failure_advice(step, error), code="not-moved"
+            join((_failure(step, error), also)), _failure_advice(step, error), code="not-moved"
         ) from error
 
     def _left_by_failed_copy(self) -> Message:
@@ -672,7 +672,7 @@ class _Run:
 def _text(error: Exception) -> Message:
     """What an error says, with its advice."""
     if isinstance(error, DroverError):
-        return joined((error.text, error.advice))
+        return join((error.text, error.advice))
     return str(error)
 
 
@@ -717,7 +717,7 @@ def _why_given_up(step: MigrateVm, job: Job, *, stalled: bool) -> Message:
         dirty=Rate(job.dirty_rate),
         rate=Rate(job.rate),
     )
-    return joined((what, rates))
+    return join((what, rates))
 
 
 def _given_up_advice(policy: MigrationPolicy) -> Message:

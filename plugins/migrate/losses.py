@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bot.domain.cluster import Sighting
 from bot.domain.errors import Remedy, StepLostError
-from bot.domain.message import Message, joined, words
+from bot.domain.message import Message, join, words
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command
 from plugins.migrate.case import STATES, as_code
@@ -19,7 +19,7 @@ LOST_MEMORY = "a failed post-copy migration left it without a part of its memory
 def sightings_text(sightings: Iterable[Sighting]) -> Message:
     """``host-a: paused (post-copy failed); host-b: running; host-c: does not answer``."""
     each = (words("{host}: {found}", host=each.host, found=_state_text(each)) for each in sightings)
-    return joined(each, "; ")
+    return join(each, "; ")
 
 
 def _state_text(each: Sighting) -> Message:

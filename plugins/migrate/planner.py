@@ -9,7 +9,7 @@ from itertools import islice
 from bot.domain import past_moves, placement
 from bot.domain.cluster import MIB, Snapshot, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.message import Message, Percent, Rate, Size, joined, nwords, words
+from bot.domain.message import Message, Percent, Rate, Size, join, nwords, words
 from bot.domain.operation import State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -404,7 +404,7 @@ def _list_changes(step: MigrateVm, vm: Vm, now: Carried) -> Iterator[Objection]:
             words(
                 "{vm} was changed: {changes}.",
                 vm=step.name,
-                changes=joined(_differences(step.carried, now), "; "),
+                changes=join(_differences(step.carried, now), "; "),
             ),
             words("Check the new plan."),
         )

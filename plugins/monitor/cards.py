@@ -16,7 +16,7 @@ from bot.domain.card import (
     Section,
     Table,
     Words,
-    joined,
+    join,
     nwords,
     said_elsewhere,
     words,
@@ -126,7 +126,7 @@ def bullets(some: Sequence[Line], most: int = MANY) -> Line:
     rest = len(some) - most
     if rest > 0:
         shown.append(nwords("and {n} more", "and {n} more", n=rest))
-    return joined(shown, "\n")
+    return join(shown, "\n")
 
 
 def percent(share: float | None) -> Value:
@@ -212,7 +212,7 @@ def status_card(
         Context(_as_of(measured, now)),
     ]
     alerts = nwords("{n} alert.", "{n} alerts.", n=len(standing))
-    text = joined((Words("{title}.", {"title": title}), short_verdict(losses), alerts))
+    text = join((Words("{title}.", {"title": title}), short_verdict(losses), alerts))
     return Card(text=text, title=title, elements=tuple(elements))
 
 
@@ -247,7 +247,7 @@ def worst_first(seen: Snapshot, sweep: Sweep | None) -> tuple[Host, ...]:
         shares = (cpu_share(sample), memory_share(sample)) if sample else ()
         used = max((each for each in shares if each is not None), default=0.0)
         usable = host.usable
-        allocated = seen.promised(host.name) / usable if usable > 0 else 0.0
+        allocated = seen.memory_promises(host.name) / usable if usable > 0 else 0.0
         return host.up, not host.maintenance, -max(used, allocated), host.name
 
     return tuple(sorted(seen.hosts, key=rank))
@@ -261,7 +261,7 @@ def _host_row(
     if not host.up or sample is None or sample.silent:
         return (host.name, _silence(host, sample, now), count, *([UNKNOWN] * 4))
     usable = host.usable
-    allocated = seen.promised(host.name) / usable if usable > 0 else None
+    allocated = seen.memory_promises(host.name) / usable if usable > 0 else None
     return (
         host.name,
         STATES["maintenance" if host.maintenance else "up"],
@@ -321,17 +321,17 @@ def short_verdict(losses: Sequence[Loss]) -> Words:
 
 def outlook(was: Sequence[Loss], between: Iterable[Sequence[Loss]], end: Sequence[Loss]) -> Reason:
     """N+1 before, during and after a plan, for its approvers."""
-    if _lost(end) and _lost(was):
+    if _may_be_lost(end) and _may_be_lost(was):
         return Reason("n-plus-one-stays-lost", words("*N+1 stays LOST*: {why}", why=_why_lost(end)))
-    if _lost(end):
+    if _may_be_lost(end):
         return Reason("n-plus-one-lost", words("*N+1 would be LOST*: {why}", why=_why_lost(end)))
-    if during := next((each for each in between if _lost(each)), None):
+    if during := next((each for each in between if _may_be_lost(each)), None):
         text = words("N+1 OK at the end, but *lost meanwhile*: {why}", why=_why_lost(during))
         return Reason("n-plus-one-meanwhile", text)
     return Reason("n-plus-one", words("N+1 OK"))
 
 
-def _lost(found: Sequence[Loss]) -> bool:
+def _may_be_lost(found: Sequence[Loss]) -> bool:
     return len(found) < 2 or any(each.stranded for each in found)
 
 
@@ -366,7 +366,7 @@ def load_chart(sweep: Sweep | None) -> Chart | None:
         return None
     if len(loads) > SCREEN:
         loads = sorted(loads, key=lambda each: -max(each[1], each[2]))[:SCREEN]
-    summary = joined(
+    summary = join(
         (
             words(
                 "{host} CPU {cpu}, memory {memory}",
@@ -507,7 +507,7 @@ def host_card(
         elements.append(Table((words("VM"), STATE, *USE_COLUMNS), rows, _NUMERIC))
     pools = [_pool_use(pool) for pool in host.pools if pool.active]
     if host.pools:
-        elements.append(Section(words("*Pools* {pools}", pools=joined(pools, "; "))))
+        elements.append(Section(words("*Pools* {pools}", pools=join(pools, "; "))))
     elements += _unread(seen, host, sample)
     elements.append(Context((words("as of {at}", at=now),)))
     title = nwords(
@@ -540,7 +540,7 @@ def _fields(seen: Snapshot, host: Host, sample: HostSample | None) -> Iterable[t
         words("Memory allocated"),
         words(
             "{share} of {all}",
-            share=Size(seen.promised(host.name)),
+            share=Size(seen.memory_promises(host.name)),
             all=Size(max(1, host.usable)),
         ),
     )
@@ -579,7 +579,7 @@ def _huge(host: Host) -> Line | None:
         return words("unknown")
     if not host.huge_pages:
         return None
-    return joined(
+    return join(
         (
             words("{free} of {all} free ({size} each)", free=e.free, all=e.total, size=Size(e.size))
             for e in host.huge_pages
@@ -650,9 +650,9 @@ def chart_card(
         metric=_METRICS[metric],
         name=name,
         unit=unit,
-        mean=_rounded(sum(mean) / len(mean)),
-        now=_rounded(mean[-1]),
-        peak=_rounded(max(peak)),
+        mean=_round(sum(mean) / len(mean)),
+        now=_round(mean[-1]),
+        peak=_round(max(peak)),
     )
     series: tuple[tuple[Line, tuple[float, ...]], ...] = ((words("mean"), mean),)
     if mean != peak:
@@ -661,7 +661,7 @@ def chart_card(
     return Card(text=summary, elements=(chart,))
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     """Three digits that count."""
     return float(f"{value:.3g}")
 
@@ -674,7 +674,7 @@ def no_history_card(name: str, metric: Metric) -> Card:
     advice = words(
         "It begins five minutes after the bot's start; that of hosts, one minute after it."
     )
-    return Card(text=text, elements=(Section(joined((text, advice), "\n")),))
+    return Card(text=text, elements=(Section(join((text, advice), "\n")),))
 
 
 def nothing_measured_card() -> Card:
@@ -726,7 +726,7 @@ def _forecast_text(rows: Sequence[Row]) -> Line:
     if not unknown:
         return said
     left = [words("{what} (has {has})", what=row.what, has=_days(row.history)) for row in unknown]
-    return joined(
+    return join(
         (
             said,
             words(
@@ -796,7 +796,7 @@ def fits_card(fit: Fit, size: Line, ratio: float, odd: Sequence[Vm] = ()) -> Car
     ]
     if fit.tightest:
         lines.append(words("Limiting host: {host}.", host=fit.tightest))
-    elements: list[Element] = [Section(joined(lines))]
+    elements: list[Element] = [Section(join(lines))]
     if odd:
         told = [
             words("{vm} on {host}: {problem}", vm=vm.name, host=vm.host, problem=vm.problem)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.alert_rules import WORST_LIMITS, Condition, Limits, evaluate, worst
-from bot.domain.card import Card, Line, Section, Words, joined, nwords, said_elsewhere, words
+from bot.domain.card import Card, Line, Section, Words, join, nwords, said_elsewhere, words
 from bot.domain.cluster import Pool, Snapshot
 from bot.domain.message import Code, Number, Percent, Size
 from bot.domain.metrics import AlertSeverity, Happening, HostSample, SnapshotSeen, Sweep, VmSample
@@ -340,7 +340,7 @@ def _memory(
     )
     told: Line = used
     if stall is not None:
-        told = joined((used, words("Memory pressure (PSI) {share}.", share=Percent(stall))))
+        told = join((used, words("Memory pressure (PSI) {share}.", share=Percent(stall))))
     wrong = _card(
         title,
         told,
@@ -404,7 +404,7 @@ def _contention_card(host: HostSample, cores: float, waiters: Sequence[VmSample]
     ]
     return _card(
         words("VMs on {host} wait for CPU", host=host.name),
-        joined(told),
+        join(told),
         words("Worst: {vms}.", vms=names(waits, _WORST_SHOWN)),
     )
 

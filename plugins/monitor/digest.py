@@ -45,10 +45,10 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         vms=len({vm.uuid for vm in seen.vms}),
         changed=differences(view.memory, seen),
         losses=losses(seen, settings.vcpus_per_core, settings.domain_tag),
-        hot=_sorted((name, share) for name, share in shares.items() if share >= settings.hot),
-        idle=_sorted((name, share) for name, share in shares.items() if share <= settings.idle),
+        hot=_ranking((name, share) for name, share in shares.items() if share >= settings.hot),
+        idle=_ranking((name, share) for name, share in shares.items() if share <= settings.idle),
         idle_vms=_idle(settings, use),
-        oversized=_oversized(settings, use),
+        oversized=_oversizes(settings, use),
         filling=tuple(_filling(settings, view)),
         snapshots=conditions.outdated_snapshots(settings, view.measured.sweep, view.now)
         if view.measured.sweep
@@ -135,7 +135,7 @@ def _picture(memory: Mapping[str, Any], seen: Snapshot) -> tuple[Picture, ...]:
     )
 
 
-def _sorted(pairs: Iterator[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+def _ranking(pairs: Iterator[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -164,7 +164,7 @@ def _idle(settings: MonitorSettings, use: Iterable[tuple[Vm, float]]) -> tuple[s
     return tuple(sorted(vm.name for vm, cores in use if cores < settings.idle_vm * vm.vcpus))
 
 
-def _oversized(
+def _oversizes(
     settings: MonitorSettings, use: Iterable[tuple[Vm, float]]
 ) -> tuple[tuple[str, int, float], ...]:
     found = [
@@ -214,7 +214,7 @@ def _moves(operation: Operation) -> Iterator[Move]:
         if isinstance(step, MigrateVm):
             only = len(operation.plan.steps) == 1
             told = operation.plan.prediction if only else Prediction()
-            took, paused = _took(ended), _paused(ended)
+            took, paused = _took(ended), _pause_of(ended)
             yield Move(
                 operation.id,
                 step.name,
@@ -236,7 +236,7 @@ def _within(actual: float | None, low: float | None, high: float | None) -> bool
     return None if actual is None or low is None or high is None else low <= actual <= high
 
 
-def _paused(ended: StepEnded) -> float | None:
+def _pause_of(ended: StepEnded) -> float | None:
     pause = ended.facts.get("pause")
     return pause.seconds if isinstance(pause, Duration) else None
 

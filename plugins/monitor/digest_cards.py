@@ -17,7 +17,7 @@ from bot.domain.card import (
     Section,
     Table,
     Words,
-    joined,
+    join,
     nwords,
     words,
 )
@@ -78,14 +78,14 @@ def digest_card(found: Digest, slash: str, *, weekly: bool) -> Card:
     )
     more = words("more: `{slash} forecast`, `{slash} alerts`, `{slash} ops`", slash=slash)
     elements.append(Context((since, more)))
-    text = joined((Words("{title}.", {"title": title}), short_verdict(found.losses)))
+    text = join((Words("{title}.", {"title": title}), short_verdict(found.losses)))
     return Card(text=text, title=title, elements=tuple(elements))
 
 
 def _changes(found: Digest) -> Line:
     if found.since is None:
         return words("This is the first digest; the next one says what changed.")
-    return joined(_changed_lines(found.changed), "\n") or words("Nothing.")
+    return join(_changed_lines(found.changed), "\n") or words("Nothing.")
 
 
 def _changed_lines(found: Changed) -> Iterator[Line]:
@@ -114,7 +114,7 @@ def _parts(found: Digest) -> Iterator[tuple[Line, Line]]:
     yield from _capacity_parts(found)
     yield from _vm_parts(found)
     if found.gains:
-        gains = joined((_gain(each) for each in found.gains[:_GAINS]), "\n")
+        gains = join((_gain(each) for each in found.gains[:_GAINS]), "\n")
         yield words("Imbalance, predicted and actual"), gains
     if accuracy := _accuracy(found.moves):
         yield words("Predictions of moves"), accuracy
@@ -229,7 +229,7 @@ def _decisions(found: Decisions) -> Line:
     )
     if found.median is None:
         return counts
-    return joined((counts, words("Median time to decision {time}.", time=Duration(found.median))))
+    return join((counts, words("Median time to decision {time}.", time=Duration(found.median))))
 
 
 def _accuracy(moves: Sequence[Move]) -> Line:
@@ -259,7 +259,7 @@ def _accuracy(moves: Sequence[Move]) -> Line:
                     share=Percent(statistics.median(off)),
                 )
             )
-    return joined(lines, "\n")
+    return join(lines, "\n")
 
 
 def _moves_table(moves: Sequence[Move]) -> Table | None:
@@ -302,6 +302,6 @@ def _picture(found: Sequence[Picture]) -> Chart | None:
         was = tuple(round(100 * each, 1) for each in before)
         series = ((words("before"), was), *series)
     shares = (Words("{h} {now}", {"h": each.host, "now": Percent(each.now)}) for each in found)
-    summary = words("Memory allocated: {hosts}", hosts=joined(shares, ", "))
+    summary = words("Memory allocated: {hosts}", hosts=join(shares, ", "))
     hosts = tuple(each.host for each in found)
     return Chart(words("Memory allocated by host"), "bar", hosts, series, "%", summary)

@@ -30,10 +30,10 @@ _VALUE: Mapping[By, Callable[[VmSample], float | None]] = {
 def ranking(sweep: Sweep, by: By, host: str = "") -> tuple[VmSample, ...]:
     """Running VMs, those that use most first; those not measured come last."""
     some = [vm for vm in sweep.vms if vm.state == "running" and (not host or vm.host == host)]
-    return tuple(sorted(some, key=lambda vm: (-_known(_VALUE[by](vm)), vm.name)))
+    return tuple(sorted(some, key=lambda vm: (-_or_unknown(_VALUE[by](vm)), vm.name)))
 
 
-def _known(value: float | None) -> float:
+def _or_unknown(value: float | None) -> float:
     return -1.0 if value is None else value
 
 

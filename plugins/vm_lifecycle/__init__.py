@@ -240,14 +240,14 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
     snapshots = Watch(
         "vm-snapshots",
         MINUTES,
-        partial(_scheduled, mine),
+        partial(_look_at_schedules, mine),
         gather=partial(handler.taken_snapshots, mine),
         where_allowed=("vm snapshot create", "vm snapshot delete"),
     )
     return (*always, snapshots)
 
 
-def _scheduled(mine: VmLifecycleSettings, view: WatchView) -> Looked:
+def _look_at_schedules(mine: VmLifecycleSettings, view: WatchView) -> Looked:
     if not isinstance(view.found, snapshot_schedule.Taken):  # nothing was read yet
         return Looked()
     found = snapshot_schedule.proposals(mine, view.snapshot, view.found, view.now)

@@ -21,7 +21,7 @@ from bot.domain.message import (
     Percent,
     Size,
     Value,
-    joined,
+    join,
     nwords,
     words,
 )
@@ -357,10 +357,10 @@ def _no_image(name: str, known: Sequence[str]) -> Objection:
     there = words("The configured images are: {images}.", images=known)
     if not name:
         use = words("Name one with `--image`.")
-        return Objection("no-image", joined((words("Which image?"), there)), use)
+        return Objection("no-image", join((words("Which image?"), there)), use)
     return Objection(
         "no-image",
-        joined((words("There is no image “{image}”.", image=name), there)),
+        join((words("There is no image “{image}”.", image=name), there)),
         nearest(name, known, words("Name one with `--image`.")),
     )
 
@@ -368,7 +368,7 @@ def _no_image(name: str, known: Sequence[str]) -> Objection:
 def _no_size(name: str, known: Sequence[str]) -> Objection:
     text: Message = words("There is no size “{size}”.", size=name)
     if known:
-        text = joined((text, words("The configured sizes are: {sizes}.", sizes=known)))
+        text = join((text, words("The configured sizes are: {sizes}.", sizes=known)))
     remedy = words("Use `--cpus`, `--memory` and `--disk`.")
     return Objection("no-size", text, nearest(name, known, remedy))
 
@@ -511,7 +511,7 @@ def _no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:
     use = words("Use {option}.", option=texts.shell("--network={}", there[0]))
     return Objection(
         "network",
-        joined((text, words("There are: {networks}.", networks=there))),
+        join((text, words("There are: {networks}.", networks=there))),
         nearest(network, there, use),
     )
 
@@ -546,7 +546,7 @@ def _reason_chosen(vm: Vm, legal: Sequence[str], snapshot: Snapshot) -> Reason:
         "{n} VMs of its group are there already.",
         n=members,
     )
-    return Reason("chosen", joined((text, also)))
+    return Reason("chosen", join((text, also)))
 
 
 def _members(vm: Vm, host: str, snapshot: Snapshot) -> int:
@@ -603,7 +603,7 @@ def no_network(network: str, host: Host) -> Objection:
     use = words("Use {option}.", option=texts.shell("--network={}", there[0]))
     return Objection(
         "network",
-        joined((text, words("It has: {devices}.", devices=there))),
+        join((text, words("It has: {devices}.", devices=there))),
         nearest(network, there, use),
     )
 

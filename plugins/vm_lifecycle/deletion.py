@@ -33,7 +33,7 @@ def delete(intent: Deletion, case: VmInCluster) -> Planned:
     if vm.state.active:
         against.append(must_be_off(vm, words("Only a powered-off VM can be deleted.")))
     against += [] if vm.persistent else [transient(vm)]
-    against += [] if against else _needed(intent, vm, remove=intent.remove_disks)
+    against += [] if against else _needed_elsewhere(intent, vm, remove=intent.remove_disks)
     if against:
         return (), tuple(against)
     mark = DeleteVm(
@@ -70,7 +70,7 @@ def purge(intent: VmVerb, case: VmInCluster) -> Planned:
     against = [*host_objections(vm, snapshot), *copy_objections(vm, snapshot)]
     if vm.state.active:
         against.append(must_be_off(vm, words("Only a powered-off VM can be purged.")))
-    against += [] if against else _needed(intent, vm, remove=remove)
+    against += [] if against else _needed_elsewhere(intent, vm, remove=remove)
     return (_purge(case.settings, intent, vm, remove=remove),), tuple(against)
 
 
@@ -79,7 +79,7 @@ def of(intent: Deletion | VmVerb, vm: Vm) -> tuple[Fate, ...]:
     return tuple(each for each in intent.fates if each.vm == vm.uuid)
 
 
-def _needed(intent: Deletion | VmVerb, vm: Vm, *, remove: bool) -> Iterator[Objection]:
+def _needed_elsewhere(intent: Deletion | VmVerb, vm: Vm, *, remove: bool) -> Iterator[Objection]:
     """Yield the disks to remove that others need; what could not be read counts as needed."""
     if not remove:
         return

@@ -68,14 +68,14 @@ def fates(vm: Vm, scene: StorageView) -> tuple[Fate, ...]:
     found = [_fate(vm, scene, path, going, top=path in tops) for path in own]
     found += [_seed(vm, scene, path, going) for path in seeds]
     found += [
-        Fate(vm.uuid, _shown(scene, host, path), path, "beneath")
+        Fate(vm.uuid, _path_text(scene, host, path), path, "beneath")
         for path in bases
         if path not in own
     ]
     rest = [each for each in now if each.device in {"disk", "lun"} and not _is_own(each)]
     known = {each.path for each in found}
     found += [
-        Fate(vm.uuid, _shown(scene, host, path), path, "shared")
+        Fate(vm.uuid, _path_text(scene, host, path), path, "shared")
         for path in _paths(rest)
         if path not in known
     ]
@@ -88,7 +88,7 @@ def base_disks(vm: Vm, scene: StorageView) -> Iterator[Fate]:
         each for each in scene.backing.uses(vm.host, vm.uuid) if _is_own(each) and not each.snapshot
     ):
         if names := scene.backing.standing(vm.host, path, but=vm.uuid):
-            yield Fate(vm.uuid, _shown(scene, vm.host, path), path, "beneath", names)
+            yield Fate(vm.uuid, _path_text(scene, vm.host, path), path, "beneath", names)
 
 
 def needed_volumes(
@@ -187,5 +187,5 @@ def _place(scene: StorageView, host: str, path: str) -> str:
     return image.place if image else ""
 
 
-def _shown(scene: StorageView, host: str, path: str) -> str:
+def _path_text(scene: StorageView, host: str, path: str) -> str:
     return _place(scene, host, path) or path

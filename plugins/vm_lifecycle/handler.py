@@ -338,7 +338,7 @@ def _shut_down(step: PowerVm, at: Tools) -> Facts:
         if waited >= asked * at.settings.shutdown_seconds / 2 and asked < 2:
             at.hypervisor.shutdown(step.host, step.uuid)
             asked += 1
-        if Ask.CANCEL in at.progress.asked():
+        if Ask.CANCEL in at.progress.asks():
             raise StepCancelledError(
                 words(
                     "{vm} is still running {time} after the shutdown request; "

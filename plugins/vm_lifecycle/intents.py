@@ -411,14 +411,14 @@ def _option(*names: str, help: Message, **given: Any) -> click.Option:  # noqa: 
 def create() -> click.Command:
     """``vm create NAME …`` → ``NewVms``."""
 
-    def made(**given: Any) -> NewVms:
+    def intent_of(**given: Any) -> NewVms:
         tags, keys = tuple(given.pop("tags")), tuple(given.pop("ssh_keys"))
         return NewVms(tags=tags, ssh_keys=keys, start=not given.pop("off"), **given)
 
     option = _option
     return command(
         "vm create",
-        made,
+        intent_of,
         click.Argument(["name"], metavar="NAME"),
         option("--image", default="", metavar="IMAGE", help=words("A configured image.")),
         option(
@@ -496,7 +496,7 @@ def create() -> click.Command:
 def verb(name: str, *, bulk: bool = True) -> click.Command:
     """``vm VERB VM`` or ``vm VERB --tag key=value`` → ``VmVerb``."""
 
-    def made(
+    def intent_of(
         vm: str,
         reason: str,
         tag: tuple[str, str] | None = None,
@@ -506,7 +506,7 @@ def verb(name: str, *, bulk: bool = True) -> click.Command:
         return VmVerb(name, vm, "=".join(tag) if tag else "", reason, lose_definition)
 
     if not bulk:
-        return command(f"vm {name}", made, VM, REASON)
+        return command(f"vm {name}", intent_of, VM, REASON)
     ends = name in {"shutdown", "force-off"}
     lose = _option(
         "--lose-definition",
@@ -515,7 +515,7 @@ def verb(name: str, *, bulk: bool = True) -> click.Command:
     )
     return command(
         f"vm {name}",
-        made,
+        intent_of,
         _optional_vm(),
         _tag_option(),
         *([lose] if ends else []),
@@ -526,7 +526,7 @@ def verb(name: str, *, bulk: bool = True) -> click.Command:
 def delete() -> click.Command:
     """``vm delete VM --keep-disks|--remove-disks`` → ``Deletion``."""
 
-    def made(
+    def intent_of(
         vm: str,
         tag: tuple[str, str] | None,
         disks: str | None,
@@ -543,7 +543,7 @@ def delete() -> click.Command:
 
     return command(
         "vm delete",
-        made,
+        intent_of,
         _optional_vm(),
         _tag_option(),
         _option(
@@ -571,7 +571,7 @@ def delete() -> click.Command:
 def tag() -> click.Command:
     """``vm tag VM key=value… [--remove key]`` → ``NewTags``."""
 
-    def made(
+    def intent_of(
         vm: str, give: tuple[tuple[str, str], ...], take: tuple[str, ...], reason: str
     ) -> NewTags:
         if not give and not take:
@@ -582,7 +582,7 @@ def tag() -> click.Command:
 
     return command(
         "vm tag",
-        made,
+        intent_of,
         VM,
         click.Argument(["give"], nargs=-1, type=TAG, metavar="[KEY=VALUE]…"),
         _option(
@@ -605,17 +605,17 @@ def ttl() -> click.Command:
 def autostart() -> click.Command:
     """``vm autostart VM on|off`` → ``NewAutostart``."""
 
-    def made(vm: str, state: str, reason: str) -> NewAutostart:
+    def intent_of(vm: str, state: str, reason: str) -> NewAutostart:
         return NewAutostart(vm, state == "on", reason)
 
     state = click.Argument(["state"], type=click.Choice(["on", "off"], case_sensitive=False))
-    return command("vm autostart", made, VM, state, REASON)
+    return command("vm autostart", intent_of, VM, state, REASON)
 
 
 def resize() -> click.Command:
     """``vm resize VM [--cpus N] [--memory SIZE]`` → ``NewSize``."""
 
-    def made(vm: str, cpus: int, memory: int, reason: str) -> NewSize:
+    def intent_of(vm: str, cpus: int, memory: int, reason: str) -> NewSize:
         if not cpus and not memory:
             raise UsageError(
                 words("Which size? Use for example `--cpus 4` or `--memory 8G`."), code=MISSING
@@ -624,7 +624,7 @@ def resize() -> click.Command:
 
     return command(
         "vm resize",
-        made,
+        intent_of,
         VM,
         _option("--cpus", type=click.IntRange(0, 512), default=0, help=_CPUS_HELP),
         _option("--memory", type=MEMORY, default=0, metavar="4G", help=_MEMORY_HELP),
@@ -645,7 +645,7 @@ def clone() -> click.Command:
 def snapshot(which: str) -> click.Command:
     """``vm snapshot create|revert|delete VM NAME`` → ``SnapshotWish``."""
 
-    def made(vm: str, snapshot: str, reason: str, description: str = "") -> SnapshotWish:
+    def intent_of(vm: str, snapshot: str, reason: str, description: str = "") -> SnapshotWish:
         return SnapshotWish(which, vm, snapshot, description, reason)
 
     more = (
@@ -653,28 +653,28 @@ def snapshot(which: str) -> click.Command:
     )
     metavar = "NAME" if which == "create" else "SNAPSHOT"
     name = click.Argument(["snapshot"], metavar=metavar)
-    return command(f"vm snapshot {which}", made, VM, name, *more, REASON)
+    return command(f"vm snapshot {which}", intent_of, VM, name, *more, REASON)
 
 
 def disk(which: str) -> click.Command:
     """``vm disk add VM SIZE`` or ``vm disk grow VM TARGET SIZE`` → ``DiskWish``."""
 
-    def made(vm: str, capacity: int, reason: str, target: str = "") -> DiskWish:
+    def intent_of(vm: str, capacity: int, reason: str, target: str = "") -> DiskWish:
         return DiskWish(which, vm, capacity, target, reason)
 
     more = [click.Argument(["target"], metavar="TARGET")] if which == "grow" else []
     capacity = click.Argument(["capacity"], type=DISK, metavar="SIZE")
-    return command(f"vm disk {which}", made, VM, *more, capacity, REASON)
+    return command(f"vm disk {which}", intent_of, VM, *more, capacity, REASON)
 
 
 def nic(which: str) -> click.Command:
     """``vm nic add VM NETWORK`` or ``vm nic remove VM MAC`` → ``NicWish``."""
 
-    def made(vm: str, what: str, reason: str) -> NicWish:
+    def intent_of(vm: str, what: str, reason: str) -> NicWish:
         return NicWish(which, vm, what, reason)
 
     what = click.Argument(["what"], metavar="NETWORK" if which == "add" else "MAC")
-    return command(f"vm nic {which}", made, VM, what, REASON)
+    return command(f"vm nic {which}", intent_of, VM, what, REASON)
 
 
 def eject() -> click.Command:

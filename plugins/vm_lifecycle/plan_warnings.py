@@ -133,7 +133,7 @@ def _deletion(intent: Any, vm: Vm, *, remove: bool, grace: int) -> Iterator[Reas
             "{vm} is deleted at once and cannot be undeleted: {parts}.", vm=vm.name, parts=parts
         )
         yield Reason("no-grace", text)
-    kept: list[Member] = [_kept(each) for each in fates if each.place not in gone]
+    kept: list[Member] = [_fate_place(each) for each in fates if each.place not in gone]
     kept += () if remove else _firmware_state(vm)
     if kept:
         yield Reason("kept", words("Kept of {vm}: {parts}.", vm=vm.name, parts=kept))
@@ -146,7 +146,7 @@ def _firmware_state(vm: Vm) -> list[Member]:
     return found + ([words("its TPM state")] if detail and detail.tpm == "emulator" else [])
 
 
-def _kept(fate: Fate) -> Member:
+def _fate_place(fate: Fate) -> Member:
     if not fate.stays:
         return fate.place
     if fate.holders:

@@ -10,7 +10,7 @@ from typing import Any
 from bot.domain import placement
 from bot.domain.cluster import Health, Host, Snapshot, StoredSize, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.message import Code, Message, Names, Size, joined, nwords, words
+from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.owner import has_tag
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
@@ -183,8 +183,8 @@ def still_good(  # noqa: PLR0917 - as for plan
                 words(
                     "The plan changed since approval. Approved: {before}. Now it would be: "
                     "{after}.",
-                    before=joined((each.title for each in planned.steps), "; "),
-                    after=joined((each.title for each in again.steps), "; "),
+                    before=join((each.title for each in planned.steps), "; "),
+                    after=join((each.title for each in again.steps), "; "),
                 ),
                 words("Check the new plan and approve it."),
             ),
@@ -394,7 +394,7 @@ def must_be_off(vm: Vm, only: Message) -> Objection:
     deaf = vm.state in {VmState.PAUSED, VmState.SUSPENDED}
     return Objection(
         "runs",
-        joined((words("{vm} is {state}.", vm=vm.name, state=texts.STATES[vm.state]), only)),
+        join((words("{vm} is {state}.", vm=vm.name, state=texts.STATES[vm.state]), only)),
         words(
             "Resume it first with {resume}, then shut it down with {shutdown}.",
             resume=texts.chat("vm resume {}", vm.name),
@@ -677,7 +677,7 @@ def _fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator
     )
 
     def at_most(option: str) -> Message:
-        return joined((words("Use {option} at most.", option=Code(option)), edit))
+        return join((words("Use {option} at most.", option=Code(option)), edit))
 
     if detail.topology and vcpus > max(stored.vcpus_max, stored.vcpus):
         yield Objection(

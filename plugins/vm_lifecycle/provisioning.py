@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bot.domain.cluster import Sighting, Snapshot, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
-from bot.domain.message import Code, Join, Member, Message, Names, Size, joined, nwords, words
+from bot.domain.message import Code, Join, Member, Message, Names, Size, join, nwords, words
 from bot.domain.operation import Facts
 from bot.domain.steps import OnVm
 from bot.ports import ClusterReader, Hypervisor, Progress, VmLookup, Volumes
@@ -57,7 +57,7 @@ def clean_failure(error: DroverError, removed: Sequence[Member]) -> DroverError:
         if removed
         else words("Nothing had been made.")
     )
-    return DroverError(joined((error.text, what)), error.advice, code=error.code)
+    return DroverError(join((error.text, what)), error.advice, code=error.code)
 
 
 def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, parallel: int) -> Facts:
@@ -105,7 +105,7 @@ def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, paral
             count=len(failed),
         )
         causes = (words("{vm}: {why}", vm=name, why=error.text) for name, error in failed.items())
-        raise DroverError(joined((text, *causes)), first.advice, code=first.code) from first
+        raise DroverError(join((text, *causes)), first.advice, code=first.code) from first
     return {"created": len(step.guests)}
 
 
@@ -220,8 +220,8 @@ class _Quiet:
     """Progress of one VM among many: that of the whole is shown instead."""
 
     def __init__(self, progress: Progress) -> None:
-        self.report, self.note, self.asked, self.sleep = (
-            progress.report, progress.note, progress.asked, progress.sleep,
+        self.report, self.note, self.asks, self.sleep = (
+            progress.report, progress.note, progress.asks, progress.sleep,
         )  # fmt: skip
 
     def say(self, text: Message) -> None:

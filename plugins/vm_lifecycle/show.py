@@ -17,7 +17,7 @@ from bot.domain.card import (
     Picture,
     Section,
     Table,
-    joined,
+    join,
     nwords,
     prose,
     words,
@@ -91,7 +91,7 @@ def _pairs(vm: Vm, host: Host, seen: VmReading) -> Iterable[tuple[Line, Line]]:
         yield words("NICs"), words("{nics}", nics=nics)
     yield words("Autostart"), words("yes") if vm.autostart else words("no")
     tags = texts.own_tags(vm)
-    yield words("Tags"), joined(tags, " ") if tags else words("no tags")
+    yield words("Tags"), join(tags, " ") if tags else words("no tags")
     if ends := texts.moment_of(vm.tags.get(texts.EXPIRES, "")):
         yield words("Shut down at (ttl)"), words("{at}", at=ends)
     if until := vm.tags.get("drover.deleted"):
@@ -143,14 +143,14 @@ def _vcpus_and_memory(vcpus: int, memory: int) -> Message:
 
 def _disks(seen: VmReading) -> Table:
     rows = tuple(
-        (each.target, each.source, each.problem or _bytes(each.capacity), _used(each))
+        (each.target, each.source, each.problem or _bytes(each.capacity), _used_text(each))
         for each in seen.disks
     )
     columns = (words("Disk"), words("Path"), words("Size"), words("Used"))
     return Table(columns, rows, numeric=frozenset({2, 3}))
 
 
-def _used(disk: DiskUse) -> Line:
+def _used_text(disk: DiskUse) -> Line:
     return "?" if disk.problem else _bytes(disk.allocation)
 
 
@@ -222,12 +222,12 @@ def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
     if free := sorted(name for name, found in against.items() if not found):
         return words("It can be migrated to {hosts}.", hosts=Names(tuple(free), Join.OR))
     first = dict.fromkeys(
-        joined((prose(found[0].text), prose(found[0].remedy)))
+        join((prose(found[0].text), prose(found[0].remedy)))
         if found[0].remedy
         else prose(found[0].text)
         for found in against.values()
     )
-    return words("It cannot be migrated now: {why}", why=joined(first))
+    return words("It cannot be migrated now: {why}", why=join(first))
 
 
 def snapshots_card(vm: Vm, seen: VmReading) -> Card:

@@ -15,7 +15,7 @@ from bot.domain.message import Message, words
 from bot.domain.power import Power, Reading
 from bot.factories import load_catalog
 from bot.settings import DroverSettings, load
-from bot.testing import drawn
+from bot.testing import draw_cluster
 
 HOST_CHECK = Path(__file__).parents[2] / "plugins" / "host_check" / "locale"
 CONFIG = """
@@ -161,7 +161,7 @@ def test_slack_is_not_asked_without_a_bot_token(
         raise AssertionError("Slack was asked")
 
     secrets(monkeypatch, bot_token=token)
-    monkeypatch.setattr(check, "signed_in", asked)
+    monkeypatch.setattr(check, "sign_in", asked)
     told = {str(each.what): each for each in check.online(configured(tmp_path, "off"))}
     assert (told["slack"].severity, str(told["slack"].text)) == (
         "UNKNOWN",
@@ -271,7 +271,7 @@ def test_a_rule_without_votes_says_what_it_means_for_the_bot(tmp_path: Path) -> 
 
 
 def test_a_host_is_told_with_how_many_vms_it_has() -> None:
-    seen = drawn(
+    seen = draw_cluster(
         "host-a 1cpu 4G | web-1 1G\nhost-b 4cpu 4G | db-1 1G | db-2 1G\nhost-c 4cpu 4G down"
     )
     told = [
@@ -297,7 +297,7 @@ def test_a_host_is_told_with_how_many_vms_it_has() -> None:
 def test_each_power_controller_is_tried(
     power: Power, identity: str, severity: str, says: str
 ) -> None:
-    box = replace(drawn("host-a 1cpu 4G").host("host-a"), uuid="uuid-a")
+    box = replace(draw_cluster("host-a 1cpu 4G").host("host-a"), uuid="uuid-a")
     at = datetime(2026, 1, 5, tzinfo=UTC)
     found = check._fence(box, Reading("host-a", "bmc-a", 1, power, at, identity))
     assert (found.severity, str(found.what)) == (severity, "host-a power by bmc-a")

@@ -19,7 +19,7 @@ from bot.domain import codec
 from bot.domain.cluster import GIB, Pool
 from bot.domain.errors import DroverError
 from bot.ports.guests import Volume
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 
 SMALL = {
     "vcpu_ratio": 3.0,
@@ -87,7 +87,7 @@ def test_a_slip_in_a_drawing_is_named_with_its_file_and_line(tmp_path: Path) -> 
 
 
 def test_what_check_saved_comes_back_as_it_was(tmp_path: Path) -> None:
-    seen = drawn("host-a 8cpu 16G | web-1 1G dirty 1M [env=prod]\nhost-b 8cpu 16G down")
+    seen = draw_cluster("host-a 8cpu 16G | web-1 1G dirty 1M [env=prod]\nhost-b 8cpu 16G down")
     (tmp_path / "c.json").write_text(codec.text(seen), encoding="utf-8")
     assert snapshot_from(tmp_path / "c.json", reader()) == seen
 
@@ -158,7 +158,7 @@ def test_a_plan_on_live_hosts_looks_for_what_no_snapshot_holds(
         '[plugins.vm_lifecycle]\npool = "pool"\nnetwork = "br0"\nimages = { tiny = { base = "pool/tiny.qcow2" } }\n',
         encoding="utf-8",
     )
-    seen = drawn("host-a 8cpu 64G\nhost-b 8cpu 64G")
+    seen = draw_cluster("host-a 8cpu 64G\nhost-b 8cpu 64G")
     pool = Pool("pool", "dir", "/pool", active=True, autostart=True, free=90 * GIB)
     hosts = FakeHypervisor(
         replace(seen, hosts=tuple(replace(host, pools=(pool,)) for host in seen.hosts)),

@@ -62,10 +62,8 @@ class Slack:
     def close(self) -> None:
         self.closed += 1
 
-    # Of the listeners; ``connected`` is a field here
-    def __getattribute__(self, name: str) -> Any:
-        found = object.__getattribute__(self, name)
-        return (lambda: found) if name == "connected" else found
+    def is_connected(self) -> bool:
+        return self.connected
 
     def passes(self, seconds: float) -> None:
         self.now += seconds

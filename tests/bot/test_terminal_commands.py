@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from bot import terminal
-from bot.adapters.terminal.render import for_people, for_programs, styled
+from bot.adapters.terminal.render import for_people, for_programs, style
 from bot.domain.card import Bar, Card, Chart, Checklist, Listing, Mark, Section, Table
 from bot.domain.message import Code, Person, words
 from tests.bot.flow.terminals import AtTerminal, at_terminal
@@ -126,4 +126,4 @@ def test_names_neither_format_nor_order_the_terminal_about() -> None:
     assert "\u202e" not in shown
     assert "[red]web[/red]" in shown
     assert "\x1b" not in json.dumps(for_programs(card), ensure_ascii=False)
-    assert str(styled(words("*{a}* b", a="x"))) == "x b"
+    assert str(style(words("*{a}* b", a="x"))) == "x b"

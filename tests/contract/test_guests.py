@@ -18,7 +18,7 @@ from bot.domain.cluster import MIB, Pool, VmState
 from bot.domain.errors import DroverError, HypervisorError
 from bot.ports import Hypervisor
 from bot.ports.guests import Blueprint, Copy, Found, GuestDisk, GuestNic, Seed, Volume
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LabStage:
 
 
 def fake_stage() -> FakeStage:
-    hypervisor = FakeHypervisor(drawn("host-a 4cpu 4G\nhost-b 4cpu 4G"), TickingClock())
+    hypervisor = FakeHypervisor(draw_cluster("host-a 4cpu 4G\nhost-b 4cpu 4G"), TickingClock())
     hypervisor.change(
         A, pools=(Pool(POOL, "dir", "/var/lib/libvirt/images", active=True, autostart=True),)
     )

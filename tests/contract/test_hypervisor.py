@@ -18,7 +18,7 @@ from bot.domain.cluster import GIB, MIB, Health, Job, Scheduler, Sighting, Vm, V
 from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.ports import Hypervisor
-from bot.testing import FakeHypervisor, drawn, uuid_of
+from bot.testing import FakeHypervisor, draw_cluster, uuid_of
 from tests.waiting import PATIENCE, RealClock, until
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class FakeStage:
 
     def __init__(self) -> None:
         lines = [f"{host} 4cpu 4G reserve 512M load 0.5" for host in (A, B, C)]
-        self.hypervisor = FakeHypervisor(drawn("\n".join(lines)), QuickClock())
+        self.hypervisor = FakeHypervisor(draw_cluster("\n".join(lines)), QuickClock())
         self._numbers = itertools.count(1)
 
     def guest(self, load: float = 0.0, dirty_mib_s: float = 0.0, **how: Any) -> Vm:
@@ -81,7 +81,7 @@ class FakeStage:
         words += [
             "[" + " ".join(f"{key}={value}" for key, value in how.get("tags", {}).items()) + "]"
         ]
-        vm = drawn(f"{A} 4cpu 4G | {' '.join(words)}").vm(name)
+        vm = draw_cluster(f"{A} 4cpu 4G | {' '.join(words)}").vm(name)
         self.hypervisor.put(vm)
         return vm
 
@@ -493,9 +493,9 @@ def test_scheduler_parameters_are_set_one_by_one(stage: Stage) -> None:
     stage.hypervisor.set_scheduler(A, vm.uuid, Scheduler(vcpu_period=100_000, vcpu_quota=30_000))
     found = stage.hypervisor.scheduler(A, vm.uuid)
     assert (found.cpu_shares, found.vcpu_period, found.vcpu_quota) == (512, 100_000, 30_000)
-    assert found.capped
+    assert found.has_cap
     told = until(
-        lambda: (now := vm_now(stage, vm.uuid).scheduler).capped and now, "the snapshot tells it"
+        lambda: (now := vm_now(stage, vm.uuid).scheduler).has_cap and now, "the snapshot tells it"
     )
     assert (told.cpu_shares, told.vcpu_quota) == (512, 30_000)
     stage.hypervisor.set_scheduler(A, vm.uuid, Scheduler(vcpu_quota=0))

@@ -15,7 +15,7 @@ from bot.adapters.ssh.hosts import SshHosts
 from bot.domain.errors import HypervisorError, UnknownNameError
 from bot.domain.readiness import CommandResult, CpuOrder
 from bot.ports import Hypervisor
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from tests.waiting import RealClock
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def shell(argv: Sequence[str]) -> CommandResult:
 
 def fake() -> FakeHypervisor:
     lines = f"{A} 4cpu 4G | {GUEST} 128M\n{B} 4cpu 4G\n{C} 4cpu 4G"
-    made = FakeHypervisor(drawn(lines), TickingClock())
+    made = FakeHypervisor(draw_cluster(lines), TickingClock())
     made.give_shell(A, shell)
     return made
 

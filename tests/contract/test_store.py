@@ -127,9 +127,9 @@ def test_it_is_a_store(store: SqlStore) -> None:
 def test_a_request_is_kept_until_it_is_handled(store: SqlStore, reopen: Reopen) -> None:
     assert store.accept(request("a"))
     assert store.accept(request("b", "vms"))
-    assert reopen().unhandled() == (request("a"), request("b", "vms"))
+    assert reopen().pending_requests() == (request("a"), request("b", "vms"))
     store.mark_handled("a")
-    assert store.unhandled() == (request("b", "vms"),)
+    assert store.pending_requests() == (request("b", "vms"),)
 
 
 def test_a_duplicate_request_is_known_even_after_it_was_handled(
@@ -139,7 +139,7 @@ def test_a_duplicate_request_is_known_even_after_it_was_handled(
     assert not store.accept(request("a"))
     store.mark_handled("a")
     assert not reopen().accept(request("a"))
-    assert store.unhandled() == ()
+    assert store.pending_requests() == ()
 
 
 def test_requests_come_back_in_the_order_they_came_even_when_the_clock_went_back(url: str) -> None:
@@ -148,7 +148,7 @@ def test_requests_come_back_in_the_order_they_came_even_when_the_clock_went_back
     for key in "cab":
         store.accept(request(key))
         clock.turn(-3600)
-    assert [each.key for each in store.unhandled()] == ["c", "a", "b"]
+    assert [each.key for each in store.pending_requests()] == ["c", "a", "b"]
     store.close()
 
 

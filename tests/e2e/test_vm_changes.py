@@ -55,7 +55,7 @@ class Telling:
     def note(self, text: Any) -> None:
         self.notes.append(str(text))
 
-    def asked(self) -> frozenset[Any]:
+    def asks(self) -> frozenset[Any]:
         return frozenset()
 
     def sleep(self, seconds: float) -> None:

@@ -29,7 +29,7 @@ from bot.domain.errors import DroverError
 from bot.domain.message import Message
 from bot.domain.plan import Objection, Reason
 from bot.domain.steps import MigrateVm
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from plugins.balance import cards as balance
 from plugins.balance import drain, rolling, shares
 from plugins.vm_lifecycle import cards as lifecycle
@@ -51,7 +51,7 @@ HOSTILE = (
 
 
 def cluster(name: str) -> Snapshot:
-    seen = drawn("host-a 8cpu 16G | web-1 1G 2cpu\nhost-b 8cpu 16G | web-2 1G")
+    seen = draw_cluster("host-a 8cpu 16G | web-1 1G 2cpu\nhost-b 8cpu 16G | web-2 1G")
     detail = VmDetail(
         disks=(Disk("vda", "file", f"/srv/{name}"),),
         nics=(Nic("network", name),),
@@ -105,7 +105,7 @@ def producers() -> Iterator[Callable[..., Any]]:
 
 def balance_advice(name: str) -> Iterator[Message]:
     """What the balance plugin advises about a VM and a host of this name."""
-    seen = drawn("host-a 8cpu 16G | web-1 1G 2cpu\nhost-b 8cpu 16G | web-2 1G")
+    seen = draw_cluster("host-a 8cpu 16G | web-1 1G 2cpu\nhost-b 8cpu 16G | web-2 1G")
     vm, other = (replace(each, name=name, wait=1.0, cpu=1.0) for each in seen.vms)
     yield balance.vms_still_run(name, ["web-1"]).remedy
     yield balance.undrain_advice(name)

@@ -97,7 +97,7 @@ def test_a_suggestion_shares_its_letters_with_what_was_typed_or_means_it(typed: 
     """Whatever is typed: by spelling at most two letters of a word differ, else it is a known other word."""
     known = {name: each.also for name, each in catalog().commands.items()}
     others = {also for each in known.values() for also in each}
-    for name, rest in suggest.meant(typed, known):
+    for name, rest in suggest.guesses(typed, known):
         used = typed[: len(typed) - len(rest)]
         assert 0 < len(used) <= 4
         near = [

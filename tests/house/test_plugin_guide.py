@@ -23,7 +23,7 @@ from bot.domain.operation import State
 from bot.domain.steps import SetMaintenance
 from bot.flow.commands.queries import Core
 from bot.plugin_api import Action, Alert, Looked, Measured, Query, WatchView
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.operations import START
 
@@ -148,7 +148,7 @@ def look(cpu: float, memory: Any) -> Looked:
     measured = Measured(Sweep(START, (), (sample,)))
     nothing: Any = None
     found: Looked = modules()["drover_quiet.watch"].look(
-        WatchView(drawn(CLUSTER), (), nothing, measured, memory, START)
+        WatchView(draw_cluster(CLUSTER), (), nothing, measured, memory, START)
     )
     return found
 
@@ -221,7 +221,7 @@ def test_installed_from_its_wheel_the_example_is_listed_with_its_commands(instal
 @pytest.mark.process
 def test_installed_from_its_wheel_the_example_plans_on_a_drawn_cluster(installed: Path) -> None:
     drawing = ROOT / "config/clusters/uneven.txt"
-    host = drawn(drawing.read_text(encoding="utf-8")).hosts[0].name
+    host = draw_cluster(drawing.read_text(encoding="utf-8")).hosts[0].name
     command = (sys.executable, "-m", "bot", "plan", "rest", host, "--cluster", str(drawing))
     done = run(*command, path=installed, DROVER_PLUGINS__ENABLED='["quiet"]')
     assert done.returncode == 0, done.stderr

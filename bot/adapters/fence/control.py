@@ -58,7 +58,7 @@ class FenceControl:
     def read(self, device: Device) -> Reading:
         """The power now; see the port."""
         try:
-            answer = self._ended(device, self._reading(device))
+            answer = self._answer_of(device, self._reading(device))
         except PowerError as error:
             answer = Answer(Power.UNKNOWN, problem=str(error.text))
         return Reading(
@@ -74,12 +74,12 @@ class FenceControl:
     def switch_off(self, device: Device) -> None:
         """Order ForceOff; see the port."""
         agent = self._agents[device.host, device.name]
-        self._ended(device, self._line(device).submit(lambda _: agent.order(on=False)))
+        self._answer_of(device, self._line(device).submit(lambda _: agent.order(on=False)))
 
     def switch_on(self, device: Device) -> None:
         """Order On; see the port."""
         agent = self._agents[device.host, device.name]
-        self._ended(device, self._line(device).submit(lambda _: agent.order(on=True)))
+        self._answer_of(device, self._line(device).submit(lambda _: agent.order(on=True)))
 
     def _reading(self, device: Device) -> Future[Answer]:
         """The next reading that begins, for everybody who asked before it did."""
@@ -103,11 +103,11 @@ class FenceControl:
             PowerError: it is still at a call whose time was over long ago.
         """
         key = (device.host, device.name)
-        if self._workers[key].stuck(self._addresses[key].deadline + _GRACE) is not None:
+        if self._workers[key].longest_call(self._addresses[key].deadline + _GRACE) is not None:
             raise PowerError(words("its last call has not ended yet"))
         return self._workers[key]
 
-    def _ended(self, device: Device, call: Future[T]) -> T:
+    def _answer_of(self, device: Device, call: Future[T]) -> T:
         """What a call answered. It may have waited for the one before it."""
         deadline = self._addresses[device.host, device.name].deadline
         try:

@@ -25,7 +25,7 @@ from bot.adapters.libvirt.transport.connections import (
     Wires,
     open_connection,
 )
-from bot.adapters.libvirt.transport.errors import advice, refusal, reported
+from bot.adapters.libvirt.transport.errors import advice, refusal, report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, count, nonsense
 from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.adapters.libvirt.write import jobs
@@ -462,7 +462,7 @@ def _migration_error(error: Any, move: MigrateVm, what: Message, *, alive: bool)
                 "The connection to {source} broke while {vm} was migrating: {reason}.",
                 source=move.source,
                 vm=move.name,
-                reason=reported(error),
+                reason=report_text(error),
             ),
             words(
                 "The migration may continue. Check on which host the VM is: {where}.",
@@ -475,7 +475,7 @@ def _migration_error(error: Any, move: MigrateVm, what: Message, *, alive: bool)
                 "{vm} moved to {target}, but: {reason}.",
                 vm=move.name,
                 target=move.target,
-                reason=reported(error),
+                reason=report_text(error),
             ),
             advice(error, move),
         )

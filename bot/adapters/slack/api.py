@@ -161,7 +161,7 @@ def call(
         except (OSError, HTTPException, SlackRequestError) as error:
             fault = _no_answer(name, error)
         if fault.pause:
-            pacer.limited(name, fault.pause)
+            pacer.note_limit(name, fault.pause)
             log.info("Slack limits the bot", method=name, retry_after=fault.pause)
             limited += fault.pause
             if tries == 1 or limited > MOST_LIMITED:
@@ -171,7 +171,7 @@ def call(
         if failed >= tries or not (fault.harmless or (repeatable and fault.passing)):
             raise fault.error
         log.info("trying Slack again", method=name, error=str(fault.error))
-        pacer.failed(name, FIRST_PAUSE * 2 ** (failed - 1))
+        pacer.note_failure(name, FIRST_PAUSE * 2 ** (failed - 1))
 
 
 def judge(name: str, error: SlackApiError) -> ChatError:

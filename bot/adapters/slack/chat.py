@@ -228,7 +228,7 @@ class SlackChat:
         instead: bool = False,
     ) -> None:
         """A message that only one person sees; a direct message where that is not possible."""
-        if instead and answer_to and self._answered(answer_to, card, instead=True):
+        if instead and answer_to and self._answer(answer_to, card, instead=True):
             return
         # There a real message is as private, and stays
         if not channel or is_user(channel):
@@ -258,7 +258,7 @@ class SlackChat:
             self._deliver(card, send)
         except SlackRefusedError as error:
             log.info("no ephemeral message there", channel=channel, error=str(error))
-            if not (answer_to and self._answered(answer_to, card)):
+            if not (answer_to and self._answer(answer_to, card)):
                 self.tell(user, card)
 
     def tell(self, user: str, card: Card) -> None:
@@ -312,7 +312,7 @@ class SlackChat:
 
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home."""
-        view = home(card, self._uploaded(pictures(card)))
+        view = home(card, self._upload_pictures(pictures(card)))
         shown = fit_blocks.fit(plain(card.text), view["blocks"], as_text(card), "home")
         if shown.faults:
             log.warning("home shown as text: blocks would be refused", faults=shown.faults)
@@ -355,17 +355,17 @@ class SlackChat:
     def _call(self, method: Callable[..., Any], **arguments: Any) -> Json:
         return call(method, pacer=self._pacer, **arguments)
 
-    def _answered(self, address: str, card: Card, *, instead: bool = False) -> bool:
+    def _answer(self, address: str, card: Card, *, instead: bool = False) -> bool:
         """Say it to a ``response_url``: it works also where the app may not write.
 
         Whether Slack took it.
         """
         return any(
-            self._said_to(address, text, blocks, instead=instead)
+            self._respond(address, text, blocks, instead=instead)
             for text, blocks, _ in self._forms(card, edit=True)
         )
 
-    def _said_to(self, address: str, text: str, blocks: list[Json], *, instead: bool) -> bool:
+    def _respond(self, address: str, text: str, blocks: list[Json], *, instead: bool) -> bool:
         said = {
             "response_type": "ephemeral",
             "replace_original": instead,
@@ -459,11 +459,15 @@ class SlackChat:
         and an edit with a new one shows "file not found" (bolt-python#1295). It is told in words
         there.
         """
-        files = self._uploaded(pictures(card), known_only=edit)
+        files = self._upload_pictures(pictures(card), known_only=edit)
         drawable = charts_of(card)
         if (self._native_charts or not drawable) and (form := self._form(card, files)):
             yield *form, False
-        if drawable and not edit and (form := self._form(card, {**files, **self._drawn(drawable)})):
+        if (
+            drawable
+            and not edit
+            and (form := self._form(card, {**files, **self._draw_charts(drawable)}))
+        ):
             yield *form, True
         if form := self._form(card, {}, "modal"):  # a modal's blocks are the plainest; buttons stay
             yield *form, False
@@ -488,7 +492,7 @@ class SlackChat:
 
     # -- pictures
 
-    def _uploaded(
+    def _upload_pictures(
         self, wanted: tuple[Picture, ...], *, known_only: bool = False
     ) -> dict[Picture | Chart, str]:
         found: dict[Picture | Chart, str] = {}
@@ -497,7 +501,7 @@ class SlackChat:
                 found[picture] = file
         return found
 
-    def _drawn(self, wanted: tuple[Chart, ...]) -> dict[Picture | Chart, str]:
+    def _draw_charts(self, wanted: tuple[Chart, ...]) -> dict[Picture | Chart, str]:
         found: dict[Picture | Chart, str] = {}
         for chart in wanted:
             if charts.drawable(chart) is not None and (file := self._file(charts.draw(chart))):

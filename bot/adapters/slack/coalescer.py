@@ -243,7 +243,7 @@ class Coalescer:
                 words("The message cannot be shown: {reason}", reason=str(error))
             )
             fault.__cause__ = error
-        again = fault is not None and self._tried_again(ref, wanted, fault)
+        again = fault is not None and self._try_again(ref, wanted, fault)
         if not again:
             _tell(wanted, fault)
         with self._changed:
@@ -264,7 +264,7 @@ class Coalescer:
         if same is not None:
             _tell(same, None)
 
-    def _tried_again(self, ref: MessageRef, wanted: _Wanted, fault: Exception) -> bool:
+    def _try_again(self, ref: MessageRef, wanted: _Wanted, fault: Exception) -> bool:
         """Put what failed back, behind what came meanwhile; whether it was."""
         if isinstance(fault, ChatRefusedError) and getattr(fault, "for_good", True):
             log.info(

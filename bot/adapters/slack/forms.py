@@ -38,7 +38,7 @@ def modal(form: Form, place: AnswerPlace = NOWHERE) -> Json:
         ChatError: its hidden data or an option's value does not fit; cutting it would change what
             is asked.
     """
-    hidden = _hidden(form, place)
+    hidden = _hidden_data(form, place)
     if len(hidden) > limits.HIDDEN:
         raise ChatError(
             words(
@@ -62,13 +62,13 @@ def modal(form: Form, place: AnswerPlace = NOWHERE) -> Json:
     )
 
 
-def _hidden(form: Form, place: AnswerPlace) -> str:
+def _hidden_data(form: Form, place: AnswerPlace) -> str:
     if place == NOWHERE:
         return form.hidden
     return PLACED + json.dumps([form.hidden, place.channel, place.thread, place.answer_to])
 
 
-def hidden_of(metadata: str) -> tuple[str, AnswerPlace]:
+def read_hidden(metadata: str) -> tuple[str, AnswerPlace]:
     """A form's hidden data, and where it was asked for."""
     if not metadata.startswith(PLACED):
         return metadata, NOWHERE

@@ -13,7 +13,7 @@ from slack_sdk import WebClient
 from bot.adapters.slack.api import SlackRefusedError, call
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.errors import ChatError
-from bot.domain.message import Message, joined, words
+from bot.domain.message import Message, join, words
 
 log = structlog.get_logger()
 
@@ -84,7 +84,7 @@ class Groups:
                 )
             if self._members is None or self._clock() >= self._good_until:
                 raise ChatError(
-                    joined((words("Slack does not tell the user groups now."), self._why)), ADVICE
+                    join((words("Slack does not tell the user groups now."), self._why)), ADVICE
                 )
             return self._members.get(user, frozenset())
 
@@ -98,7 +98,7 @@ class Groups:
         found: Mapping[str, frozenset[str]] | None = None
         why: Message = ""
         try:
-            found = self._asked()
+            found = self._fetch()
         except SlackRefusedError as error:
             why = error.text
             if error.code in NO_GROUPS and self._members is None:
@@ -124,7 +124,7 @@ class Groups:
             self._asking = False
             self._changed.notify_all()
 
-    def _asked(self) -> Mapping[str, frozenset[str]]:
+    def _fetch(self) -> Mapping[str, frozenset[str]]:
         groups = call(self._client.usergroups_list, pacer=self._pacer, include_users=True)[
             "usergroups"
         ]

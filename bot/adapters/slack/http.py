@@ -22,7 +22,7 @@ def with_time(app: Application) -> Application:
     Which takes it for a fault of its own.
     """
 
-    def checked(environ: Environ, respond: Respond) -> Iterable[bytes]:
+    def check(environ: Environ, respond: Respond) -> Iterable[bytes]:
         stamp = str(environ.get(STAMP, ""))
         if stamp.isascii() and stamp.isdecimal() and len(stamp) <= 12:
             return app(environ, respond)
@@ -30,7 +30,7 @@ def with_time(app: Application) -> Application:
         respond(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")])
         return [b"invalid request timestamp"]
 
-    return checked
+    return check
 
 
 class HttpServer(WebServer):

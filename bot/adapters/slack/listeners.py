@@ -30,7 +30,7 @@ from bot.adapters.slack.membership import Belongs, Member, membership
 from bot.adapters.slack.text import escape
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, ChatRefusedError, DroverError
-from bot.domain.message import Message, Words, joined, words
+from bot.domain.message import Message, Words, join, words
 from bot.flow.commands.rate_limit import Pace, Paces
 from bot.ports import Chat, Request
 
@@ -101,7 +101,7 @@ def _no_socket(error: Exception) -> ChatError:
 
 def _not_stored(why: Message, advice: Message) -> Words:
     return words(
-        "Drover could not store your request, so it did nothing: {why}", why=joined((why, advice))
+        "Drover could not store your request, so it did nothing: {why}", why=join((why, advice))
     )
 
 
@@ -218,7 +218,7 @@ class Listeners:
             self._socket = None
             raise _no_socket(error) from error
 
-    def connected(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether the socket is open."""
         return self._socket is not None and bool(self._socket.client.is_connected())
 

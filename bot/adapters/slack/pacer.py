@@ -102,16 +102,16 @@ class Pacer:
         with self._changed:
             return self._until(method, place, urgency)
 
-    def limited(self, method: str, seconds: float) -> None:
+    def note_limit(self, method: str, seconds: float) -> None:
         """Slack has answered with Retry-After: nobody calls the method before."""
         with self._changed:
-            uses = self._used(method, "")
+            uses = self._uses_of(method, "")
             uses.closed_until = max(uses.closed_until, self._clock() + seconds)
             self._changed.notify_all()
 
-    def failed(self, method: str, pause: float) -> None:
+    def note_failure(self, method: str, pause: float) -> None:
         """Slack failed: everybody gives the method a rest."""
-        self.limited(method, self.rest(pause))
+        self.note_limit(method, self.rest(pause))
 
     def rest(self, seconds: float) -> float:
         """A pause of our own, as long as it is at the server's pace."""
@@ -131,18 +131,20 @@ class Pacer:
         now = self._clock()
         kept = 0 if urgency is Urgency.FINAL else self._reserved.get(method, 0)
         apart = self._apart(method, place, urgency)
-        return max(self._used(method, "").wait(now, kept), *(each.wait(now) for each in apart), 0.0)
+        return max(
+            self._uses_of(method, "").wait(now, kept), *(each.wait(now) for each in apart), 0.0
+        )
 
     def _apart(self, method: str, place: str, urgency: Urgency) -> list[_Uses]:
         """What else limits such a call."""
-        found = [self._used(method, place)] if place and method in self._per_place else []
+        found = [self._uses_of(method, place)] if place and method in self._per_place else []
         if method in self._reserved and urgency is not Urgency.FINAL:
-            found.append(self._used(method, NOT_FINAL))
+            found.append(self._uses_of(method, NOT_FINAL))
         return found
 
     def _count(self, method: str, place: str, urgency: Urgency) -> None:
         now = self._clock()
-        for each in (self._used(method, ""), *self._apart(method, place, urgency)):
+        for each in (self._uses_of(method, ""), *self._apart(method, place, urgency)):
             each.times.append(now)
 
     def _first(self, method: str, ticket: tuple[Urgency, int, str]) -> bool:
@@ -150,7 +152,7 @@ class Pacer:
         ahead = (other for other in self._waiting[method] if other < ticket)
         return all(self._until(method, place, urgency) > 0 for urgency, _, place in ahead)
 
-    def _used(self, method: str, place: str) -> _Uses:
+    def _uses_of(self, method: str, place: str) -> _Uses:
         uses = self._uses.get((method, place))
         if uses is None:
             # Channels and people of a year; whoever has not been written to says nothing

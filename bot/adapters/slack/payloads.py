@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.adapters.slack.forms import FORM, hidden_of
+from bot.adapters.slack.forms import FORM, read_hidden
 from bot.adapters.slack.text import command_text, seemly
 from bot.ports import Request
 
@@ -91,7 +91,7 @@ def _thread(message: Json) -> str:
 def from_form(body: Json, now: datetime) -> Request:
     """A submitted form. A view's id and hash are in every copy of the delivery."""
     view = body["view"]
-    value, place = hidden_of(view.get("private_metadata", ""))
+    value, place = read_hidden(view.get("private_metadata", ""))
     return Request(
         key=f"form:{view['id']}:{view.get('hash', '')}",
         kind="form",

@@ -18,7 +18,7 @@ from bot.domain.message import (
     Value,
     When,
     Words,
-    said_of,
+    english_of,
     tokens,
 )
 
@@ -107,7 +107,7 @@ def _style(on: frozenset[str]) -> dict[str, bool]:
 
 def mrkdwn(line: Message) -> str:
     """A line in Slack's markup; every value in it is inert."""
-    return "".join(_marked_up(part) for part in parts(line))
+    return "".join(_mark_up(part) for part in parts(line))
 
 
 def plain(line: Message) -> str:
@@ -118,7 +118,7 @@ def plain(line: Message) -> str:
     return "".join(value_text(part.value) for part in parts(line) if not part.mark)
 
 
-def _marked_up(part: Part) -> str:
+def _mark_up(part: Part) -> str:
     value = part.value
     if part.mark:
         return str(value)
@@ -143,7 +143,7 @@ def _special(value: Value) -> str:
 
 def value_text(value: Value) -> str:
     """A value in plain characters."""
-    return seemly(said_of(value))
+    return seemly(english_of(value))
 
 
 def seemly(text: str) -> str:
@@ -170,12 +170,12 @@ def literal(text: str) -> str:
     text = seemly(text)
     marks = {found.end() - 1 for found in _MARKS.finditer(text) if _acts(found)}
 
-    def shown(word: re.Match[str]) -> str:
+    def as_text(word: re.Match[str]) -> str:
         if marks.isdisjoint(range(word.start(), word.end())):
             return escape(word[0])
         return f"{_CODE}{in_code(word[0])}{_CODE}"
 
-    return _WORD.sub(shown, text) if marks else escape(text)
+    return _WORD.sub(as_text, text) if marks else escape(text)
 
 
 def _acts(found: re.Match[str]) -> bool:

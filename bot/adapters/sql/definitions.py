@@ -12,7 +12,7 @@ from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, transaction
 from bot.domain import cluster, codec
 from bot.domain.codec import Codec
-from bot.domain.definition import MOST_VERSIONS, Definition, merged
+from bot.domain.definition import MOST_VERSIONS, Definition, merge
 
 _PARTS: tuple[type, ...] = tuple(
     each
@@ -41,11 +41,11 @@ class SqlDefinitions:
         time: with thousands of VMs a vote would else wait for it.
         """
         seen = tuple(seen)
-        rows = self._concerned({each.uuid for each in seen}, answered)
+        rows = self._newest_of({each.uuid for each in seen}, answered)
         kept = [_read(row.data) for row in rows.values()]
         shas = {each.uuid: each.sha for each in kept}
         changed: list[tuple[Definition, int, bool]] = []
-        for each in merged(kept, seen, answered):
+        for each in merge(kept, seen, answered):
             row = rows.get(each.uuid)
             new = shas.get(each.uuid) != each.sha
             if row is None or new or (row.host, row.data) != (each.host, codec.text(each)):
@@ -55,7 +55,7 @@ class SqlDefinitions:
                 for each, version, new in changed[start : start + _AT_ONCE]:
                     self._write(connection, each, version, new=new)
 
-    def _concerned(
+    def _newest_of(
         self, seen: Collection[str], answered: Collection[str]
     ) -> dict[str, sa.Row[tuple[str, int, str, str]]]:
         """The newest versions of these VMs, and of what these hosts had, by UUID."""

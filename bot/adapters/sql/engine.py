@@ -147,14 +147,14 @@ def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def settled(connection: Any, _record: Any) -> None:
+    def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours to say: the driver's own comes too late
         connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
         _write_ahead(connection, patience)
         connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")
-    def begun(connection: sa.Connection) -> None:
+    def on_begin(connection: sa.Connection) -> None:
         file.check()
         lasting = connection.get_execution_options().get("lasting", READ)
         if lasting == READ:
@@ -208,7 +208,7 @@ def _postgresql(address: sa.URL, patience: float) -> sa.Engine:
     )
 
     @event.listens_for(engine, "begin")
-    def begun(connection: sa.Connection) -> None:
+    def on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(limits)
 
     return engine

@@ -87,9 +87,9 @@ class Inbox:
     def _accept_quickly(self, values: list[str]) -> bool:
         driver = self._driver()
         with turn(self._engine):
-            return self._inserted(driver, values)
+            return self._insert(driver, values)
 
-    def _inserted(self, driver: sqlite3.Connection, values: list[str]) -> bool:
+    def _insert(self, driver: sqlite3.Connection, values: list[str]) -> bool:
         try:
             driver.execute("BEGIN IMMEDIATE")
             fresh = driver.execute(self._sql, values).rowcount == 1

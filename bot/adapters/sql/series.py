@@ -89,7 +89,7 @@ class SqlSeries(SqlNotes):
         """Keep what was measured; see the port."""
         if not points:
             return
-        ids = self._known([point.entity for point in points])
+        ids = self._numbers_of([point.entity for point in points])
         moment = int(at.timestamp())
         rows = [
             {"at": moment, "entity": ids[point.entity], **_columns(point.values)}
@@ -162,7 +162,7 @@ class SqlSeries(SqlNotes):
             for some in _batches(rows):
                 connection.execute(self._insert(models.rollups).on_conflict_do_nothing(), some)
 
-    def _known(self, entities: Sequence[str]) -> Mapping[str, int]:
+    def _numbers_of(self, entities: Sequence[str]) -> Mapping[str, int]:
         """Numbers of entities, given to new ones."""
         new = [entity for entity in entities if entity not in self._ids]
         table = models.measured

@@ -119,7 +119,7 @@ class SqlStore:
         }
         return self._inbox.accept({**row, "replica": self._replica})
 
-    def unhandled(self) -> tuple[Request, ...]:
+    def pending_requests(self) -> tuple[Request, ...]:
         """Requests accepted but not yet handled, oldest first."""
         table = models.requests
         wanted = (
@@ -276,13 +276,13 @@ class SqlStore:
             wanted = wanted.where(table.c.state.in_([state.value for state in states]))
         if by:
             wanted = wanted.where(table.c.requester == by)
-        return self._found(wanted)
+        return self._operations_of(wanted)
 
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]:
         """Operations whose plan touches a guest, newest first."""
         table = models.operation_vms
         wanted = sa.select(table.c.operation).where(table.c.uuid == vm_uuid)
-        return self._found(wanted.order_by(table.c.operation.desc()).limit(limit))
+        return self._operations_of(wanted.order_by(table.c.operation.desc()).limit(limit))
 
     def events(self, operation_id: str) -> tuple[Event, ...]:
         """An operation's history, oldest first."""
@@ -290,7 +290,7 @@ class SqlStore:
         with transaction(self._engine, READ) as connection:
             return self._histories(connection, [number])[number]
 
-    def _found(self, numbers: sa.Select[int]) -> tuple[Operation, ...]:
+    def _operations_of(self, numbers: sa.Select[int]) -> tuple[Operation, ...]:
         with transaction(self._engine, READ) as connection:
             return self._read(connection, connection.execute(numbers).scalars().all())
 
@@ -299,7 +299,7 @@ class SqlStore:
         found = {
             number: operation
             for number, end in ends.items()
-            if (operation := self._projected(connection, number, end)) is not None
+            if (operation := self._advance_projection(connection, number, end)) is not None
         }
         others = [number for number in numbers if number not in found]
         found |= self._whole(connection, others, ends)
@@ -318,7 +318,9 @@ class SqlStore:
         wanted = sa.select(table.c.operation, table.c.seq, table.c.hash).join(newest, same)
         return {number: End(seq, hash_) for number, seq, hash_ in connection.execute(wanted)}
 
-    def _projected(self, connection: sa.Connection, number: int, end: End) -> Operation | None:
+    def _advance_projection(
+        self, connection: sa.Connection, number: int, end: End
+    ) -> Operation | None:
         """What is kept of an operation, advanced by what came since; None when nothing is."""
         kept = self._projections.get(number)
         if kept is None or kept.end == end:
@@ -390,9 +392,9 @@ class SqlStore:
         return {number: tuple(history) for number, history in found.items()}
 
     def _event(self, data: str, at: str, by: str) -> Event:
-        return legible.event_of(self._kept(data), datetime.fromisoformat(at), by)
+        return legible.event_of(self._read_projection(data), datetime.fromisoformat(at), by)
 
-    def _kept(self, data: str) -> Any:
+    def _read_projection(self, data: str) -> Any:
         try:
             return self._codec.keeps(data)
         # It is not even JSON of ours
@@ -404,7 +406,7 @@ class SqlStore:
 
     def keep_copy(self, operation_id: str, ref: MessageRef) -> None:
         """Remember where an operation is shown."""
-        self._inserted(
+        self._insert_new(
             models.copies, operation=_number(operation_id), channel=ref.channel, ts=ref.ts
         )
 
@@ -467,7 +469,7 @@ class SqlStore:
         """Put a host into maintenance or take it out."""
         table = models.maintenance
         if on:
-            self._inserted(table, lasting=SURELY, host=host, since=self._now())
+            self._insert_new(table, lasting=SURELY, host=host, since=self._now())
         else:
             self._write(sa.delete(table).where(table.c.host == host), SURELY)
 
@@ -501,7 +503,7 @@ class SqlStore:
 
     def claim(self, key: str) -> bool:
         """Take a key once and for all, across replicas; False when it was taken before."""
-        return self._inserted(models.claims, lasting=SURELY, key=key, at=self._now())
+        return self._insert_new(models.claims, lasting=SURELY, key=key, at=self._now())
 
     # silence
 
@@ -652,7 +654,7 @@ class SqlStore:
             lambda link: link.position <= position, self.trail(proven.position)
         )
         fault = (
-            self._replaced(proven)
+            self._replacement_text(proven)
             or chain.first_fault(links, position, end, proven)
             or self._strange_operation(proven.position)
         )
@@ -660,7 +662,7 @@ class SqlStore:
             self._proven = Proven(position, end)
         return fault
 
-    def _replaced(self, proven: Proven) -> Message:
+    def _replacement_text(self, proven: Proven) -> Message:
         """That the event up to which the chain held is gone or another one.
 
         '' when it is as it was.
@@ -759,7 +761,7 @@ class SqlStore:
         with transaction(self._engine, lasting) as connection:
             connection.execute(statement)
 
-    def _inserted(self, table: sa.Table, *, lasting: str = SOON, **values: str | int) -> bool:
+    def _insert_new(self, table: sa.Table, *, lasting: str = SOON, **values: str | int) -> bool:
         """Insert a row unless its key is there already; whether it was inserted."""
         row = self._insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
         with transaction(self._engine, lasting) as connection:

@@ -80,13 +80,13 @@ class SshLink:
                 return transport
         self.close()
         with self._lock:
-            self._client = self._connected()
+            self._client = self._connect()
             transport = self._client.get_transport()
         if transport is None:
             raise paramiko.SSHException("the connection ended at once")
         return transport
 
-    def _connected(self) -> paramiko.SSHClient:
+    def _connect(self) -> paramiko.SSHClient:
         at = self._address
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(paramiko.RejectPolicy())

@@ -68,7 +68,7 @@ def call(
         "locale": locale,
         "token": token,
     }
-    with contextlib.closing(_connected(path)) as link:
+    with contextlib.closing(_connect(path)) as link:
         try:
             # A bot that is busy says so and hangs up before it reads the call
             with contextlib.suppress(ConnectionError):
@@ -83,8 +83,8 @@ def call(
                     if "result" in said:
                         return
         except OSError as error:
-            raise _ended(str(error)) from error
-    raise _ended("it hung up")  # no message: of the log
+            raise _end_error(str(error)) from error
+    raise _end_error("it hung up")  # no message: of the log
 
 
 def result(
@@ -98,7 +98,7 @@ def result(
     raise ProtocolError(words("The bot ended its answer without a result."))
 
 
-def _connected(path: Path) -> socket.socket:
+def _connect(path: Path) -> socket.socket:
     link = socket.socket(socket.AF_UNIX)
     link.settimeout(CONNECT)
     try:
@@ -122,7 +122,7 @@ def _connected(path: Path) -> socket.socket:
     return link
 
 
-def _ended(why: str) -> NoBotError:
+def _end_error(why: str) -> NoBotError:
     return NoBotError(
         words("The bot ended before it answered: {reason}.", reason=why),
         words("See `drover ops` when it runs again: what was stored goes on."),

@@ -35,7 +35,7 @@ from bot.domain.card import (
     Table,
 )
 from bot.domain.codec import Codec
-from bot.domain.message import Code, Message, Names, Value, Words, said_of, tokens
+from bot.domain.message import Code, Message, Names, Value, Words, english_of, tokens
 from bot.domain.plain_card import (
     MARKS,
     harmless,
@@ -93,12 +93,12 @@ def for_programs(card: Card) -> dict[str, Any]:
 
 def for_people(card: Card) -> RenderableType:
     """A card as rich draws it; buttons are commands in a terminal, so they are left out."""
-    shown = [drawn for each in card.elements for drawn in _drawn(each)]
-    body = Group(*shown) if shown else styled(card.text)
+    shown = [drawn for each in card.elements for drawn in _draw(each)]
+    body = Group(*shown) if shown else style(card.text)
     refused = card.not_done or card.refused
     if not card.title:
         return body if not refused else Panel(body, border_style="red", box=box.ROUNDED)
-    title = styled(card.title)
+    title = style(card.title)
     return Panel(
         body,
         title=title,
@@ -108,7 +108,7 @@ def for_people(card: Card) -> RenderableType:
     )
 
 
-def styled(line: Message) -> Text:
+def style(line: Message) -> Text:
     """A message with its emphasis; what fills it formats nothing."""
     text = Text()
     for said, style in _parts(line, frozenset()):
@@ -137,7 +137,7 @@ def _value(value: Value, on: frozenset[str]) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Code):
         yield value.command, _style(on | {"`"})
     else:
-        yield said_of(value), _style(on)
+        yield english_of(value), _style(on)
 
 
 def _style(on: frozenset[str]) -> str:
@@ -149,12 +149,12 @@ def _plain(line: Message) -> str:
     return harmless(str(line))
 
 
-def _drawn(element: Element) -> list[RenderableType]:
+def _draw(element: Element) -> list[RenderableType]:
     return _DRAWN[type(element)](element)
 
 
 def _dim(line: Message) -> Text:
-    said = styled(line)
+    said = style(line)
     said.stylize_before("dim")
     return said
 
@@ -164,7 +164,7 @@ def _fields(fields: Fields) -> list[RenderableType]:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for label, line in fields.pairs:
-        grid.add_row(styled(label), styled(line))
+        grid.add_row(style(label), style(line))
     return [grid]
 
 
@@ -172,20 +172,20 @@ def _table(table: Table) -> list[RenderableType]:
     grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for index, column in enumerate(table.columns):
         grid.add_column(
-            styled(column),
+            style(column),
             justify="right" if index in table.numeric else "left",
             no_wrap=index == 0,
         )
     for row in table.rows:
         cells = [*row, *([""] * len(table.columns))][: len(table.columns)]
-        grid.add_row(*(styled(cell) for cell in cells))
+        grid.add_row(*(style(cell) for cell in cells))
     return [grid]
 
 
 def _checklist(steps: Checklist) -> list[RenderableType]:
-    lines: list[RenderableType] = [styled(steps.title)] if str(steps.title) else []
+    lines: list[RenderableType] = [style(steps.title)] if str(steps.title) else []
     for mark, line in steps.items:
-        lines.append(Text.assemble((f" {MARKS[mark]} ", STYLES.get(mark, "")), styled(line)))
+        lines.append(Text.assemble((f" {MARKS[mark]} ", STYLES.get(mark, "")), style(line)))
     return lines
 
 
@@ -194,7 +194,7 @@ def _bar(bar: Bar) -> list[RenderableType]:
     row.add_row(
         ProgressBar(total=1.0, completed=share_of(bar), width=BAR),
         Text(f"{whole_percent(bar)} %", "bold"),
-        styled(bar.line),
+        style(bar.line),
     )
     return [row]
 
@@ -205,23 +205,23 @@ def _chart(chart: Chart) -> list[RenderableType]:
     grid = Grid.grid(padding=(0, 1))
     for name, values in chart.series:
         points = "".join(POINTS[min(max(int(each / most * 7.99), 0), 7)] for each in values)
-        grid.add_row(styled(name), Text(points, "cyan"))
+        grid.add_row(style(name), Text(points, "cyan"))
     return [
-        Text.assemble(styled(chart.title), "  ", styled(chart.unit)),
+        Text.assemble(style(chart.title), "  ", style(chart.unit)),
         grid,
-        styled(chart.summary),
+        style(chart.summary),
     ]
 
 
 _DRAWN: Mapping[type, Callable[[Any], list[RenderableType]]] = {
-    Section: lambda each: [styled(each.line)],
+    Section: lambda each: [style(each.line)],
     Fields: _fields,
     Table: _table,
     Listing: lambda each: [Text(_plain(each.text))],
     Checklist: _checklist,
     Bar: _bar,
     Chart: _chart,
-    Picture: lambda each: [styled(each.alt)],
+    Picture: lambda each: [style(each.alt)],
     Context: lambda each: [_dim(line) for line in each.lines],
     Divider: lambda _: [Rule(style="dim")],
     Buttons: lambda _: [],

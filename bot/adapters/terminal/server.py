@@ -122,7 +122,7 @@ class TerminalServer:
     def _serve(self, caller: socket.socket, uid: int) -> None:
         with caller:
             call = _Call(caller, self._languages)
-            if not self._admitted(uid):
+            if not self._admit(uid):
                 call.fail(DroverError(BUSY, words("Try again in a moment."), code="busy"))
                 return
             try:
@@ -133,7 +133,7 @@ class TerminalServer:
                 with self._lock:
                     self._open[uid] -= 1
 
-    def _admitted(self, uid: int) -> bool:
+    def _admit(self, uid: int) -> bool:
         with self._lock:
             if self._open.total() >= MOST or self._open[uid] >= MOST_EACH:
                 return False
@@ -219,13 +219,13 @@ class _Call:
         """Send an error, the last line; who is gone is not told."""
         said = {
             "code": error.code,
-            "text": self._said(error.text),
-            "advice": self._said(error.advice),
+            "text": self._translate(error.text),
+            "advice": self._translate(error.advice),
         }
         with contextlib.suppress(ConnectionError):
             self._send({"error": said})
 
-    def _said(self, message: Message) -> str:
+    def _translate(self, message: Message) -> str:
         return str(self._languages.of(self.locale).translate(message))
 
     def _send(self, data: Json) -> None:

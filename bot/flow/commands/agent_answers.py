@@ -67,7 +67,7 @@ def with_agents(methods: Mapping[str, Method], agents: Agents) -> Mapping[str, M
 
 
 def _for_people(method: Method) -> Method:
-    def guarded(caller: Caller, given: Given, connection: Connection) -> Given:
+    def answer(caller: Caller, given: Given, connection: Connection) -> Given:
         if caller.via == policies.AGENT:
             raise NotAllowedError(
                 words("An agent can only look, plan, propose and follow."),
@@ -76,7 +76,7 @@ def _for_people(method: Method) -> Method:
             )
         return method(caller, given, connection)
 
-    return guarded
+    return answer
 
 
 def _commands(agents: Agents, agent: Agent, _: Given) -> Data:
@@ -144,15 +144,15 @@ METHODS: Mapping[str, Answer] = {
 def plan_data(plan: Plan) -> Data:
     """A plan: what would be done, with what risk, and what is predicted."""
     return {
-        "title": _said(plan.title),
-        "steps": [_said(step.title) for step in plan.steps],
+        "title": _plain(plan.title),
+        "steps": [_plain(step.title) for step in plan.steps],
         "risk": plan.risk.value,
         "vms": len(plan.blast.vms),
         "hosts": list(plan.blast.hosts),
-        "touches": _said(operation_cards.blast_text(plan)),
-        "prediction": _said(operation_cards.prediction_text(plan.prediction)),
-        "reasons": [_said(each.text) for each in plan.reasons],
-        "warnings": [_said(each.text) for each in plan.warnings],
+        "touches": _plain(operation_cards.blast_text(plan)),
+        "prediction": _plain(operation_cards.prediction_text(plan.prediction)),
+        "reasons": [_plain(each.text) for each in plan.reasons],
+        "warnings": [_plain(each.text) for each in plan.warnings],
         "plan_hash": plan.digest,
     }
 
@@ -164,32 +164,32 @@ def operation_data(operation: Operation) -> Data:
 
     def step(index: int, title: Message) -> Data:
         if index in ended:
-            facts = _said(operation_cards.facts_text(ended[index]))
-            return {"title": _said(title), "state": "done", "facts": facts}
+            facts = _plain(operation_cards.facts_text(ended[index]))
+            return {"title": _plain(title), "state": "done", "facts": facts}
         if index in skipped:
-            why = _said(skipped[index].why.text)
-            return {"title": _said(title), "state": "skipped", "why": why}
+            why = _plain(skipped[index].why.text)
+            return {"title": _plain(title), "state": "skipped", "why": why}
         state = "running" if index in operation.under_way else "to do"
-        return {"title": _said(title), "state": state}
+        return {"title": _plain(title), "state": state}
 
     return {
         "id": operation.id,
         "version": operation.version,
         "state": operation.state.value,
         "over": operation.state.over,
-        "title": _said(operation.plan.title),
+        "title": _plain(operation.plan.title),
         "command": operation.origin.command,
         "requested_by": operation.origin.by,
         "agent": operation.origin.agent,
-        "reason": _said(operation.origin.reason),
+        "reason": _plain(operation.origin.reason),
         "votes": [vote.by for vote in operation.votes],
         "votes_needed": operation.ruling.votes,
         "approvers": list(operation.ruling.approvers),
         "expires_at": operation.expires_at.isoformat(),
         "steps": [step(index, each.title) for index, each in enumerate(operation.plan.steps)],
         "waits_for_person": operation.waiting is not None or bool(operation.held),
-        "outcome": _said(operation.outcome),
-        "advice": _said(operation.advice),
+        "outcome": _plain(operation.outcome),
+        "advice": _plain(operation.advice),
         "objections": _objections(operation.objections),
         "remedies": [each.command for each in operation.remedies],
     }
@@ -197,17 +197,17 @@ def operation_data(operation: Operation) -> Data:
 
 def _against(found: Refused | policies.MayNot) -> list[Data]:
     if isinstance(found, policies.MayNot):
-        return [{"code": "policy", "text": _said(found.text), "fix": _said(found.advice)}]
+        return [{"code": "policy", "text": _plain(found.text), "fix": _plain(found.advice)}]
     return _objections(found.objections)
 
 
 def _objections(given: tuple[Objection, ...]) -> list[Data]:
     return [
-        {"code": each.code, "text": _said(each.text), "fix": _said(each.remedy)} for each in given
+        {"code": each.code, "text": _plain(each.text), "fix": _plain(each.remedy)} for each in given
     ]
 
 
-def _said(message: Message) -> str:
+def _plain(message: Message) -> str:
     return harmless(str(message))
 
 

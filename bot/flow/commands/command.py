@@ -73,7 +73,7 @@ def from_row(services: Services, request: Request) -> Card | None:
         return outcome(services, typed)
     if refusal := _refusal(services, command, asker(services, request)):
         return refusal
-    _open(services, request, forms.Wanted(command, forms.known_in(command, rest)))
+    _open(services, request, forms.Wanted(command, forms.prefill(command, rest)))
     return None
 
 
@@ -90,18 +90,18 @@ def from_form(services: Services, request: Request) -> Card | None:
             words("See all with `help`."),
         )
     if request.kind == "click":
-        _open(services, request, forms.Wanted(command, forms.known_of(request.value)))
+        _open(services, request, forms.Wanted(command, forms.read_answers(request.value)))
         return None
     line = f"{name} {as_typed(command.grammar, dict(request.answers))}"
     channel = request.channel or request.value  # a dialog of version 0.1 has it there
     typed = replace(request, kind="command", text=line, channel=channel)
     card = outcome(services, typed)
-    if card is None or isinstance(command, Query) or _proposed(services, request):
+    if card is None or isinstance(command, Query) or _has_operation(services, request):
         return card
     return forms.with_change(card, request)
 
 
-def _proposed(services: Services, request: Request) -> bool:
+def _has_operation(services: Services, request: Request) -> bool:
     """Whether a request has become an operation."""
     newest = services.store.operations(by=request.by, limit=1)
     return bool(newest) and newest[0].origin.key == request.key
@@ -117,7 +117,7 @@ def _answer(services: Services, request: Request) -> Card | None:
         return None
     text, form = request.text, ""
     if isinstance(command, Query):
-        text, form = list_files.asked(text)
+        text, form = list_files.file_kind(text)
     found = parse(services.catalog, services.slash, text)
     if found.help:
         return _help(services, found.command)
@@ -201,7 +201,7 @@ def _look(services: Services, request: Request, asked: Looking) -> Card | None:
     query = asked.query
     shared = request.channel and not request.via  # a home tab is for one alone
     if shared and (query.live or query.public(asked.intent)):
-        live_message.posted(services, query, asked.intent, asked.person, request)
+        live_message.post(services, query, asked.intent, asked.person, request)
         return None
     return asked.card(services)
 
@@ -257,7 +257,7 @@ def _dialog(services: Services, request: Request) -> forms.Wanted | None:
     """What a dialog is to ask for, where one can be opened."""
     if not request.trigger:
         return None
-    return forms.wanted(services.catalog, services.slash, request.text)
+    return forms.missing_arguments(services.catalog, services.slash, request.text)
 
 
 def _open(services: Services, request: Request, asked: forms.Wanted) -> None:

@@ -47,7 +47,7 @@ def answer(services: Services, request: Request, wanted: Press) -> Card | None:
         request,
         kind="form" if wanted.answers else "click",
         action=wanted.button,
-        value=f"{operation.id}:{_seen(operation, wanted)}",
+        value=f"{operation.id}:{_button_value(operation, wanted)}",
         answers=wanted.answers,
     )
     card = buttons.press(services, pressed)
@@ -82,7 +82,7 @@ def _operation(services: Services, request: Request, wanted: Press) -> Operation
     return newest[0]
 
 
-def _seen(operation: Operation, wanted: Press) -> str:
+def _button_value(operation: Operation, wanted: Press) -> str:
     """What the button would carry: the hash of the plan that was seen, or where it waits."""
     if wanted.button == operation_cards.GO_ON:
         return operation_cards.HELD if operation.held else str(operation.waiting)
@@ -111,7 +111,7 @@ def done_card(operation: Operation, button: str) -> Card:
     return Card(text=operation_cards.id_line(operation, said), elements=(Section(line),))
 
 
-def _approved(operation: Operation) -> Message:
+def _approval_text(operation: Operation) -> Message:
     if operation.votes_missing:
         return nwords(
             "You approved it. It waits for {n} more vote.",
@@ -121,13 +121,13 @@ def _approved(operation: Operation) -> Message:
     return words("You approved it. It has all its votes.")
 
 
-def _cancelled(operation: Operation) -> Message:
+def _cancel_text(operation: Operation) -> Message:
     if operation.state is State.CANCELLED:
         return words("You cancelled it.")
     return words("You cancelled it. It stops as soon as it is safe.")
 
 
-def _moved(operation: Operation) -> Message:
+def _move_text(operation: Operation) -> Message:
     time = "" if operation.slot is None else slot_text(operation.slot)
     if operation.votes_missing:
         return words("It runs {time}. Votes begin anew.", time=time)
@@ -142,11 +142,11 @@ _NEEDED: Mapping[str, tuple[Message, str, str]] = {
 """What must be typed with a decision: what is said without it, its code, and an example."""
 
 SAID: Mapping[str, Callable[[Operation], Message]] = {
-    "op.approve": _approved,
+    "op.approve": _approval_text,
     "op.deny": lambda _: words("You denied it."),
     "op.withdraw": lambda _: words("You withdrew it."),
-    "op.cancel": _cancelled,
-    operation_cards.MOVE: _moved,
+    "op.cancel": _cancel_text,
+    operation_cards.MOVE: _move_text,
     "op.postcopy": lambda _: words("You asked it to switch to post-copy."),
     operation_cards.GO_ON: lambda _: words("It continues."),
 }

@@ -76,12 +76,12 @@ def _press(services: Services, request: Request) -> None:
     lane = lane_of(services, request)
     opened_dialog = request.kind == "click" and card is None and lane is Lane.DIALOG
     if request.at_home and not opened_dialog:
-        queries.home(services, request, card or _done_at_home(services, request))
+        queries.home(services, request, card or _home_result(services, request))
     elif card is not None:
         whisper(services, request, card, instead=action.replaces)
 
 
-def _done_at_home(services: Services, request: Request) -> Card | None:
+def _home_result(services: Services, request: Request) -> Card | None:
     """What a button of the home tab did: the message that it changed is elsewhere."""
     if request.action not in decisions.SAID:
         return None

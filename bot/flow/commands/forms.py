@@ -111,7 +111,7 @@ class Wanted:
     known: Mapping[str, str]
 
 
-def wanted(catalog: Catalog, slash: str, text: str) -> Wanted | None:
+def missing_arguments(catalog: Catalog, slash: str, text: str) -> Wanted | None:
     """Return the command of a line that lacks arguments, with those that it has; None where none is asked for."""
     try:
         command, rest = command_of(catalog, slash, text)
@@ -124,11 +124,11 @@ def wanted(catalog: Catalog, slash: str, text: str) -> Wanted | None:
     try:
         parse(catalog, slash, text)
     except UsageError as error:
-        return Wanted(command, known_in(command, rest)) if error.code == MISSING else None
+        return Wanted(command, prefill(command, rest)) if error.code == MISSING else None
     return None
 
 
-def known_in(command: Command, rest: Sequence[str]) -> Mapping[str, str]:
+def prefill(command: Command, rest: Sequence[str]) -> Mapping[str, str]:
     """What of an unfinished line can be filled in, by field."""
     context = command.grammar.make_context(command.name, [], resilient_parsing=True)
     try:
@@ -150,17 +150,17 @@ def _as_answer(value: object) -> str:
 def form_of(services: Services, asked: Wanted) -> Form:
     """The dialog: the command's own, or one made from its grammar."""
     command = asked.command
-    form = command.form() if command.form is not None else _made(services, asked)
-    fields = tuple(_filled(each, asked.known.get(each.name, "")) for each in form.fields)
+    form = command.form() if command.form is not None else _form_of(services, asked)
+    fields = tuple(_prefill(each, asked.known.get(each.name, "")) for each in form.fields)
     return replace(form, action=f"{FORM}{command.name}", fields=fields)
 
 
-def _made(services: Services, asked: Wanted) -> Form:
+def _form_of(services: Services, asked: Wanted) -> Form:
     command, known = asked.command, asked.known
-    needs_vm = [each for each in _shown(command) if _kind(each) in OF_VM]
+    needs_vm = [each for each in _fields_of(command) if _kind(each) in OF_VM]
     first = bool(needs_vm) and not known.get("vm")
     vm = None if first or not needs_vm else _read(services, known["vm"])
-    shown = [each for each in _shown(command) if not first or each.name == "vm"]
+    shown = [each for each in _fields_of(command) if not first or each.name == "vm"]
     fields = [_field(each, command, vm) for each in sorted(shown, key=_order)]
     changes = isinstance(command, Action)
     submit = words("Next") if first else words("Plan") if changes else words("Show")
@@ -173,7 +173,7 @@ def _made(services: Services, asked: Wanted) -> Form:
     )
 
 
-def _shown(command: Command) -> list[click.Parameter]:
+def _fields_of(command: Command) -> list[click.Parameter]:
     """The parameters with a field: of options that share a name the first; none that are repeated.
 
     Of the options of the time only `--at`, which takes what the others take as well.
@@ -230,7 +230,7 @@ def _alternatives(command: Command, name: str) -> tuple[tuple[str, Message], ...
     )
 
 
-def _filled(field: FormField, value: str) -> FormField:
+def _prefill(field: FormField, value: str) -> FormField:
     if not value:
         return field
     if isinstance(field, ManyField):
@@ -259,7 +259,7 @@ def _read(services: Services, name: str) -> Vm | None:
         return None
 
 
-def known_of(value: str) -> Mapping[str, str]:
+def read_answers(value: str) -> Mapping[str, str]:
     """The answers that a button brings back into its dialog."""
     found = json.loads(value) if value.startswith("{") else {}
     return {str(name): str(answer) for name, answer in found.items()}
@@ -301,7 +301,7 @@ def _as_a_whole(
     try:
         parse(catalog, slash, f"{command.name} {as_typed(command.grammar, answers)}")
     except UsageError as error:
-        own = {each.name for each in _shown(command) if each.expose_value}
+        own = {each.name for each in _fields_of(command) if each.expose_value}
         everything = own <= answers.keys()
         if error.code == MISSING and not everything:
             return {}  # the next dialog asks for the rest

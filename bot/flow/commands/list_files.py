@@ -17,7 +17,7 @@ FORMATS = ("csv", "json")
 _FORMULA = ("=", "+", "@", "\t", "\r")  # with these a spreadsheet begins a formula
 
 
-def asked(text: str) -> tuple[str, str]:
+def file_kind(text: str) -> tuple[str, str]:
     """A line without ``--csv`` or ``--json``, and which of them it had; '' for none."""
     try:
         given = split_words(text)

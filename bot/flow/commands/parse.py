@@ -48,7 +48,7 @@ def parse(catalog: Catalog, slash: str, text: str) -> Parsed:
         return Parsed(command, None, help=usage(command, slash, full=True))
     intent, timing = _intent(command, slash, rest)
     if isinstance(intent, Instead):
-        if timing.given:
+        if timing.is_set:
             raise UsageError(
                 words("With this option {command} only reads.", command=Code(command.name)),
                 words("Leave out `--at`, `--in` and `--window`."),

@@ -16,7 +16,7 @@ from bot.domain import suggest
 from bot.domain.card import Card, Words, words
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
-from bot.domain.message import Code, Join, Names, joined
+from bot.domain.message import Code, Join, Names, join
 from bot.domain.operation import Operation, State
 from bot.domain.pages import Page
 from bot.domain.units import seconds_of
@@ -37,7 +37,7 @@ _OPERATION = re.compile(r"op-\d+")
 _PERSON = re.compile(r"<?@?(?P<id>[UW][A-Z0-9]{3,}|drover)(\|[^>]*)?>?")
 
 
-def _uncounted(done: int, of: int) -> None:
+def _count_nothing(done: int, of: int) -> None:
     """Tell nobody how far it is."""
 
 
@@ -46,7 +46,7 @@ def answer(
     query: Query,
     intent: Any,
     person: Asker,
-    counted: Counted = _uncounted,
+    counted: Counted = _count_nothing,
     *,
     whole: bool = False,
 ) -> Card:
@@ -69,7 +69,7 @@ def view(
     listed = tuple(
         _listing(services, command, person) for command in services.catalog.commands.values()
     )
-    measured = Measured() if services.monitor is None else services.monitor.measured()
+    measured = Measured() if services.monitor is None else services.monitor.measures()
     return View(
         seen,
         services.store,
@@ -114,7 +114,7 @@ def home(services: Services, request: Request, said: Card | None = None) -> None
     ]
     # There may be alerts although no command lists them
     alerts = "alerts" in allowed or (person.roles and "alerts" not in services.catalog.commands)
-    incidents = services.monitor.measured().incidents if services.monitor is not None else ()
+    incidents = services.monitor.measures().incidents if services.monitor is not None else ()
     looks = not query_cards.LOOKING.isdisjoint(allowed)
     card = query_cards.home_card(
         snapshot(services) if looks else Snapshot(services.clock.now(), (), ()),
@@ -266,13 +266,13 @@ def _policy(command: tuple[str, ...]) -> PolicyOf:
 
 
 def _answer_help(intent: Help, seen: View) -> Card:
-    chosen = _helped(intent.word.lower(), seen.commands)
+    chosen = _topics(intent.word.lower(), seen.commands)
     if not chosen:
         raise _unknown_command(intent.word, seen)
     return query_cards.help_card(seen.slash, chosen, whole=not intent.word)
 
 
-def _helped(word: str, commands: Sequence[Listed]) -> tuple[Listed, ...]:
+def _topics(word: str, commands: Sequence[Listed]) -> tuple[Listed, ...]:
     """The commands that a word of `help` is about: they begin with it, hold it, or it means them."""
     found = tuple(
         each for each in commands if each.name.startswith(word) or word in each.name.split()
@@ -280,13 +280,13 @@ def _helped(word: str, commands: Sequence[Listed]) -> tuple[Listed, ...]:
     if found:
         return found
     known = {each.name: each.also for each in commands}
-    names = {name for name, _ in suggest.meant(word.split(), known)}
+    names = {name for name, _ in suggest.guesses(word.split(), known)}
     return tuple(each for each in commands if each.name in names)
 
 
 def _answer_ops(intent: Ops, seen: View) -> Card:
     if intent.scheduled:
-        return _scheduled(intent, seen)
+        return _schedule(intent, seen)
     states: tuple[State, ...] = (State.APPROVED, State.RUNNING) if intent.running else ()
     states += (State.FAILED, State.STALE) if intent.failed else ()
     person = _PERSON.fullmatch(intent.what)
@@ -304,7 +304,7 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
     return query_cards.ops_card(found, seen.asker.now, page, intent.line)
 
 
-def _scheduled(intent: Ops, seen: View) -> Card:
+def _schedule(intent: Ops, seen: View) -> Card:
     by = seen.asker.id if intent.mine else ""
     waiting = seen.history.operations(states=(State.PROPOSED, State.APPROVED), by=by, limit=1000)
     timed = [(each.slot.start, each) for each in waiting if each.slot is not None]
@@ -381,13 +381,13 @@ def _about(intent: Audit, by: re.Match[str] | None) -> Words:
 
 def _unknown_command(name: str, seen: View) -> UsageError:
     known = {each.name: each.also for each in seen.commands}
-    found = suggest.meant(name.split(), known)
+    found = suggest.guesses(name.split(), known)
     lines = tuple(Code(shlex.join([*near.split(), *rest])) for near, rest in found)
     near = words("Did you mean {commands}?", commands=Names(lines, Join.OR)) if lines else ""
     everything = words("See all with {help}.", help=Code(f"{seen.slash} help"))
     return UsageError(
         words("There is no command “{name}”.", name=name),
-        joined((near, everything)),
+        join((near, everything)),
         code="no-such-command",
     )
 

@@ -39,7 +39,7 @@ from bot.domain.message import (
     Percent,
     Ref,
     Size,
-    joined,
+    join,
     nwords,
 )
 from bot.domain.metrics import Incident, gravest_first
@@ -76,7 +76,7 @@ from bot.domain.operation import (
     WentStale,
     digest_of_vote,
 )
-from bot.domain.owner import owned_by
+from bot.domain.owner import vms_of_owner
 from bot.domain.pages import Page, page_buttons
 from bot.domain.timing import next_slot, slot_text
 from bot.flow.operations import operation_cards
@@ -166,7 +166,7 @@ def _help_lines(title: Line, lines: Sequence[tuple[str, Line]]) -> Line:
         )
         for usage, summary in lines
     ]
-    return joined((title, *shown), "\n")
+    return join((title, *shown), "\n")
 
 
 def _without_stop(summary: Line) -> Line:
@@ -275,7 +275,7 @@ def unread_parts(seen: Snapshot, host: Host) -> Line:
     ]
     rest = len(parts) - _UNREAD
     more = nwords("and {n} more", "and {n} more", n=rest) if rest > 0 else ""
-    return joined((*parts[:_UNREAD], more), "; ")
+    return join((*parts[:_UNREAD], more), "; ")
 
 
 def _host_row(seen: Snapshot, host: Host) -> tuple[Line, ...]:
@@ -286,7 +286,7 @@ def _host_row(seen: Snapshot, host: Host) -> tuple[Line, ...]:
         return (host.name, state, str(len(guests)), "?", "?", "?")
     share = placement.cpu_share(seen, host)
     memory = words(
-        "{used} of {usable}", used=Size(seen.promised(host.name)), usable=Size(host.usable)
+        "{used} of {usable}", used=Size(seen.memory_promises(host.name)), usable=Size(host.usable)
     )
     cpu = (
         words("not measured yet")
@@ -541,7 +541,7 @@ def _gain(event: GainMeasured) -> Line:
 
 
 def _replan(event: Replanned) -> Line:
-    steps = joined((step.title for step in event.steps), "; ")
+    steps = join((step.title for step in event.steps), "; ")
     return words("the rest planned anew, {why} {steps}", why=event.why, steps=steps)
 
 
@@ -582,7 +582,7 @@ _EVENTS: Mapping[type[Event], Callable[[Any], Line]] = {
     GainMeasured: _gain,
     Noted: lambda event: event.text,
     Asked: lambda event: words("asked: {what}", what=operation_cards.ASKS[event.ask]),
-    Failed: lambda event: words("failed: {why}", why=joined((event.why, event.advice))),
+    Failed: lambda event: words("failed: {why}", why=join((event.why, event.advice))),
     Cancelled: lambda event: _behind(words("cancelled"), event.why),
     Approved: _approval,
     Began: lambda _: words("started: the plan was checked again on the hosts"),
@@ -696,7 +696,7 @@ def _conditions(rule: policies.Rule) -> Line:
     parts += _sizes(rule)
     if rule.window:
         parts.append(window_text(rule.window))
-    return joined(parts, ", ") or words("otherwise")
+    return join(parts, ", ") or words("otherwise")
 
 
 def _sizes(rule: policies.Rule) -> list[Line]:
@@ -770,7 +770,7 @@ ONE_CLICK = (
 """Buttons of the dashboard and the commands they type, where these exist and the person may use them."""
 
 
-def _said_at_home(said: Card | None) -> list[Element]:
+def _home_answer(said: Card | None) -> list[Element]:
     """The answer to the last click on the home tab, above everything else."""
     if said is None:
         return []
@@ -809,7 +809,7 @@ def home_card(
     """
     waiting = [each for each in operations if may_vote(each, asker)]
     elements: list[Element] = [
-        *_said_at_home(said),
+        *_home_answer(said),
         Section(words("*Waiting for your vote:* {count}", count=len(waiting))),
     ]
     for each in waiting[:5]:
@@ -862,12 +862,12 @@ def _home_line(operation: Operation) -> Words:
 
 def _active_alerts(incidents: Sequence[Incident]) -> Section:
     standing = [each.title for each in gravest_first(incidents) if each.open]
-    titles = joined(standing[:10], "; ") or words("none")
+    titles = join(standing[:10], "; ") or words("none")
     return Section(words("*Active alerts:* {titles}", titles=titles))
 
 
 def _my_vms(seen: Snapshot, asker: Asker) -> Section:
-    mine = owned_by(seen.vms, asker.id)
+    mine = vms_of_owner(seen.vms, asker.id)
     if not mine:
         me = operation_cards.who(asker.id)
         return Section(

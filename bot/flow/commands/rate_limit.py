@@ -50,7 +50,7 @@ class Paces:
         if not self._rate:
             return Pace.FINE
         with self._lock:
-            bucket = self._filled(person)
+            bucket = self._fill(person)
             if bucket.tokens >= 1:
                 bucket.tokens -= 1
                 bucket.told = False
@@ -59,7 +59,7 @@ class Paces:
             bucket.told = True
             return answer
 
-    def _filled(self, person: str) -> _Bucket:
+    def _fill(self, person: str) -> _Bucket:
         now = self._clock()
         # A full bucket says nothing; without this a year's people stay
         if len(self._buckets) > 10_000:

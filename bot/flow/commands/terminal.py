@@ -103,7 +103,7 @@ class Terminal:
             refused = fresh and self._relay(cards, connection)
         found = self._of(request)
         if not fresh and found is not None:
-            connection.show(self._named(self._services.messages.card(found.id)))
+            connection.show(self._name_people(self._services.messages.card(found.id)))
         data = None if found is None else operation_data(found)
         return {"outcome": REFUSED if refused else DONE, "operation": data}
 
@@ -121,7 +121,7 @@ class Terminal:
             operation = self._services.store.operation(wanted)
             card = self._services.messages.card(wanted)
             if (operation.version, card) != shown:
-                connection.show(self._named(card), operation_data(operation))
+                connection.show(self._name_people(card), operation_data(operation))
                 shown = operation.version, card
             over = OUTCOMES.get(operation.state, "")
             if over or time.monotonic() >= deadline:
@@ -147,9 +147,9 @@ class Terminal:
         )
         refused = isinstance(found, Card)
         if isinstance(found, Card):
-            connection.show(self._named(found))
+            connection.show(self._name_people(found))
         operation = self._services.store.operation(wanted)
-        connection.show(self._named(self._services.messages.card(wanted)))
+        connection.show(self._name_people(self._services.messages.card(wanted)))
         return {
             "outcome": REFUSED if refused else DONE,
             "operation": operation_data(operation),
@@ -168,7 +168,7 @@ class Terminal:
             if card is None:
                 return refused
             refused = refused or card.not_done or card.refused
-            connection.show(self._named(card))
+            connection.show(self._name_people(card))
 
     def _admit(self, caller: Caller) -> None:
         if self._paces.ask(caller.id) is not Pace.FINE:
@@ -190,7 +190,7 @@ class Terminal:
                     return self._services.store.operation(named[0])
         return proposed
 
-    def _named(self, said: T) -> T:
+    def _name_people(self, said: T) -> T:
         """A card in which people have the names of the configuration."""
         named: T = _with_names(said, self._names)
         return named

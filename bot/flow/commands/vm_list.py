@@ -19,7 +19,7 @@ from bot.domain.card import (
     Menu,
     Section,
     Table,
-    joined,
+    join,
     nwords,
     words,
 )
@@ -90,7 +90,7 @@ def page_option() -> Callable[[Callable[..., object]], Callable[..., object]]:
     )
 
 
-@click.command("vms", help=str(joined((words("List VMs."), FILTERS))))
+@click.command("vms", help=str(join((words("List VMs."), FILTERS))))
 @click.argument("wanted", nargs=-1, metavar="[FILTER]…")
 @click.option(
     "--state", type=click.Choice(tuple(STATES), case_sensitive=False), help=str(STATE_HELP)
@@ -124,7 +124,7 @@ def answer(intent: Vms, seen: View) -> Card:
             if intent.wanted
             else words("The hosts that answer have none.")
         )
-        return operation_cards.note_card(words("No VMs."), joined((nothing, FILTERS)))
+        return operation_cards.note_card(words("No VMs."), join((nothing, FILTERS)))
     allowed = {each.name for each in seen.commands if each.allowed}
     page = Page(len(found), intent.page, SIZE)
     shown = found[page.first : page.last]
@@ -159,7 +159,7 @@ def matching(vms: Sequence[Vm], wanted: Sequence[str]) -> list[Vm]:
 def _test(word: str) -> Callable[[Vm], bool]:
     key, equals, value = word.partition("=")
     if not equals:
-        return lambda vm: _named(vm, word)
+        return lambda vm: _matches_name(vm, word)
     if key == "state":
         return STATES[_state(value)]
     if key == "host":
@@ -168,7 +168,7 @@ def _test(word: str) -> Callable[[Vm], bool]:
         return lambda vm: fnmatchcase(vm.name, value)
     if key == "tag":
         key, _, value = value.partition("=")
-    return lambda vm: _tagged(vm, key, value)
+    return lambda vm: _has_tag(vm, key, value)
 
 
 def _state(value: str) -> str:
@@ -183,7 +183,7 @@ def _state(value: str) -> str:
     return name
 
 
-def _tagged(vm: Vm, key: str, value: str) -> bool:
+def _has_tag(vm: Vm, key: str, value: str) -> bool:
     """Whether a VM has a tag; a value may be a pattern, and '' is any."""
     return (
         has_tag(vm, key, value)
@@ -192,7 +192,7 @@ def _tagged(vm: Vm, key: str, value: str) -> bool:
     )
 
 
-def _named(vm: Vm, word: str) -> bool:
+def _matches_name(vm: Vm, word: str) -> bool:
     if set("*?[") & set(word):
         return fnmatchcase(vm.name.casefold(), word.casefold())
     return word.casefold() in vm.name.casefold() or word in (vm.host, vm.uuid)
@@ -203,13 +203,13 @@ def _line(vm: Vm, seen: Snapshot) -> Words:
     used = words("CPU {cores}", cores=Number(vm.cpu, 2)) if vm.cpu is not None else ""
     size = nwords("{n} vCPU", "{n} vCPUs", n=vm.vcpus)
     memory = Words("{size}", {"size": Size(vm.memory)})
-    tags = joined(_tags(vm), ", ")
+    tags = join(_tags(vm), ", ")
     return words(
         "*{vm}* · {state} · {host}\n{facts}",
         vm=vm.name,
         state=state_text(vm, seen),
         host=vm.host,
-        facts=joined((size, memory, used, tags), " · "),
+        facts=join((size, memory, used, tags), " · "),
     )
 
 
@@ -296,7 +296,7 @@ def _table(found: Sequence[Vm], seen: Snapshot) -> Table:
             str(vm.vcpus),
             Words("{size}", {"size": Size(vm.memory)}),
             "" if vm.cpu is None else f"{vm.cpu:.2f}",
-            joined(_tags(vm), ", "),
+            join(_tags(vm), ", "),
             Words("{uuid}", {"uuid": Code(vm.uuid)}),
         )
         for vm in found

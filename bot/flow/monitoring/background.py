@@ -39,11 +39,11 @@ class Gathering:
 
         threading.Thread(target=run, name=f"gather-{name}", daemon=True).start()
 
-    def done(self, name: str) -> bool:
+    def is_ready(self, name: str) -> bool:
         """Whether what was gathered is there."""
         answer = self._under_way.get(name)
         return answer is not None and answer.done()
 
-    def taken(self, name: str) -> Any:
+    def take(self, name: str) -> Any:
         """What was gathered, once; it raises what gathering raised."""
         return self._under_way.pop(name).result()

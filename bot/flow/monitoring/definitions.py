@@ -52,7 +52,7 @@ class KeptDefinitions:
             with ThreadPoolExecutor(
                 min(len(due), _AT_ONCE), thread_name_prefix="definitions"
             ) as pool:
-                answers = dict(zip(due, pool.map(self._told, due), strict=True))
+                answers = dict(zip(due, pool.map(self._definitions_of, due), strict=True))
             told = {name: found for name, found in answers.items() if found is not None}
             self.store.keep_definitions(
                 tuple(each for found in told.values() for each in found), tuple(told)
@@ -68,7 +68,7 @@ class KeptDefinitions:
         old.sort(key=lambda name: self._read_at[name])
         return other + old[: max(_LEAST, len(marks) // _TURNS)]
 
-    def _told(self, host: str) -> tuple[Definition, ...] | None:
+    def _definitions_of(self, host: str) -> tuple[Definition, ...] | None:
         try:
             return self.hypervisor.definitions(host)
         except HypervisorError as error:

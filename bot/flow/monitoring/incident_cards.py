@@ -46,7 +46,7 @@ def incident_card(
 def _state(incident: Incident, now: datetime) -> list[Line]:
     said: list[Line] = [words("since {at}", at=incident.opened_at)]
     if incident.over_at is not None:
-        said = [words("{at}, for {long}", at=incident.opened_at, long=lasted(incident))]
+        said = [words("{at}, for {long}", at=incident.opened_at, long=duration_of(incident))]
     if incident.times > 1:
         said.append(nwords("came back {n} time", "came back {n} times", n=incident.times - 1))
     if incident.acknowledged_by:
@@ -88,7 +88,7 @@ def storm_card(members: Sequence[Incident], alerts: Mapping[str, Alert], now: da
     )
     elements: list[Element] = [Section(counted)]
     if standing:
-        rows = tuple((each.title, _said(each, alerts)) for each in standing[:_SHOWN])
+        rows = tuple((each.title, _short_text(each, alerts)) for each in standing[:_SHOWN])
         elements.append(Table((words("What"), words("Now")), rows))
     if len(standing) > _SHOWN:
         more = len(standing) - _SHOWN
@@ -121,7 +121,7 @@ def _storm_title(members: Sequence[Incident], standing: Sequence[Incident]) -> W
     )
 
 
-def _said(incident: Incident, alerts: Mapping[str, Alert]) -> Line:
+def _short_text(incident: Incident, alerts: Mapping[str, Alert]) -> Line:
     """What an alert says in short: its first line."""
     alert = alerts.get(incident.key)
     if alert is None or alert.over:
@@ -167,7 +167,7 @@ def storm_over_note(members: Sequence[Incident]) -> Card:
     return Card(text=text, elements=(Section(text),))
 
 
-def lasted(incident: Incident) -> Duration:
+def duration_of(incident: Incident) -> Duration:
     """How long an incident that is over lasted."""
     end = incident.over_at or incident.opened_at
     return Duration((end - incident.opened_at).total_seconds())
@@ -175,7 +175,7 @@ def lasted(incident: Incident) -> Duration:
 
 def over_note(incident: Incident) -> Card:
     """In the thread: it is over."""
-    text = words("Resolved after {time}: {said}", time=lasted(incident), said=incident.said)
+    text = words("Resolved after {time}: {said}", time=duration_of(incident), said=incident.said)
     return Card(text=text, elements=(Section(text),))
 
 

@@ -162,7 +162,7 @@ class Monitor:
         if self._records:
             self._series.forget(self._clock.now())
 
-    def happened(self) -> tuple[Happening, ...]:
+    def take_happenings(self) -> tuple[Happening, ...]:
         """Take what hosts told since this was last asked; each is told once."""
         found: list[Happening] = []
         with contextlib.suppress(IndexError):
@@ -172,17 +172,17 @@ class Monitor:
 
     def tell(self, watches: Iterable[str]) -> None:
         """Keep what happened for each watch until it looks: they look at different times."""
-        found = self.happened()
+        found = self.take_happenings()
         for name in watches:
             self.untold.setdefault(name, collections.deque(maxlen=_MOST_EVENTS)).extend(found)
 
-    def measured(self) -> Measured:
+    def measures(self) -> Measured:
         """What queries, watches and reports may look at. Without the database: the sweep alone."""
         losses = self._recorder.losses
         try:
             incidents, kept, changes = (
                 all_incidents(self.notes),
-                self._kept(),
+                self._report_notes(),
                 change_notes.all_changes(self.notes),
             )
         except StoreError as error:
@@ -195,7 +195,7 @@ class Monitor:
         self.write()
         self._sampler.close()
 
-    def _kept(self) -> Mapping[str, Mapping[str, Any]]:
+    def _report_notes(self) -> Mapping[str, Mapping[str, Any]]:
         return {
             key.removeprefix(REPORT): json.loads(text)
             for key, text in self.notes.notes(REPORT).items()

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import structlog
 
-from bot.domain.card import Card, Context, Element, Line, Section, joined, nwords, words
+from bot.domain.card import Card, Context, Element, Line, Section, join, nwords, words
 from bot.domain.errors import DroverError
 from bot.domain.message import Code, Duration
 from bot.domain.metrics import GRAVEST, AlertSeverity, Incident
@@ -220,7 +220,9 @@ def over_card(incident: Incident) -> Card:
     """That an alert is over."""
     title = words("Resolved: {title}", title=incident.title)
     said = words(
-        "Resolved after {time}: {said}", time=incident_cards.lasted(incident), said=incident.said
+        "Resolved after {time}: {said}",
+        time=incident_cards.duration_of(incident),
+        said=incident.said,
     )
     return Card(title, title, (Section(said),))
 
@@ -257,7 +259,7 @@ def many_card(bundle: Sequence[Notice]) -> Card:
     listed = [each.card.title or each.card.text for each in bundle[:LISTED]]
     rest = len(bundle) - len(listed)
     more = nwords("And {n} more.", "And {n} more.", n=rest) if rest else ""
-    return Card(headline, headline, (Section(joined((*listed, more), "\n")),))
+    return Card(headline, headline, (Section(join((*listed, more), "\n")),))
 
 
 def gravest(bundle: Sequence[Notice]) -> AlertSeverity | None:

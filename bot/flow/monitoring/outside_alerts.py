@@ -187,16 +187,16 @@ def alert_of(
 def fixes_of(received: OutsideAlert, seen: Snapshot, rules: OutsideRules) -> tuple[Remedy, ...]:
     """The fixes of the first configured rule, else a look at what the alert names."""
     places = {
-        "{host}": _named(received, rules.host_labels, [host.name for host in seen.hosts]),
-        "{vm}": _named(received, rules.vm_labels, [vm.name for vm in seen.vms]),
+        "{host}": _name_of(received, rules.host_labels, [host.name for host in seen.hosts]),
+        "{vm}": _name_of(received, rules.vm_labels, [vm.name for vm in seen.vms]),
     }
     wanted = [each for each in rules.fixes if fnmatch.fnmatchcase(received.name, each.alert)]
-    filled = [found for each in wanted if (found := _filled(each, places))]
-    filled = filled or [found for each in DEFAULT_FIXES if (found := _filled(each, places))][:1]
+    filled = [found for each in wanted if (found := _fill(each, places))]
+    filled = filled or [found for each in DEFAULT_FIXES if (found := _fill(each, places))][:1]
     return tuple(filled[:3])
 
 
-def _filled(fix: Fix, places: Mapping[str, str]) -> Remedy | None:
+def _fill(fix: Fix, places: Mapping[str, str]) -> Remedy | None:
     """A fix for this very alert; None when it names something that the alert does not."""
     command = fix.command
     for hole, name in places.items():
@@ -207,7 +207,7 @@ def _filled(fix: Fix, places: Mapping[str, str]) -> Remedy | None:
     return Remedy(fix.text, command)
 
 
-def _named(received: OutsideAlert, labels: Sequence[str], known: Sequence[str]) -> str:
+def _name_of(received: OutsideAlert, labels: Sequence[str], known: Sequence[str]) -> str:
     """The one name of the cluster that a label has, with or without port and domain; '' if none."""
     for label in labels:
         value = received.labels.get(label, "")

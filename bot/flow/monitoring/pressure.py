@@ -44,16 +44,16 @@ class Pressures:
 
     def latest(self) -> Mapping[str, Pressure]:
         """Never waits and never raises; a read that failed leaves nothing that would grow old."""
-        if self._gathering.done(_NAME):
-            self._latest = self._taken()
+        if self._gathering.is_ready(_NAME):
+            self._latest = self._take()
         if time.monotonic() >= self._due and not self._gathering.busy(_NAME):
             self._due = time.monotonic() + self._every
             self._gathering.begin(_NAME, self._read)
         return self._latest
 
-    def _taken(self) -> Mapping[str, Pressure]:
+    def _take(self) -> Mapping[str, Pressure]:
         try:
-            found: Mapping[str, Pressure] = self._gathering.taken(_NAME)
+            found: Mapping[str, Pressure] = self._gathering.take(_NAME)
         except DroverError as error:
             log.warning("no pressure was read", error=str(error))
             return {}

@@ -84,7 +84,7 @@ def look(services: Services, monitor: Monitor, seen: Snapshot) -> None:
 
 
 def _look_all(services: Services, monitor: Monitor, seen: Snapshot) -> None:
-    measured = monitor.measured()
+    measured = monitor.measures()
     monitor.tell(watch.name for watch in services.catalog.watches)
     for watch in services.catalog.watches:
         _look_if_ready(services, monitor, watch, seen, measured)
@@ -108,14 +108,14 @@ def _look_if_ready(
 def _when_gathered(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -> None:
     """Look at once: what was found of a silent host does not wait for the next sweep."""
     with monitor.looking:
-        if monitor.gathering.done(watch.name):
-            _look_if_ready(services, monitor, watch, seen, monitor.measured())
+        if monitor.gathering.is_ready(watch.name):
+            _look_if_ready(services, monitor, watch, seen, monitor.measures())
 
 
 def _ready(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool:
     """Whether a watch may look now: it is due, or what it began to gather when it was due is there."""
     if monitor.gathering.busy(watch.name):
-        return monitor.gathering.done(watch.name)
+        return monitor.gathering.is_ready(watch.name)
     moment = time.monotonic()
     if moment < monitor.due.get(watch.name, 0.0):
         return False
@@ -131,7 +131,7 @@ def _ready(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -
 def _look(
     services: Services, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured
 ) -> None:
-    found = monitor.gathering.taken(watch.name) if watch.gather is not None else None
+    found = monitor.gathering.take(watch.name) if watch.gather is not None else None
     text, version = monitor.notes.note(WATCH + watch.name)
     memory = json.loads(text) if text else {}
     view = WatchView(
@@ -224,7 +224,7 @@ def compose_report(
     late = max(0.0, (now - slot).total_seconds())
     whole = complete(services, seen)
     return wanted.compose(ReportView(
-        whole, services.catalog.rules, services.store, monitor.measured(), kept.get("memory", {}), now, since, late,
+        whole, services.catalog.rules, services.store, monitor.measures(), kept.get("memory", {}), now, since, late,
         services.slash,
     ))  # fmt: skip
 

@@ -82,7 +82,7 @@ def break_glass(
     if refusal is None and glass is not None:
         refusal = _not_confirmed(operation, reason, typed)
         if refusal is None:
-            return _broken(services, glass, operation, by, reason.strip())
+            return _break(services, glass, operation, by, reason.strip())
     card = refusal or operation_cards.note_card(NOT_CONFIGURED)
     if card.refused:
         line = f"break-glass {operation.id}"
@@ -131,7 +131,7 @@ def _not_confirmed(operation: Operation, reason: str, typed: str) -> Card | None
     return None
 
 
-def _broken(
+def _break(
     services: Services, glass: BreakGlass, seen: Operation, by: str, reason: str
 ) -> Operation | Card:
     def decision(operation: Operation) -> Sequence[Event] | Card:

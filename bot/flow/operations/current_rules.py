@@ -67,10 +67,10 @@ def _freeze(services: Services, operation: Operation, part: Plan, now: datetime)
 def ruling_of(services: Services, operation: Operation, view: Plan) -> Ruling | MayNot:
     """What the rules of this moment ask for an operation, whose glass may be broken."""
     today = ruling_now(services, operation.action, view, operation.origin, operation.slot)
-    return eased(operation, today, services.clock.now())
+    return ease(operation, today, services.clock.now())
 
 
-def eased(operation: Operation, today: Ruling | MayNot, now: datetime) -> Ruling | MayNot:
+def ease(operation: Operation, today: Ruling | MayNot, now: datetime) -> Ruling | MayNot:
     """A ruling with the votes that broken glass asks for, until that ends.
 
     What a step takes whatever the rules say, it takes now as well.
@@ -282,7 +282,7 @@ class Leave:
         today = _ruling(
             policy, operation.action, self.part, operation.origin, roles=self.roles, now=now
         )
-        today = eased(operation, today, now)
+        today = ease(operation, today, now)
         return isinstance(today, Ruling) and today.votes <= self.votes
 
 
@@ -307,7 +307,7 @@ def leave(
     rule = _freeze(services, operation, part, now)
     if rule is not None:
         return Frozen(rule.reason, policies.thaw(rule, now, timedelta(seconds=longest)))
-    today = eased(operation, ruling_now(services, operation.action, part, origin), now)
+    today = ease(operation, ruling_now(services, operation.action, part, origin), now)
     if isinstance(today, MayNot):
         refusal = against(services, operation, part, today)
         return MayNot(refusal.text, refusal.remedy)

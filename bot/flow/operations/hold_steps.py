@@ -6,7 +6,7 @@ from bot.domain import policy as policies
 from bot.domain.errors import DroverError
 from bot.domain.message import Message, words
 from bot.domain.operation import BOT, SCRIPTS, Facts, Operation
-from bot.domain.power import Hold, Lack, Missing, Proof, Reading, Round, attested
+from bot.domain.power import Hold, Lack, Missing, Proof, Reading, Round, attestation
 from bot.domain.steps import AttestOff, HoldHost
 from bot.flow.context import Services
 from bot.plugin_api import Settled, StepHandler
@@ -63,7 +63,7 @@ def _proof(
     )
     heard = ("libvirt",) if hypervisor.snapshot().host(host).up else ()
     now = services.clock.now()
-    return attested(host, said, (Round(host, now, ("libvirt",), heard),), readings, now)
+    return attestation(host, said, (Round(host, now, ("libvirt",), heard),), readings, now)
 
 
 _ADVICE = words("Look at the host again, then ask anew.")

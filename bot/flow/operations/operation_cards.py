@@ -32,7 +32,7 @@ from bot.domain.card import (
     Words,
     bare,
     error_card,
-    joined,
+    join,
     nwords,
     prose,
     said_elsewhere,
@@ -199,7 +199,7 @@ def id_line(operation: Operation, said: Line) -> Words:
 
 def bullets(lines: Iterable[Line]) -> Line:
     """A line each, behind a bullet; commands in plain text are shown as code."""
-    return joined((Words("• {line}", {"line": prose(line)}) for line in lines), "\n")
+    return join((Words("• {line}", {"line": prose(line)}) for line in lines), "\n")
 
 
 def who(user: str) -> Person | Words | str:
@@ -300,7 +300,7 @@ def _changes(plan: Plan, most: int = EDITS) -> list[Element]:
         lines.append(
             nwords("… and {n} more line in Details", "… and {n} more lines in Details", n=rest)
         )
-    return [Listing(joined(lines, "\n"))]
+    return [Listing(join(lines, "\n"))]
 
 
 def _edit_text(change: DefinitionChange) -> Words:
@@ -361,7 +361,7 @@ def _facts(operation: Operation) -> Fields:
     if plan.prediction != Prediction() and not compared_text(operation):
         pairs.append((words("Prediction"), prediction_text(plan.prediction)))
     if plan.outlook and not operation.state.over:
-        outlook = joined((each.text for each in plan.outlook), "\n")
+        outlook = join((each.text for each in plan.outlook), "\n")
         pairs.append((words("After it"), outlook))
     if reason := operation.origin.reason:
         pairs.append((words("Reason"), _reason(operation.origin, reason)))
@@ -394,7 +394,7 @@ def blast_text(plan: Plan) -> Line:
         parts.append(words("{size} of memory", size=Size(blast.memory)))
     if blast.storage:
         parts.append(words("{size} of storage", size=Size(blast.storage)))
-    what = joined(parts, ", ")
+    what = join(parts, ", ")
     risk = RISKS[plan.risk]
     if not blast.hosts:
         return words("{what} · risk {risk}", what=what, risk=risk)
@@ -414,7 +414,7 @@ def prediction_text(prediction: Prediction) -> Line:
         parts.append(
             words("converges") if prediction.converges else words("does NOT converge by itself")
         )
-    text = joined(parts, ", ") or words("nothing to predict")
+    text = join(parts, ", ") or words("nothing to predict")
     return (
         Words("{text} ({basis})", {"text": text, "basis": prediction.basis})
         if prediction.basis
@@ -456,7 +456,7 @@ def compared_text(operation: Operation) -> Line:
                 predicted=_with_range(told.downtime, told.shortest, told.longest),
             )
         )
-    return joined(lines, "\n")
+    return join(lines, "\n")
 
 
 def _state_lines(operation: Operation) -> list[Element]:
@@ -474,7 +474,7 @@ def _state_lines(operation: Operation) -> list[Element]:
         State.EXPIRED: lambda: words(
             "Nobody decided in time. Nothing was done. Press Propose again if it is still wanted."
         ),
-        State.STALE: lambda: joined(
+        State.STALE: lambda: join(
             (words("Nothing was done."), objections_text(operation.objections)), "\n"
         ),
         State.FAILED: lambda: _failure(operation),
@@ -516,13 +516,13 @@ def done_line(operation: Operation) -> Line:
     said: list[Line] = [words("Done in {time}.", time=operation.changed_at - began)]
     if operation.skipped:
         said.append(skipped_text(operation))
-    return joined((joined(said), compared_text(operation), gain_text(operation)), "\n")
+    return join((join(said), compared_text(operation), gain_text(operation)), "\n")
 
 
 def skipped_text(operation: Operation) -> Line:
     """``2 of 6 steps were skipped: …``: each reason once."""
     count = len(operation.skipped)
-    why = joined(dict.fromkeys(each.why.text for each in operation.skipped[:SAID]))
+    why = join(dict.fromkeys(each.why.text for each in operation.skipped[:SAID]))
     said = nwords(
         "{n} of {whole} steps was skipped: {why}",
         "{n} of {whole} steps were skipped: {why}",
@@ -531,7 +531,7 @@ def skipped_text(operation: Operation) -> Line:
         why=why,
     )
     rest = count - SAID
-    return joined((said, nwords("And {n} more.", "And {n} more.", n=rest) if rest > 0 else ""))
+    return join((said, nwords("And {n} more.", "And {n} more.", n=rest) if rest > 0 else ""))
 
 
 def gain_text(operation: Operation) -> Line:
@@ -549,8 +549,8 @@ def gain_text(operation: Operation) -> Line:
                             time=f"{operation.measured_at:%H:%M:%S}"))  # fmt: skip
     return words(
         "CPU of the busiest and idlest host: {cpu}. Unevenness: {scores}.",
-        cpu=joined(spans, " → "),
-        scores=joined(scores, " → "),
+        cpu=join(spans, " → "),
+        scores=join(scores, " → "),
     )
 
 
@@ -567,7 +567,7 @@ def _score(spread: Spread) -> Words:
 def objections_text(objections: tuple[Objection, ...]) -> Line:
     """Each objection with its remedy, a line each."""
     return bullets(
-        joined((prose(each.text), prose(each.remedy) if each.remedy else "")) for each in objections
+        join((prose(each.text), prose(each.remedy) if each.remedy else "")) for each in objections
     )
 
 
@@ -577,7 +577,7 @@ def _reasons(plan: Plan) -> list[Element]:
         found.append(Section(bullets(reason.text for reason in plan.reasons[:8])))
     for first in range(0, len(plan.warnings), 8):  # all of them: they are what is agreed to
         lines = bullets(warning.text for warning in plan.warnings[first : first + 8])
-        found.append(Section(lines if first else joined((words("*Please note:*"), lines), "\n")))
+        found.append(Section(lines if first else join((words("*Please note:*"), lines), "\n")))
     return found
 
 
@@ -597,7 +597,7 @@ def _picture(plan: Plan) -> list[Element]:
             labels=tuple(bar.host for bar in changed),
             series=((words("before"), before), (words("after"), after)),
             unit="%",
-            summary=joined((_bar_text(bar) for bar in changed), "; "),
+            summary=join((_bar_text(bar) for bar in changed), "; "),
         )
     ]
 
@@ -614,7 +614,7 @@ def confirm_text(operation: Operation) -> Line:
     kept = MigrateVm | SetMaintenance | HoldHost | WaitForPerson
     worst = [step.title for step in plan.steps if not isinstance(step, kept)]
     others = len(worst) - 1
-    return joined((
+    return join((
         words("Risk {risk}.", risk=RISKS[plan.risk]),
         _sentence(worst[0]) if others == 0 else "",
         nwords("{step} and {n} other step like it.", "{step} and {n} other steps like it.", n=others, step=worst[0])
@@ -643,7 +643,7 @@ def _steps(operation: Operation) -> list[Element]:
     items = tuple(
         (
             _mark(operation, index, done),
-            joined((step.title, measured.get(index, ""), skipped.get(index, "")), " · "),
+            join((step.title, measured.get(index, ""), skipped.get(index, "")), " · "),
         )
         for index, step in enumerate(steps)
     )
@@ -655,7 +655,7 @@ def _steps(operation: Operation) -> list[Element]:
 
 def facts_text(ended: StepEnded) -> Line:
     """What was measured of a step: ``118 MiB sent, 3 passes, pause 101 ms``; '' for nothing."""
-    return joined((_fact(name, value) for name, value in ended.facts.items()), ", ")
+    return join((_fact(name, value) for name, value in ended.facts.items()), ", ")
 
 
 def _fact(name: str, value: Fact) -> Line:
@@ -739,7 +739,7 @@ def job_text(job: Job) -> Line:
         parts.append(words("throttled {share}", share=Percent(job.throttle / 100)))
     if job.eta is not None:
         parts.append(words("about {time} to go", time=Duration(job.eta)))
-    return joined(parts, " · ")
+    return join(parts, " · ")
 
 
 def _buttons(
@@ -880,7 +880,7 @@ def _go_on(operation: Operation, index: int) -> Button:
 
 
 def _release(operation: Operation) -> Button:
-    told = joined((operation.held, left_text(operation)))
+    told = join((operation.held, left_text(operation)))
     confirm = Confirm(words("Go on?"), told, words("Go on"), words("Not yet"))
     return Button(words("Continue"), GO_ON, f"{operation.id}:{HELD}", Style.PRIMARY, confirm)
 
@@ -912,7 +912,7 @@ def pause_note(operation: Operation, step: WaitForPerson) -> Card:
 
 def held_text(operation: Operation) -> Line:
     """While an operation that was held waits for a person."""
-    return joined((operation.held, words("Nothing more is done until somebody presses Continue.")))
+    return join((operation.held, words("Nothing more is done until somebody presses Continue.")))
 
 
 def silent_text(silence: timedelta) -> Line:
@@ -956,7 +956,7 @@ def held_note(operation: Operation) -> Card:
 
 def nobody_came(operation: Operation) -> tuple[Line, Line]:
     """Text and advice: an operation that was held was not let go on."""
-    text = joined((words("Nobody let it go on."), left_text(operation)))
+    text = join((words("Nobody let it go on."), left_text(operation)))
     return text, words("Look at the hosts, then propose again what is missing.")
 
 
@@ -986,19 +986,19 @@ def nobody_voted(operation: Operation) -> tuple[Line, Line]:
         "{n} votes for the rest did not come in time.",
         n=operation.votes_missing,
     )
-    return joined((late, left_text(operation))), words("Propose again what is missing.")
+    return join((late, left_text(operation))), words("Propose again what is missing.")
 
 
 def may_not_go_on(operation: Operation, why: Line) -> tuple[Line, Line]:
     """Text and advice: today's rules refuse the rest."""
-    return joined((why, left_text(operation))), words(
+    return join((why, left_text(operation))), words(
         "Somebody who may must propose again what is missing."
     )
 
 
 def frozen_end(operation: Operation, why: Line) -> tuple[Line, Line]:
     """Text and advice: a freeze that does not say when it ends."""
-    text = joined((words("A freeze began: {why}", why=why), left_text(operation)))
+    text = join((words("A freeze began: {why}", why=why), left_text(operation)))
     return text, words("Propose again what is missing after the freeze.")
 
 
@@ -1087,7 +1087,7 @@ def details_card(operation: Operation, now: datetime) -> Card:
     )
     waited = (now - operation.proposed_at).total_seconds()
     elements: list[Element] = [
-        Section(joined((Words("*{title}*", {"title": plan.title}), *steps), "\n")),
+        Section(join((Words("*{title}*", {"title": plan.title}), *steps), "\n")),
         Section(
             words(
                 "Blast radius: {blast}\nPrediction: {told}",
@@ -1095,7 +1095,7 @@ def details_card(operation: Operation, now: datetime) -> Card:
                 told=prediction_text(plan.prediction),
             )
         ),
-        *([Section(joined((each.text for each in plan.outlook), "\n"))] if plan.outlook else []),
+        *([Section(join((each.text for each in plan.outlook), "\n"))] if plan.outlook else []),
         *_changes(plan, most=len(plan.changes)),
         *_reasons(plan),
         *_picture(plan),
@@ -1144,8 +1144,8 @@ def pick_form(operation: Operation) -> Form:
 def refused_card(refused: Refused) -> Card:
     """Why there is no plan: every objection with its remedy."""
     why = objections_text(refused.objections)
-    line = joined((Words("*{title}*", {"title": refused.title}), why), "\n")
-    return Card(text=joined((refused.title, why)), elements=(Section(line),), not_done=True)
+    line = join((Words("*{title}*", {"title": refused.title}), why), "\n")
+    return Card(text=join((refused.title, why)), elements=(Section(line),), not_done=True)
 
 
 def may_not_card(may_not: MayNot) -> Card:
@@ -1256,7 +1256,7 @@ def _scheduled_note(operation: Operation, slot: Slot, slash: str) -> Card:
         command=Code(f"{slash} reschedule {operation.id} tomorrow 22:00"),
         slash=slash,
     )
-    return Card(text=text, elements=(Section(joined((said, how))),))
+    return Card(text=text, elements=(Section(join((said, how))),))
 
 
 def ended_note(operation: Operation) -> Card:
@@ -1284,7 +1284,7 @@ def agents_note(operation: Operation) -> Card:
     advice = words("People vote on it. If you do not want it, press Withdraw.")
     value = value_of(operation)
     row = Buttons((_details(value), Button(words("Withdraw"), "op.withdraw", value)))
-    return Card(text=said, elements=(Section(joined((said, advice), "\n")), row))
+    return Card(text=said, elements=(Section(join((said, advice), "\n")), row))
 
 
 def gain_note(operation: Operation) -> Card:
@@ -1307,7 +1307,7 @@ def escalation_card(operation: Operation, people: Sequence[str]) -> Card:
         "{people} *{id}* still waits for {n} vote: {title}. From now on {roles} may decide too.",
         "{people} *{id}* still waits for {n} votes: {title}. From now on {roles} may decide too.",
         n=operation.votes_missing,
-        people=joined((Words("{who}", {"who": who(user)}) for user in people[:MENTIONED]), " "),
+        people=join((Words("{who}", {"who": who(user)}) for user in people[:MENTIONED]), " "),
         id=operation.id,
         title=operation.plan.title,
         roles=roles,

@@ -19,7 +19,7 @@ import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatRefusedError, DroverError
-from bot.domain.message import joined, words
+from bot.domain.message import join, words
 from bot.domain.operation import BOT, Operation, Progress, State
 from bot.domain.personal import About, Personal
 from bot.flow.operations import outbox_values
@@ -179,7 +179,11 @@ class OperationMessages:
             final = urgency is Urgency.FINAL
             shown = partial(self._last_shown, operation.id, ref) if final else None
             self._chat.later(
-                ref, card, urgency=urgency, shown=shown, lost=partial(self._lost, operation.id, ref)
+                ref,
+                card,
+                urgency=urgency,
+                shown=shown,
+                lost=partial(self._replace_message, operation.id, ref),
             )
 
     def _last_shown(self, operation_id: str, ref: MessageRef) -> None:
@@ -191,9 +195,9 @@ class OperationMessages:
             self._unshown.pop(operation_id, None)
             number = self._last.pop(operation_id, 0)
         if number:
-            self._said(number)
+            self._mark_said(number)
 
-    def _lost(self, operation_id: str, ref: MessageRef, error: ChatRefusedError) -> None:
+    def _replace_message(self, operation_id: str, ref: MessageRef, error: ChatRefusedError) -> None:
         """A message can never be edited again: an operation that is not over gets a new one."""
         log.info(
             "a message is gone",
@@ -258,18 +262,16 @@ class OperationMessages:
         match word:
             case CopyWord():
                 self._homes.setdefault(word.operation, word.channel)
-                item = Item(
-                    partial(self._copied, number, word, look=look), word.operation, urgency=0
-                )
+                item = Item(partial(self._copy, number, word, look=look), word.operation, urgency=0)
                 item.refused = partial(self._copy_refused, number, word)
                 self._outbox.put(word.channel, item)
             case NoteWord():
-                item = Item(partial(self._noted, number, word, look=look), word.operation)
-                item.refused = partial(self._given_up, number)
+                item = Item(partial(self._note, number, word, look=look), word.operation)
+                item.refused = partial(self._give_up, number)
                 self._outbox.put(self._home(word.operation), item)
             case DirectWord():
-                item = Item(partial(self._told, number, word), word.user)
-                item.refused = partial(self._given_up, number)
+                item = Item(partial(self._tell, number, word), word.user)
+                item.refused = partial(self._give_up, number)
                 self._outbox.put(f"direct:{word.user}", item)
             case LastWord():
                 self._last[word.operation] = number
@@ -280,7 +282,7 @@ class OperationMessages:
         refs = self._store.copies(operation_id)
         return refs[0].channel if refs else self._homes.get(operation_id, NOWHERE)
 
-    def _copied(self, number: int, word: CopyWord, *, look: bool) -> None:
+    def _copy(self, number: int, word: CopyWord, *, look: bool) -> None:
         """Post an operation's message as it now is, unless it is there."""
         with self._locks[word.operation]:
             operation = self._store.operation(word.operation)
@@ -289,7 +291,9 @@ class OperationMessages:
         if not there and not (word.again and operation.state.over):
             # A restored database counts anew
             key = f"{operation.id}@{operation.proposed_at.isoformat()}{word.again}"
-            ref = self._chat.post(word.channel, card, key=key, look=self._looked(number, look=look))
+            ref = self._chat.post(
+                word.channel, card, key=key, look=self._should_look(number, look=look)
+            )
             self._store.keep_copy(word.operation, ref)
         self._copy_over(number, word)
         if self._store.operation(word.operation).version != operation.version:
@@ -313,15 +317,15 @@ class OperationMessages:
                 "meanwhile.",
                 slash=self._slash,
             )
-            card = error_card(said, joined((error.advice, meanwhile)))
+            card = error_card(said, join((error.advice, meanwhile)))
             self.tell(operation.origin.by, card, f"unseen:{operation.id}")
         return True
 
     def _copy_over(self, number: int, word: CopyWord) -> None:
         self._homes.pop(word.operation, None)
-        self._said(number)
+        self._mark_said(number)
 
-    def _noted(self, number: int, word: NoteWord, *, look: bool) -> None:
+    def _note(self, number: int, word: NoteWord, *, look: bool) -> None:
         """Say it under the operation's message; that message comes first."""
         refs = self._store.copies(word.operation)
         if not refs and word.operation in self._homes:
@@ -329,29 +333,33 @@ class OperationMessages:
         for ref in refs[:1]:
             key = f"{word.operation}/{word.key}"
             self._chat.post(
-                ref.channel, word.card, thread=ref, key=key, look=self._looked(number, look=look)
+                ref.channel,
+                word.card,
+                thread=ref,
+                key=key,
+                look=self._should_look(number, look=look),
             )
-        self._said(number)
+        self._mark_said(number)
 
-    def _told(self, number: int, word: DirectWord) -> None:
+    def _tell(self, number: int, word: DirectWord) -> None:
         _, quiet = self._personal(word.user)
         if quiet > 0:
             raise NotYetError(word.user, rest=min(quiet, LONGEST_REST))
         self._chat.tell(word.user, word.card)
-        self._said(number)
+        self._mark_said(number)
 
-    def _looked(self, number: int, *, look: bool) -> bool:
+    def _should_look(self, number: int, *, look: bool) -> bool:
         """Whether it is to be looked for before it is posted: another process, or an earlier try, may have said it."""
         tried = look or number in self._tried
         self._tried.add(number)
         return tried
 
-    def _said(self, number: int) -> None:
+    def _mark_said(self, number: int) -> None:
         self._store.mark_said(number)
         self._tried.discard(number)
 
-    def _given_up(self, number: int, error: ChatRefusedError) -> bool:
+    def _give_up(self, number: int, error: ChatRefusedError) -> bool:
         """The chat will never take it: a person who is gone, a channel that is archived."""
         if getattr(error, "for_good", True):
-            self._said(number)
+            self._mark_said(number)
         return False

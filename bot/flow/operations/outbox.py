@@ -112,7 +112,7 @@ class Outbox:
             item.number = next(self._numbers)
             found = self._lanes.setdefault(lane, _Lane())
             found.items.append(item)
-            self._bound(lane, found)
+            self._drop_oldest(lane, found)
             found.items.sort(key=lambda each: (each.urgency, each.number))
             if self._threaded:
                 self._serve(lane, found)
@@ -138,7 +138,7 @@ class Outbox:
             self._say_now(name)
 
     @staticmethod
-    def _bound(name: str, lane: _Lane) -> None:
+    def _drop_oldest(name: str, lane: _Lane) -> None:
         """Drop the oldest of too many that nobody keeps, while the chat is away for long.
 
         What was decided is kept by the database and never dropped. The first may be being said.
@@ -170,10 +170,10 @@ class Outbox:
                 lane.busy = False
 
     def _run(self, name: str, lane: _Lane) -> None:
-        while (item := self._awaited(lane)) is not None:
+        while (item := self._await(lane)) is not None:
             self._say(name, lane, item)
 
-    def _awaited(self, lane: _Lane) -> Item | None:
+    def _await(self, lane: _Lane) -> Item | None:
         """The next thing to say, when it may be said.
 
         None when the lane's thread has nothing to do any more.
@@ -195,7 +195,7 @@ class Outbox:
         except NotYetError as error:
             done, rest = False, error.rest
         except ChatRefusedError as error:
-            done, rest = self._refused(item, error), SLOWLY
+            done, rest = self._is_refusal_final(item, error), SLOWLY
         except DroverError as error:
             item.failures += 1
             done = 0 < item.tries <= item.failures
@@ -224,7 +224,7 @@ class Outbox:
             self._changed.notify_all()
 
     @staticmethod
-    def _refused(item: Item, error: ChatRefusedError) -> bool:
+    def _is_refusal_final(item: Item, error: ChatRefusedError) -> bool:
         """Whether it is over with it."""
         again = not getattr(error, "for_good", True)
         if item.refused is not None:

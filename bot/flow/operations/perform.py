@@ -22,7 +22,7 @@ from bot.domain.errors import (
     StepSkippedError,
     StoreError,
 )
-from bot.domain.message import Message, joined, nwords, words
+from bot.domain.message import Message, join, nwords, words
 from bot.domain.operation import (
     BOT,
     Ask,
@@ -260,7 +260,7 @@ class _Run:
                 self._submit(operation, overall, sorted(operation.under_way))
             if going_on and not waits and set(operation.todo) - operation.under_way:
                 turn = _may_begin(self.services, operation, _others(self.services, operation))
-                if self._rechecked(operation, turn):
+                if self._recheck(operation, turn):
                     continue
                 leave = self._leave(operation, overall) if turn else None
                 if turn and leave is None:
@@ -366,13 +366,13 @@ class _Run:
             f"votes:{after.id}:{after.version}",
         )
 
-    def _rechecked(self, operation: Operation, turn: tuple[int, ...]) -> bool:
+    def _recheck(self, operation: Operation, turn: tuple[int, ...]) -> bool:
         """Record what should not begin any more.
 
         Whether there was anything, so that one must look again.
         """
         try:
-            found = self.rechecks.found(operation, turn)
+            found = self.rechecks.findings(operation, turn)
         except (StoreError, ChatError):
             raise
         except DroverError as error:
@@ -403,7 +403,7 @@ class _Run:
             return
         done, _ = wait(self.under_way, timeout=LOOK, return_when=FIRST_COMPLETED)
         for future in done:
-            overall.done(self.under_way.pop(future))
+            overall.finish(self.under_way.pop(future))
             if (event := future.result()) is not None:
                 self.bad.append(event)
                 overall.say(_waiting_text(event, len(self.under_way)))
@@ -417,7 +417,7 @@ def _waiting_text(event: Event, others: int) -> Message:
         "Nothing more is begun; {n} steps under way will end first.",
         n=others,
     )
-    return joined((event.why, rest))
+    return join((event.why, rest))
 
 
 def _window_over(operation: Operation, now: datetime) -> bool:

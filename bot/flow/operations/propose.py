@@ -27,7 +27,7 @@ from bot.domain.operation import (
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import HoldHost
 from bot.domain.timing import Slot
-from bot.flow.context import BUSY, Services, commit, engaged, notify_plugins, snapshot
+from bot.flow.context import BUSY, Services, active_operations, commit, notify_plugins, snapshot
 from bot.flow.operations import current_rules, operation_cards, scheduled
 from bot.plugin_api import Action
 from bot.ports import Hypervisor
@@ -133,7 +133,7 @@ def consider(
         planned = _with_outlook(services, planned, seen)
     if isinstance(planned, Refused):
         return planned
-    if strange := _unhandled(services, planned):
+    if strange := _no_handler(services, planned):
         return Refused(operation_cards.NOT_PROPOSED, (strange,))
     if fault := whole.too_long(planned, origin.command, str(origin.reason)):
         return Refused(operation_cards.NOT_PROPOSED, (fault,))
@@ -156,7 +156,7 @@ def consider(
     )
 
 
-def _unhandled(services: Services, plan: Plan) -> Objection | None:
+def _no_handler(services: Services, plan: Plan) -> Objection | None:
     """That the plugin is not loaded that does a kind of step; None when all are done by somebody."""
     known = (*CORE_STEPS, *services.catalog.handlers)
     strange = sorted({type(step).__name__ for step in plan.steps if not isinstance(step, known)})
@@ -287,7 +287,7 @@ def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objecti
             ),
             words("Wait until it ends, or cancel it."),
         )
-        for other in engaged(services)
+        for other in active_operations(services)
         if other.id != but and mine & _vms_of(other.plan, (*other.under_way, *other.near), lost)
     )
 

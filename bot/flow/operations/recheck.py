@@ -30,7 +30,7 @@ class Rechecks:
     # The last snapshot that was looked at, if any
     newest: list[Snapshot] = field(default_factory=list)
 
-    def found(self, operation: Operation, turn: tuple[int, ...]) -> tuple[Event, ...]:
+    def findings(self, operation: Operation, turn: tuple[int, ...]) -> tuple[Event, ...]:
         """What is to be recorded before the steps whose turn it is begin: skipped steps, or a new plan of the rest.
 
         Steps on a host that does not answer are not judged, unless the action asks for it:
@@ -42,13 +42,13 @@ class Rechecks:
             turn = tuple(index for index in turn if isinstance(steps[index], action.judged))
         if action.next_good is None or not turn:
             return ()
-        seen = self._seen(action, operation)
+        seen = self._cluster_now(action, operation)
         left = tuple(index for index in operation.todo if index not in operation.under_way)
         if not action.judged:
             turn = tuple(index for index in turn if _answers(seen, steps[index]))
         if not turn:
             return ()
-        verdict = self._judged(action.next_good, operation, left, turn, seen)
+        verdict = self._judge(action.next_good, operation, left, turn, seen)
         return tuple(self._events(action, operation, left, turn, verdict))
 
     def excuse(self, operation: Operation, index: int, error: DroverError) -> StepSkipped | None:
@@ -60,21 +60,21 @@ class Rechecks:
         step = operation.plan.steps[index]
         if action.next_good is None or isinstance(error, StepLostError):
             return None
-        seen = self._seen(action, operation, but=index)
+        seen = self._cluster_now(action, operation, but=index)
         crashed = any(vm.uuid in step.vms and vm.state is VmState.CRASHED for vm in seen.vms)
         if crashed or not _answers(seen, step):
             return None
         left = tuple(
             each for each in operation.todo if each == index or each not in operation.under_way
         )
-        why = self._judged(action.next_good, operation, left, (index,), seen).skip.get(index)
+        why = self._judge(action.next_good, operation, left, (index,), seen).skip.get(index)
         return (
             None
             if why is None
             else StepSkipped(self.services.clock.now(), BOT, index, _with(why, error))
         )
 
-    def _judged(
+    def _judge(
         self,
         next_good: NextGood,
         operation: Operation,
@@ -106,7 +106,7 @@ class Rechecks:
             if index in turn
         )
 
-    def _seen(self, action: Action, operation: Operation, but: int = -1) -> Snapshot:
+    def _cluster_now(self, action: Action, operation: Operation, but: int = -1) -> Snapshot:
         """The cluster now; moves under way have arrived, and guests moved by this operation have their old load."""
         fresh = snapshot(self.services, action.focus(operation.intent), but=operation.id)
         self.newest[:] = [fresh]

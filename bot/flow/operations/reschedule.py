@@ -43,7 +43,7 @@ def move(services: Services, request: Request) -> Card | None:
             words("No time was given."), words("Write for example sat 22:00."), code="no-time"
         )
     after = commit_decision(
-        services, operation_id, lambda now: _moved(services, now, request.by, slot)
+        services, operation_id, lambda now: _move(services, now, request.by, slot)
     )
     if isinstance(after, Card):
         return after
@@ -60,7 +60,7 @@ def _may_not(services: Services, operation: Operation, by: str) -> Card | None:
     return decide.may_not_steer(services, operation, by)
 
 
-def _moved(services: Services, operation: Operation, by: str, slot: Slot) -> Sequence[Event] | Card:
+def _move(services: Services, operation: Operation, by: str, slot: Slot) -> Sequence[Event] | Card:
     """The new time, by the rules that hold then; the vote of an approver who moves it counts."""
     if refusal := _may_not(services, operation, by):
         return refusal

@@ -27,7 +27,7 @@ class OperationProgress:
             self._parts[index] = progress
             self._show()
 
-    def done(self, index: int) -> None:
+    def finish(self, index: int) -> None:
         """A step has nothing more to tell."""
         with self._lock:
             self._parts.pop(index, None)
@@ -69,7 +69,7 @@ class StepProgress:
         """Put a line into the audit trail."""
         record(self.services, self.operation.id, Noted(self.services.clock.now(), BOT, text))
 
-    def asked(self) -> frozenset[Ask]:
+    def asks(self) -> frozenset[Ask]:
         """What people have asked so far."""
         return self.services.store.operation(self.operation.id).asked
 

@@ -15,9 +15,9 @@ from bot.domain.metrics import Sweep, VmSample
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import SetMaintenance
 from bot.plugin_api import Measured, View, WatchView
-from bot.testing import drawn
+from bot.testing import draw_cluster
 
-CLUSTER = drawn("""
+CLUSTER = draw_cluster("""
     host-a 16cpu 64G [rack=r1] | web-1 4G load 0.01 [rack=r1] | db-1 8G 2cpu load 1.9
     host-b 16cpu 64G [rack=r2]
 """)
@@ -36,7 +36,7 @@ def test_a_host_is_put_into_maintenance_once() -> None:
     planned = plan(Rest("host-a"), CLUSTER, ())
     assert isinstance(planned, Plan)
     assert planned.steps == (SetMaintenance("host-a", on=True),)
-    resting = drawn("host-a 16cpu 64G maintenance")
+    resting = draw_cluster("host-a 16cpu 64G maintenance")
     refused = plan(Rest("host-a"), resting, ())
     assert isinstance(refused, Refused)
     assert [each.code for each in refused.objections] == ["already"]

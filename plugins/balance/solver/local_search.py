@@ -152,7 +152,7 @@ class LocalSearch:
     def draw_moved(self) -> Ints:
         """Draw a few of the VMs that were moved though nothing forced them to."""
         placement = self.now.placement
-        free = self.candidates[placement.moved()[self.candidates]]
+        free = self.candidates[placement.away_from_home()[self.candidates]]
         free = free[~self.problem.drained[placement.home[free]]]
         return self.rng.choice(free, min(REVERTED, len(free)), replace=False) if len(free) else free
 
@@ -196,7 +196,7 @@ def _candidates(start: Placement, touchable: Bools, per_gib: float, most: int) -
     gain = ((origin.size * pull[origin.home]).sum(axis=1) - best) / (
         1.0 + per_gib * problem.transfer
     )
-    gain[start.moved()] = np.inf
+    gain[start.away_from_home()] = np.inf
     gain[~touchable] = -np.inf
-    first = np.argsort(-gain, kind="stable")[: int(start.moved().sum()) + most]
+    first = np.argsort(-gain, kind="stable")[: int(start.away_from_home().sum()) + most]
     return np.sort(first[touchable[first]])

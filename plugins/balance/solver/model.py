@@ -128,11 +128,11 @@ class Problem:
         """How many hosts are in service; 1 at least, to divide by."""
         return max(1, int((~self.drained).sum()))
 
-    def placed(self, host: Ints) -> Self:
+    def place(self, host: Ints) -> Self:
         """Return the same problem with every VM on the host that `host` (length V) names."""
         return replace(self, host=host.copy())
 
-    def reordered(self, hosts: Ints, vms: Ints) -> Self:
+    def reorder(self, hosts: Ints, vms: Ints) -> Self:
         """Return the same problem with hosts and VMs listed in the given orders (permutations)."""
         back = np.empty_like(hosts)
         back[hosts] = np.arange(len(hosts))

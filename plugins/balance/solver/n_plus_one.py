@@ -31,7 +31,7 @@ class SpareCapacity:
         self.shelter: Ints = np.full(len(problem.vm_names), NOWHERE, dtype=np.intp)
         self.stranded: Floats = np.zeros(hosts)
         self.alone = [self._unit([vm], NO_GROUP, NOWHERE) for vm in range(len(self.need))]
-        self.bound = _bound(problem)
+        self.bound = _immovable(problem)
         for host in self.in_service.tolist():
             self._seek(host)
 
@@ -107,7 +107,7 @@ class SpareCapacity:
         vms = np.flatnonzero((where.host == lost) & ~self.bound)
         units = self._units(vms, lost)
         shelter = Shelter(
-            self._capacity(lost), self._held(vms, lost), self._domains(), self._sizes(vms)
+            self._capacity(lost), self._survivors(vms, lost), self._domains(), self._sizes(vms)
         )
         self.left[lost] = -np.inf
         self.shelter[where.host == lost] = NOWHERE
@@ -129,7 +129,7 @@ class SpareCapacity:
         others = (host for host in self.in_service.tolist() if host != lost)
         return {host: (memory[host], vcpus[host]) for host in others}
 
-    def _held(self, vms: Ints, lost: int) -> list[tuple[int, int]]:
+    def _survivors(self, vms: Ints, lost: int) -> list[tuple[int, int]]:
         """Return group and host of each surviving member of these VMs' anti-affinity groups."""
         held: list[tuple[int, int]] = []
         for group in self._groups(vms):
@@ -182,7 +182,7 @@ class SpareCapacity:
         )
 
 
-def _bound(problem: Problem) -> Bools:
+def _immovable(problem: Problem) -> Bools:
     """Return which VMs (length V) can only be where they are, so that they fall with their host."""
     bound = np.array([why == "pinned" for why in problem.fixed], dtype=np.bool_)
     if problem.allowed is not None:

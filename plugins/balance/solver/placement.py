@@ -119,10 +119,10 @@ class Placement:
             self.load[target, 1] <= problem.usable_memory[target]
             and self.vcpus[target] <= problem.vcpu_limit[target]
             and (group == NO_GROUP or self.members[target, group] <= 1)
-            and not (problem.domain_hard and self.crowded(target, group))
+            and not (problem.domain_hard and self.is_crowded(target, group))
         )
 
-    def crowded(self, host: int, group: int) -> bool:
+    def is_crowded(self, host: int, group: int) -> bool:
         """Does the host's failure domain hold more of the group than its share?"""
         zone = self.domain[host]
         return bool(
@@ -175,12 +175,12 @@ class Placement:
         deviation = np.maximum(share[in_service].std(axis=0), LEAST_DEVIATION)
         return away, 1.0 / (2.0 * in_service.sum() * deviation)
 
-    def moved(self) -> Bools:
+    def away_from_home(self) -> Bools:
         """Return which VMs (length V) are not at home."""
         away: Bools = self.host != self.home
         return away
 
     def bill(self) -> tuple[int, float]:
         """Return how many VMs are away from home and how many GiB it takes to bring them there."""
-        away = self.moved()
+        away = self.away_from_home()
         return int(away.sum()), float(self.problem.transfer[away].sum())

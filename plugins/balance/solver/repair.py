@@ -63,7 +63,7 @@ def _disperse(placement: Placement, free: Bools) -> None:
         ::-1
     ]:
         host = int(placement.host[vm])
-        if placement.crowded(host, int(problem.anti_affinity[vm])):
+        if placement.is_crowded(host, int(problem.anti_affinity[vm])):
             _settle(
                 placement, _bundle(placement, vm), free, placement.domain != placement.domain[host]
             )

@@ -24,15 +24,15 @@ def score_of(problem: Problem, host: Ints) -> Score:
         memory=float(spread[1]),
         stranded=int(problem.drained[host].sum()),
         collisions=_collisions(problem, host),
-        separated=_separated(problem, host),
+        separated=_separation(problem, host),
         overfull=int((used > problem.usable_memory)[in_service].sum()),
-        crowded=0 if problem.domain is None else _crowded(problem, host),
+        crowded=0 if problem.domain is None else _crowding(problem, host),
     )
 
 
-def _crowded(problem: Problem, host: Ints) -> int:
+def _crowding(problem: Problem, host: Ints) -> int:
     """Count VMs beyond the share of their anti-affinity group that each failure domain may hold."""
-    placement = Placement(problem.placed(host))
+    placement = Placement(problem.place(host))
     over = placement.domain_members[:-1] - placement.domain_quota
     return int(over.clip(0)[:, :-1].sum())
 
@@ -43,7 +43,7 @@ def _collisions(problem: Problem, host: Ints) -> int:
     return int(who.sum()) - _distinct_pairs(problem.anti_affinity[who], host[who])
 
 
-def _separated(problem: Problem, host: Ints) -> int:
+def _separation(problem: Problem, host: Ints) -> int:
     """Count the hosts beyond the first over which each affinity group is spread."""
     who = problem.affinity != NO_GROUP
     groups = problem.affinity[who]

@@ -44,7 +44,7 @@ def solve(
     vms = np.array(
         sorted(range(len(problem.vm_names)), key=problem.vm_names.__getitem__), dtype=np.intp
     )
-    run = _Run(problem.reordered(hosts, vms), limits, seed, clock, clock() + limits.seconds)
+    run = _Run(problem.reorder(hosts, vms), limits, seed, clock, clock() + limits.seconds)
     moves = tuple(
         replace(
             move,
@@ -92,7 +92,7 @@ def _plan(run: _Run) -> tuple[Move, ...]:
         parts.append(moves)
         if not moves or run.capped or run.cut_short:
             break
-        run.problem = run.problem.placed(hosts_after(run.problem, moves))
+        run.problem = run.problem.place(hosts_after(run.problem, moves))
         run.limits = _what_is_left(run.limits, run.problem, moves)
     return _join(start, [part for part in parts if part])
 

@@ -176,7 +176,7 @@ def _reason(placement: Placement, vm: int, falls: Floats) -> Cause:
         return Cause.MAINTENANCE
     if _breaks_affinity(placement, vm):
         return Cause.AFFINITY
-    if placement.crowded(int(source), int(problem.anti_affinity[vm])):
+    if placement.is_crowded(int(source), int(problem.anti_affinity[vm])):
         return Cause.DOMAIN
     if (
         placement.load[source, 1] > problem.usable_memory[source]

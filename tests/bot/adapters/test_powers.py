@@ -24,7 +24,7 @@ from bot.domain.power import (
     Proof,
     ProofKind,
 )
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from bot.testing.power import FakePower, Fault
 
 ONE, TWO = Device("host-a", "bmc-a"), Device("host-a", "pdu-a")
@@ -61,7 +61,9 @@ def room(tmp_path: Path) -> Iterator[Room]:
     clock = TickingClock()
     store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", core_codec(), clock=clock)
     control = FakePower(clock, [ONE, TWO], {"host-a": "uuid-a"})
-    hypervisor = FakeHypervisor(drawn(CLUSTER), clock, powers=ProvenPowers(control, store, clock))
+    hypervisor = FakeHypervisor(
+        draw_cluster(CLUSTER), clock, powers=ProvenPowers(control, store, clock)
+    )
     yield Room(clock, store, control, hypervisor, hypervisor.snapshot().vm("web-1").uuid)
     store.close()
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bot.domain.capacity import fits, losses
 from bot.domain.cluster import GIB, MIB, HugePages, Snapshot, VmDetail
-from bot.domain.placement import bound
-from bot.testing import drawn
+from bot.domain.placement import is_pinned_here
+from bot.testing import draw_cluster
 from tests.examples import examples
 
 
@@ -19,14 +19,14 @@ def stranded(seen: Snapshot, domain: str = "") -> dict[str, list[str]]:
 
 
 def test_any_one_host_may_go_when_the_others_have_room() -> None:
-    seen = drawn("a 8cpu 16G | v1 6G | v2 4G\nb 8cpu 16G | v3 6G\nc 8cpu 16G")
+    seen = draw_cluster("a 8cpu 16G | v1 6G | v2 4G\nb 8cpu 16G | v3 6G\nc 8cpu 16G")
     assert [(loss.host, [vm.name for vm in loss.stranded]) for loss in losses(seen, 4)] == [
         ("a", []), ("b", []), ("c", []),
     ]  # fmt: skip
 
 
 def test_the_guests_that_would_not_start_are_named() -> None:
-    seen = drawn(
+    seen = draw_cluster(
         "a 8cpu 16G reserve 2G | big 12G | small 2G\nb 8cpu 16G reserve 2G | other 8G | off 8G off"
     )
     by_host = {loss.host: [vm.name for vm in loss.stranded] for loss in losses(seen, 4)}
@@ -34,19 +34,21 @@ def test_the_guests_that_would_not_start_are_named() -> None:
 
 
 def test_hosts_that_are_down_or_rest_take_nobody_and_are_not_lost_twice() -> None:
-    seen = drawn("a 8cpu 16G | v1 6G\nb 8cpu 16G maintenance\nc 8cpu 16G down\nd 8cpu 16G | v2 6G")
+    seen = draw_cluster(
+        "a 8cpu 16G | v1 6G\nb 8cpu 16G maintenance\nc 8cpu 16G down\nd 8cpu 16G | v2 6G"
+    )
     assert [loss.host for loss in losses(seen, 4)] == ["a", "d"]
     assert all(not loss.stranded for loss in losses(seen, 4))
 
 
 def test_vcpus_count_as_well_as_memory() -> None:
-    seen = drawn("a 4cpu 64G | v1 1G 8cpu\nb 4cpu 64G | v2 1G 8cpu")
+    seen = draw_cluster("a 4cpu 64G | v1 1G 8cpu\nb 4cpu 64G | v2 1G 8cpu")
     assert all(loss.stranded for loss in losses(seen, 2))
     assert not any(loss.stranded for loss in losses(seen, 4))
 
 
 def test_as_many_fit_as_leave_room_for_any_loss() -> None:
-    seen = drawn("a 64cpu 16G\nb 64cpu 16G\nc 64cpu 16G")
+    seen = draw_cluster("a 64cpu 16G\nb 64cpu 16G\nc 64cpu 16G")
     found = fits(seen, 1, 4 * GIB, 4)
     assert (found.count, found.without_spare) == (8, 12)
     assert sum(count for _, count in found.by_host) == 8
@@ -65,7 +67,7 @@ def with_huge_pages(seen: Snapshot, pages: dict[str, tuple[int, int]], *names: s
 
 
 def test_memory_that_is_huge_pages_is_no_room_for_ordinary_vms() -> None:
-    seen = drawn("a 8cpu 16G | v1 6G\nb 8cpu 16G | v2 6G")
+    seen = draw_cluster("a 8cpu 16G | v1 6G\nb 8cpu 16G | v2 6G")
     assert stranded(seen) == {"a": [], "b": []}
     assert stranded(with_huge_pages(seen, {"b": (5 * 512, 5 * 512)})) == {"a": ["v1"], "b": []}
     assert fits(seen, 1, 4 * GIB, 4).without_spare == 4
@@ -73,7 +75,7 @@ def test_memory_that_is_huge_pages_is_no_room_for_ordinary_vms() -> None:
 
 
 def test_vms_on_huge_pages_start_anew_only_where_enough_are_free() -> None:
-    seen = drawn("a 8cpu 16G | v1 4G | v2 6G\nb 8cpu 16G | v3 6G")
+    seen = draw_cluster("a 8cpu 16G | v1 4G | v2 6G\nb 8cpu 16G | v3 6G")
     full = {"a": (4 * 512, 0), "b": (4 * 512, 4 * 512)}
     assert stranded(with_huge_pages(seen, full, "v1")) == {"a": [], "b": []}
     assert stranded(with_huge_pages(seen, {**full, "b": (4 * 512, 4 * 512 - 1)}, "v1")) == {
@@ -89,7 +91,7 @@ SIZES = st.lists(st.integers(0, 30), min_size=2, max_size=5)
 def test_what_fits_still_fits_when_it_is_there(used: list[int], size: int) -> None:
     """Put the guests in as told: the loss of any host is then taken, and one more is one too many."""
     lines = [f"h{n} 99cpu 32G" + (f" | v{n} {gib}G" if gib else "") for n, gib in enumerate(used)]
-    seen = drawn("\n".join(lines))
+    seen = draw_cluster("\n".join(lines))
     before = losses(seen, 4)
     found = fits(seen, 1, size * GIB, 4)
     if any(loss.stranded for loss in before):
@@ -102,28 +104,30 @@ def test_what_fits_still_fits_when_it_is_there(used: list[int], size: int) -> No
     more = [
         line + (f" | {put[line.split()[0]]}" if line.split()[0] in put else "") for line in lines
     ]
-    assert not any(loss.stranded for loss in losses(drawn("\n".join(more)), 4))
+    assert not any(loss.stranded for loss in losses(draw_cluster("\n".join(more)), 4))
 
 
 def test_guests_that_belong_apart_are_apart_after_a_loss_too_as_far_as_there_are_hosts() -> None:
     lines = "a 8cpu 64G | v1 4G [apart=db]\nb 8cpu 64G | v2 4G [apart=db]"
-    assert stranded(drawn(lines)) == {"a": [], "b": []}
-    assert stranded(drawn(f"{lines}\nc 8cpu 64G")) == {"a": [], "b": [], "c": []}
-    assert stranded(drawn(f"{lines}\nc 8cpu 2G")) == {"a": ["v1"], "b": ["v2"], "c": []}
+    assert stranded(draw_cluster(lines)) == {"a": [], "b": []}
+    assert stranded(draw_cluster(f"{lines}\nc 8cpu 64G")) == {"a": [], "b": [], "c": []}
+    assert stranded(draw_cluster(f"{lines}\nc 8cpu 2G")) == {"a": ["v1"], "b": ["v2"], "c": []}
 
 
 def test_a_group_that_is_together_starts_on_one_host_or_where_its_others_are() -> None:
     halves = "b 8cpu 6G\nc 8cpu 6G"
-    assert stranded(drawn(f"a 8cpu 64G | v1 4G [together=x] | v2 4G [together=x]\n{halves}"))[
-        "a"
-    ] == ["v1", "v2"]
-    assert stranded(drawn(f"a 8cpu 64G | v1 4G | v2 4G\n{halves}"))["a"] == []
-    torn = drawn("a 8cpu 64G | v1 4G [together=x]\nb 8cpu 6G | v2 4G [together=x]\nc 8cpu 64G")
+    assert stranded(
+        draw_cluster(f"a 8cpu 64G | v1 4G [together=x] | v2 4G [together=x]\n{halves}")
+    )["a"] == ["v1", "v2"]
+    assert stranded(draw_cluster(f"a 8cpu 64G | v1 4G | v2 4G\n{halves}"))["a"] == []
+    torn = draw_cluster(
+        "a 8cpu 64G | v1 4G [together=x]\nb 8cpu 6G | v2 4G [together=x]\nc 8cpu 64G"
+    )
     assert stranded(torn)["a"] == ["v1"]
 
 
 def test_a_pin_names_who_may_take_the_guest_and_one_bound_to_its_host_falls_with_it() -> None:
-    seen = drawn(
+    seen = draw_cluster(
         "a 8cpu 64G | v1 4G [pin=a+b] | v2 1G [pin=here] | v3 1G [pin=a]\nb 8cpu 2G\nc 8cpu 64G"
     )
     assert stranded(seen)["a"] == ["v1"]
@@ -132,9 +136,9 @@ def test_a_pin_names_who_may_take_the_guest_and_one_bound_to_its_host_falls_with
 def test_failure_domains_hold_an_even_share_of_each_group() -> None:
     lines = "a 8cpu 64G [zone=x] | v1 1G [apart=db]\nb 8cpu 64G [zone=x]\n"
     lines += "c 8cpu 64G [zone=y] | v2 1G [apart=db]\nd 8cpu 1G [zone=y]"
-    seen = drawn(lines)
+    seen = draw_cluster(lines)
     assert stranded(seen, "zone") == {"a": [], "b": [], "c": [], "d": []}
-    tight = drawn(lines.replace("v2 1G", "v2 2G"))
+    tight = draw_cluster(lines.replace("v2 1G", "v2 2G"))
     assert stranded(tight)["c"] == []
     assert stranded(tight, "zone")["c"] == ["v2"]
 
@@ -155,11 +159,13 @@ def test_the_verdict_ignores_the_order_of_hosts_and_saves_no_more_than_there_is_
     lines = [f"h{host} 99cpu 32G" for host in range(4)]
     for number, (host, gib, tag) in enumerate(guests):
         lines[host] += f" | v{number} {gib}G {tag}"
-    seen = drawn("\n".join(lines))
-    assert stranded(seen) == stranded(drawn("\n".join(lines[host] for host in order)))
+    seen = draw_cluster("\n".join(lines))
+    assert stranded(seen) == stranded(draw_cluster("\n".join(lines[host] for host in order)))
     names = {host.name for host in seen.hosts}
     for loss in losses(seen, 4):
         rest = names - {loss.host}
         left = sum(max(0, 32 * GIB - sum(vm.memory for vm in seen.on(host))) for host in rest)
-        saved = [vm for vm in loss.guests if vm not in loss.stranded and not bound(vm, names)]
+        saved = [
+            vm for vm in loss.guests if vm not in loss.stranded and not is_pinned_here(vm, names)
+        ]
         assert sum(vm.memory for vm in saved) <= left

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.testing import drawn
+from bot.testing import draw_cluster
 
-SEEN = drawn("host-a 8cpu 16G | web-1 1G | web-2 1G | web-3 1G\nhost-b 8cpu 16G")
+SEEN = draw_cluster("host-a 8cpu 16G | web-1 1G | web-2 1G | web-3 1G\nhost-b 8cpu 16G")
 NAMES = ("Bob’s VM", "say “hi”", "web 1")
 NAMED = replace(
     SEEN, vms=tuple(replace(vm, name=name) for vm, name in zip(SEEN.vms, NAMES, strict=True))

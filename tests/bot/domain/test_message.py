@@ -25,7 +25,7 @@ from bot.domain.message import (
     Value,
     When,
     Words,
-    joined,
+    join,
     nwords,
     words,
 )
@@ -122,10 +122,10 @@ def test_messages_differ_by_template_or_by_argument() -> None:
 
 
 def test_messages_are_joined_without_the_empty_ones_and_text_stays_text() -> None:
-    assert joined(["a", "", "b"]) == "a b"
-    assert joined([]) == ""
-    assert str(joined([words("{vm} is off.", vm="x"), "Start it."])) == "x is off. Start it."
-    assert joined([words("x"), ""]) == words("x")
+    assert join(["a", "", "b"]) == "a b"
+    assert join([]) == ""
+    assert str(join([words("{vm} is off.", vm="x"), "Start it."])) == "x is off. Start it."
+    assert join([words("x"), ""]) == words("x")
 
 
 def plan(text: Message) -> Plan:

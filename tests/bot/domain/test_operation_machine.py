@@ -365,7 +365,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def requests_wait_in_order_until_answered(self) -> None:
         if hasattr(self, "store"):
-            waiting: tuple[Request, ...] = self.store.unhandled()
+            waiting: tuple[Request, ...] = self.store.pending_requests()
             assert [each.key for each in waiting] == [
                 key for key in self.accepted if key not in self.handled
             ]

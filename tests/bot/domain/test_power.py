@@ -19,7 +19,7 @@ from bot.domain.power import (
     ProofKind,
     Reading,
     Round,
-    attested,
+    attestation,
     holds,
     proven_off,
     rebirth,
@@ -190,14 +190,14 @@ def test_a_proof_stands_until_the_host_is_heard_or_has_power() -> None:
 
 def test_two_different_people_attest() -> None:
     words = [("ana", at(0)), ("bruno", at(60))]
-    proof = attested("host-a", words, [silent(61)], [], at(62))
+    proof = attestation("host-a", words, [silent(61)], [], at(62))
     assert isinstance(proof, Proof)
     assert (proof.kind, proof.people) == (ProofKind.ATTESTED, ("ana", "bruno"))
 
 
 def test_one_person_twice_is_one_person() -> None:
     assert (
-        lack(attested("host-a", [("ana", at(0)), ("ana", at(60))], [silent(61)], [], at(62)))
+        lack(attestation("host-a", [("ana", at(0)), ("ana", at(60))], [silent(61)], [], at(62)))
         is Lack.TOO_FEW
     )
 
@@ -205,16 +205,17 @@ def test_one_person_twice_is_one_person() -> None:
 def test_an_old_word_counts_no_more() -> None:
     words = [("ana", at(0)), ("bruno", at(15 * 60 + 1))]
     assert (
-        lack(attested("host-a", words, [silent(15 * 60 + 2)], [], at(15 * 60 + 2))) is Lack.TOO_FEW
+        lack(attestation("host-a", words, [silent(15 * 60 + 2)], [], at(15 * 60 + 2)))
+        is Lack.TOO_FEW
     )
 
 
 def test_nobody_attests_against_a_sign_of_life_or_power() -> None:
     words = [("ana", at(0)), ("bruno", at(60))]
     heard = Round("host-a", at(61), ASKED, ("vms",))
-    assert lack(attested("host-a", words, [silent(62), heard], [], at(63))) is Lack.HEARD
-    assert lack(attested("host-a", words, [silent(62)], [read(61, Power.ON)], at(63))) is Lack.ON
-    assert lack(attested("host-a", words, [], [], at(63))) is Lack.NOT_SILENT
+    assert lack(attestation("host-a", words, [silent(62), heard], [], at(63))) is Lack.HEARD
+    assert lack(attestation("host-a", words, [silent(62)], [read(61, Power.ON)], at(63))) is Lack.ON
+    assert lack(attestation("host-a", words, [], [], at(63))) is Lack.NOT_SILENT
 
 
 def test_a_new_boot_id_is_a_proof_and_an_unknown_one_is_none() -> None:

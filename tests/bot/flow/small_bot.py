@@ -23,7 +23,7 @@ from bot.flow.context import Places, Role, Services
 from bot.flow.operations import operation_cards, perform
 from bot.flow.operations.operation_messages import OperationMessages
 from bot.ports import Request
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from bot.testing.chat import FakeChat
 
 CLUSTER = """
@@ -195,7 +195,7 @@ def small_bot(
     ``services_of``: fields of the services that differ.
     """
     clock = TickingClock()
-    hypervisor = FakeHypervisor(drawn(cluster), clock)
+    hypervisor = FakeHypervisor(draw_cluster(cluster), clock)
     chat = FakeChat()
     loaded = catalog.load(plugins, tables, extra=(Core(), *extra))
     store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=clock)

@@ -165,10 +165,10 @@ def test_the_end_is_told_even_when_the_chat_failed_at_first(bot: Bot) -> None:
     value = proposed(bot)
     bot.chat.fail("tell")
     bot.clicks("op.withdraw", value, "UANA")
-    assert not any("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA"))
+    assert not any("Withdrawn" in text(card) for card in bot.chat.cards_for("UANA"))
     bot.services.messages.catch_up()
     bot.services.messages.catch_up()
-    assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1
+    assert sum("Withdrawn" in text(card) for card in bot.chat.cards_for("UANA")) == 1
 
 
 def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: Bot) -> None:
@@ -177,7 +177,7 @@ def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: B
     bot.store.append(operation, Withdrawn(bot.clock.now(), "UANA"))
     dispatcher.pick_up(bot.services)
     dispatcher.pick_up(bot.services)
-    assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1
+    assert sum("Withdrawn" in text(card) for card in bot.chat.cards_for("UANA")) == 1
     assert "Withdrawn" in str(bot.shown().title)
 
 

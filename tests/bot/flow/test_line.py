@@ -122,7 +122,7 @@ def test_the_clock_expires_a_proposal_and_tells_the_requester(bot: Bot) -> None:
     bot.clock.turn(2)
     overdue.expire(bot.services)
     assert bot.operation().state is State.EXPIRED
-    assert any("Expired" in text(card) for card in bot.chat.shown_to("UANA"))
+    assert any("Expired" in text(card) for card in bot.chat.cards_for("UANA"))
 
 
 def test_denying_asks_why_and_tells_the_requester(bot: Bot) -> None:
@@ -131,7 +131,7 @@ def test_denying_asks_why_and_tells_the_requester(bot: Bot) -> None:
     assert bot.chat.forms["trigger-1"].action == "op.deny"
     bot.answers("op.deny", value, "UBRUNO", why="not during the sale")
     assert bot.operation().state is State.DENIED
-    assert any("not during the sale" in text(card) for card in bot.chat.shown_to("UANA"))
+    assert any("not during the sale" in text(card) for card in bot.chat.cards_for("UANA"))
 
 
 def test_only_the_requester_withdraws(bot: Bot) -> None:
@@ -148,7 +148,7 @@ def test_a_cluster_that_changed_means_nothing_is_done_and_a_new_plan_is_offered(
     bot.works()
     assert bot.operation(1).state is State.STALE
     assert bot.where("web-1") == ["host-a"]
-    assert any("room for" in text(card) for card in bot.chat.shown_to("UANA"))
+    assert any("room for" in text(card) for card in bot.chat.cards_for("UANA"))
 
 
 def test_a_stale_plan_without_a_fixed_host_is_planned_anew_elsewhere(bot: Bot) -> None:
@@ -372,10 +372,10 @@ def test_a_request_left_unhandled_by_a_crash_is_answered_once_after_the_start(bo
         "lost-1", "command", "UANA", bot.clock.now(), "COPS", "migrate web-1 to host-b"
     )
     assert bot.store.accept(request)
-    (left,) = bot.store.unhandled()
+    (left,) = bot.store.pending_requests()
     dispatcher.handle(bot.services, left)
     dispatcher.handle(bot.services, left)
-    assert bot.store.unhandled() == ()
+    assert bot.store.pending_requests() == ()
     proposals = [event for event in bot.store.events("op-1") if isinstance(event, Proposed)]
     assert len(proposals) == 1
     assert len(bot.store.operations()) == 1

@@ -212,10 +212,10 @@ def test_in_quiet_hours_a_message_waits_for_their_end(bot: Bot) -> None:
     quiet = f"{now - HOUR:%H:%M}-{now + HOUR:%H:%M}"
     bot.types(f"me --quiet {quiet}")
     bot.services.messages.tell("UANA", error_card("wake up"), "claim-1")
-    assert not [each for each in bot.chat.shown_to("UANA") if "wake up" in str(each.text)]
+    assert not [each for each in bot.chat.cards_for("UANA") if "wake up" in str(each.text)]
     bot.types("me --quiet off")
     bot.services.messages.catch_up()
-    assert [each for each in bot.chat.shown_to("UANA") if "wake up" in str(each.text)]
+    assert [each for each in bot.chat.cards_for("UANA") if "wake up" in str(each.text)]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_quiet_hours_are_those_of_the_persons_own_clock() -> None:
 
 def test_settings_survive_a_version_that_knows_more() -> None:
     assert personal.read('{"quiet": "1:00-2:00", "colour": "red"}') == Personal(quiet="1:00-2:00")
-    assert personal.read(personal.written(Personal(digest=True))) == Personal(digest=True)
+    assert personal.read(personal.dump(Personal(digest=True))) == Personal(digest=True)
 
 
 def test_the_language_that_a_person_chose_here_goes_before_that_of_the_chat(bot: Bot) -> None:
@@ -258,25 +258,25 @@ def test_owners_are_told_of_alerts_of_their_vms_and_nobody_else_is(bot: Bot) -> 
     incident = Incident("host:host-a", "host-a does not answer", now)
     personal_settings.tell_owners(bot.services, incident, alert, seen)
     personal_settings.tell_owners(bot.services, incident, alert, seen)
-    (told,) = bot.chat.shown_to("UANA")
+    (told,) = bot.chat.cards_for("UANA")
     assert "Your VMs web-1, web-2 are concerned" in str(told.text)
-    assert len(bot.chat.shown_to("UEVA")) == 1
-    assert not bot.chat.shown_to("UBRUNO")
+    assert len(bot.chat.cards_for("UEVA")) == 1
+    assert not bot.chat.cards_for("UBRUNO")
     of_one = Incident(f"crash:{seen.vm('web-1').uuid}", "web-1 crashed", now)
     personal_settings.tell_owners(bot.services, of_one, error_card("crash"), seen)
-    assert len(bot.chat.shown_to("UANA")) == 2
-    assert len(bot.chat.shown_to("UEVA")) == 1
+    assert len(bot.chat.cards_for("UANA")) == 2
+    assert len(bot.chat.cards_for("UEVA")) == 1
 
 
 def test_the_digest_of_ones_own_vms_comes_once_to_who_wants_it(bot: Bot) -> None:
     bot.types("me --dms all")
-    before = len(bot.chat.shown_to("UANA"))
+    before = len(bot.chat.cards_for("UANA"))
     for _ in range(2):
         personal_settings.send_digests(
             bot.services,
             bot.clock.now().replace(microsecond=0, second=0),
             bot.hypervisor.snapshot(),
         )
-    (digest,) = bot.chat.shown_to("UANA")[before:]
+    (digest,) = bot.chat.cards_for("UANA")[before:]
     assert "web-1" in text(digest)
     assert "db-1" not in text(digest)

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.domain.cluster import GIB, MIB, Health, VmState
-from bot.testing import DrawingError, drawn, uuid_of
+from bot.testing import DrawingError, draw_cluster, uuid_of
 
 CLUSTER = """
     # two racks
@@ -17,7 +17,7 @@ CLUSTER = """
 
 
 def test_a_host_is_as_drawn() -> None:
-    host = drawn(CLUSTER).host("host-a")
+    host = draw_cluster(CLUSTER).host("host-a")
     assert (host.cpus, host.memory, host.reserve, dict(host.tags)) == (
         16,
         64 * GIB,
@@ -30,7 +30,7 @@ def test_a_host_is_as_drawn() -> None:
 
 
 def test_host_words() -> None:
-    cluster = drawn(CLUSTER)
+    cluster = draw_cluster(CLUSTER)
     assert cluster.host("host-b").cpu == 1.5
     assert cluster.host("host-a").cpu is None
     assert cluster.host("host-c").maintenance
@@ -44,7 +44,7 @@ def test_host_words() -> None:
 
 
 def test_a_guest_is_as_drawn() -> None:
-    vm = drawn(CLUSTER).vm("web-1")
+    vm = draw_cluster(CLUSTER).vm("web-1")
     assert (vm.host, vm.state, vm.vcpus, vm.memory, vm.cpu) == (
         "host-a",
         VmState.RUNNING,
@@ -54,11 +54,11 @@ def test_a_guest_is_as_drawn() -> None:
     )
     assert (vm.dirty_rate, dict(vm.tags)) == (20 * MIB, {"env": "prod", "owner": "ann"})
     assert vm.detail is not None
-    assert vm.detail.machine in drawn(CLUSTER).host("host-a").machines
+    assert vm.detail.machine in draw_cluster(CLUSTER).host("host-a").machines
 
 
 def test_guest_words() -> None:
-    cluster = drawn(CLUSTER)
+    cluster = draw_cluster(CLUSTER)
     assert (cluster.vm("db-1").state, cluster.vm("db-1").autostart) == (VmState.SHUT_OFF, True)
     assert (cluster.vm("app-1").state, cluster.vm("app-1").paused_by) == (VmState.PAUSED, "user")
     assert (cluster.vm("app-1").vcpus, cluster.vm("app-1").cpu) == (1, None)
@@ -67,14 +67,14 @@ def test_guest_words() -> None:
 
 def test_uuids_stay_the_same() -> None:
     assert (
-        drawn(CLUSTER).vm("web-1").uuid
+        draw_cluster(CLUSTER).vm("web-1").uuid
         == uuid_of("web-1")
-        == drawn("h 1cpu 8G | web-1 1G").vm("web-1").uuid
+        == draw_cluster("h 1cpu 8G | web-1 1G").vm("web-1").uuid
     )
 
 
 def test_drawing_twice_gives_equal_snapshots() -> None:
-    assert drawn(CLUSTER) == drawn(CLUSTER)
+    assert draw_cluster(CLUSTER) == draw_cluster(CLUSTER)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_bad_text_is_refused_with_its_line_and_what_to_write(
     text: str, line: str, about: str
 ) -> None:
     with pytest.raises(DrawingError) as caught:
-        drawn(text)
+        draw_cluster(text)
     assert line in str(caught.value.text)
     assert about in str(caught.value)
     assert caught.value.advice

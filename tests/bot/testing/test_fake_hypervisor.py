@@ -10,7 +10,7 @@ import pytest
 from bot.domain.cluster import GIB, MIB, CpuFit, Health, Job, Scheduler, VmState
 from bot.domain.errors import HostUnreachableError, HypervisorError
 from bot.domain.steps import MigrateVm, MigrationPolicy
-from bot.testing import Ending, FakeHypervisor, TickingClock, drawn
+from bot.testing import Ending, FakeHypervisor, TickingClock, draw_cluster
 
 A, B = "host-a", "host-b"
 TEXT = """
@@ -18,7 +18,7 @@ TEXT = """
     host-b 8cpu 16G load 0.5
     host-c 8cpu 16G down | old-1 1G
 """
-CLUSTER = drawn(TEXT)
+CLUSTER = draw_cluster(TEXT)
 WEB = CLUSTER.vm("web-1")
 
 

@@ -14,7 +14,7 @@ from bot.domain.capacity import fits, losses
 from bot.domain.cluster import GIB, Snapshot
 from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from plugins.balance import drain, planner, rolling, shares
 from plugins.balance.intents import About, Balance, Cap, Drain, Rolling, Shares, Simulate
 from plugins.balance.settings import BalanceSettings
@@ -36,7 +36,7 @@ NONSENSE: st.SearchStrategy[Any] = st.one_of(
 
 
 def with_odd(**odd: Any) -> Snapshot:
-    seen = drawn(HOSTS)
+    seen = draw_cluster(HOSTS)
     tagged = (replace(vm, tags={"priority": "gold"}) if vm.name == "v1" else vm for vm in seen.vms)
     return replace(seen, vms=tuple(replace(vm, **odd) if vm.name == "odd" else vm for vm in tagged))
 

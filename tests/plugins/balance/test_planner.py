@@ -15,7 +15,7 @@ from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, PlacementRule, Query
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.balance import drain, pick, planner, rolling
 from plugins.balance.from_snapshot import Only
 from plugins.balance.intents import About, Balance, Drain, Rolling, Simulate
@@ -35,7 +35,7 @@ host-b 8cpu 32G | v3 4G load 1 | v4 4G load 1
 def planned(
     text: str | Snapshot, wish: Balance | None = None, **settings: object
 ) -> Plan | Refused:
-    seen = drawn(text) if isinstance(text, str) else text
+    seen = draw_cluster(text) if isinstance(text, str) else text
     return planner.plan(BalanceSettings.model_validate(settings), wish or Balance(), seen, ())
 
 
@@ -125,7 +125,7 @@ def test_a_vm_stays_where_its_tags_say(tag: str, *, stays: bool) -> None:
 
 def test_the_bots_own_vm_and_what_moved_lately_stay() -> None:
     assert "v1" not in moved(planned(UNEVEN, own_vm=["v1"]))
-    seen = drawn(UNEVEN)
+    seen = draw_cluster(UNEVEN)
     lately = tuple(
         (vm.uuid, seen.taken_at - timedelta(minutes=10)) for vm in seen.vms if vm.name != "v6"
     )
@@ -151,14 +151,14 @@ def test_a_host_in_maintenance_takes_nobody_and_is_emptied() -> None:
 
 
 def test_memory_promised_to_a_move_under_way_is_not_given_away() -> None:
-    seen = drawn("host-a 8cpu 16G | a 4G load 3 | b 4G load 3 | c 4G\nhost-b 8cpu 8G")
+    seen = draw_cluster("host-a 8cpu 16G | a 4G load 3 | b 4G load 3 | c 4G\nhost-b 8cpu 8G")
     assert len(moved(planned(seen))) >= 1
     coming = Inbound(uuid_of("c"), "host-a", "host-b", 6 * GIB, "op-1")
     assert codes(planned(replace(seen, inbound=(coming,)))) == ["nothing-pays"]
 
 
 def test_a_vm_under_way_is_not_planned_again() -> None:
-    seen = drawn(UNEVEN)
+    seen = draw_cluster(UNEVEN)
     under_way = tuple(Inbound(uuid_of(f"v{i}"), "host-a", "host-b", 0, "op-1") for i in range(1, 6))
     assert moved(planned(replace(seen, inbound=under_way))) == {"v6"}
 
@@ -202,7 +202,7 @@ def test_no_move_for_evenness_crowds_a_failure_domain() -> None:
     text = f"{hot}\nhost-b 8cpu 32G [zone=y] | q 1G [apart=db]\nhost-c 8cpu 32G [zone=y]"
     assert isinstance(planned(text), Refused)
     assert moves(planned(text, domains="off")) == [("p", "host-a", "host-c")]
-    assert "failure domain" in str(rows(planner.why(SETTINGS, About("p"), drawn(text), ())))
+    assert "failure domain" in str(rows(planner.why(SETTINGS, About("p"), draw_cluster(text), ())))
 
 
 ONE_GAP = "host-a 8cpu 16G | big 11G\nhost-b 8cpu 16G\nhost-c 8cpu 16G | z 6G load 3 | w 6G load 3"
@@ -217,7 +217,7 @@ def test_room_that_the_loss_of_a_host_needs_is_not_spent_on_balance() -> None:
     assert isinstance(spent, Plan)
     assert [each.code for each in spent.warnings] == ["unmeasured", "no-spare"]
     assert still(ONE_GAP, spent) == ["spare"]
-    assert "N+1" in str(rows(planner.why(SETTINGS, About("w"), drawn(ONE_GAP), ())))
+    assert "N+1" in str(rows(planner.why(SETTINGS, About("w"), draw_cluster(ONE_GAP), ())))
 
 
 def test_a_cluster_that_could_lose_no_host_anyway_is_evened_out_and_told() -> None:
@@ -227,7 +227,9 @@ def test_a_cluster_that_could_lose_no_host_anyway_is_evened_out_and_told() -> No
 
 
 def test_a_vm_on_huge_pages_moves_only_when_asked_for() -> None:
-    seen = drawn("host-a 8cpu 32G | v1 4G load 3 | v2 4G load 3 [balance=off]\nhost-b 8cpu 32G")
+    seen = draw_cluster(
+        "host-a 8cpu 32G | v1 4G load 3 | v2 4G load 3 [balance=off]\nhost-b 8cpu 32G"
+    )
     huge = replace(seen, vms=tuple(replace(vm, detail=VmDetail(hugepages=True)) for vm in seen.vms))
     assert isinstance(planned(seen), Plan)
     assert isinstance(planned(huge), Refused)
@@ -249,7 +251,7 @@ def objecting(vm_name: str, text: str = "no such network there") -> PlacementRul
 def test_a_placement_rule_of_another_plugin_is_obeyed_and_the_others_move() -> None:
     every = {f"v{i}" for i in range(1, 7)}
     for odd in every:
-        found = planner.plan(SETTINGS, Balance(), drawn(UNEVEN), (objecting(odd),))
+        found = planner.plan(SETTINGS, Balance(), draw_cluster(UNEVEN), (objecting(odd),))
         assert moved(found) <= every - {odd}
         assert len(moved(found)) == 3
 
@@ -261,7 +263,7 @@ def test_rules_are_asked_about_what_moves_only() -> None:
         asked.append(host)
         return None
 
-    found = planner.plan(SETTINGS, Balance(), drawn(UNEVEN), (rule,))
+    found = planner.plan(SETTINGS, Balance(), draw_cluster(UNEVEN), (rule,))
     assert len(asked) == len(moved(found)) == 3
 
 
@@ -279,7 +281,8 @@ def test_only_one_resource_or_only_what_is_wrong() -> None:
 def still(text: str, found: Plan | Refused, rules: Sequence[PlacementRule] = ()) -> list[str]:
     assert isinstance(found, Plan)
     return [
-        each.code for each in planner.still_good(SETTINGS, Balance(), found, drawn(text), rules)
+        each.code
+        for each in planner.still_good(SETTINGS, Balance(), found, draw_cluster(text), rules)
     ]
 
 
@@ -317,7 +320,7 @@ def test_a_plan_does_not_hold_when_it_would_make_things_worse() -> None:
 def test_a_plan_does_not_hold_when_a_move_is_not_legal_any_more(
     was: str, is_now: str, code: str
 ) -> None:
-    seen = drawn(UNEVEN)
+    seen = draw_cluster(UNEVEN)
     others = tuple((uuid_of(f"v{i}"), seen.taken_at) for i in range(2, 7))
     found = planned(seen, Balance(recent=others))
     assert moved(found) == {"v1"}
@@ -325,7 +328,7 @@ def test_a_plan_does_not_hold_when_a_move_is_not_legal_any_more(
 
 
 def test_a_plan_does_not_hold_when_somebody_moved_the_vm_or_a_rule_now_objects() -> None:
-    seen = drawn(
+    seen = draw_cluster(
         "host-a 8cpu 32G | a 2G load 2 | b 2G load 2\nhost-b 8cpu 32G\nhost-c 8cpu 32G | c 2G load 2"
     )
     found = planned(seen)
@@ -345,32 +348,41 @@ def test_a_plan_does_not_hold_when_somebody_moved_the_vm_or_a_rule_now_objects()
 
 
 def test_a_simulation_without_a_host_empties_it_and_with_one_more_fills_it() -> None:
-    gone = planner.simulation(SETTINGS, Simulate(Balance(), without=("host-a",)), drawn(EVEN), ())
+    gone = planner.simulation(
+        SETTINGS, Simulate(Balance(), without=("host-a",)), draw_cluster(EVEN), ()
+    )
     assert {(row[2], row[3]) for row in rows(gone)} == {("host-a", "host-b")}
     assert "host-a" in str(gone.title)
     more = planner.simulation(
-        SETTINGS, Simulate(Balance(), cpus=8, memory=32 * GIB), drawn(EVEN), ()
+        SETTINGS, Simulate(Balance(), cpus=8, memory=32 * GIB), draw_cluster(EVEN), ()
     )
     assert {row[3] for row in rows(more)} == {"new-1"}
-    calm = planner.simulation(SETTINGS, Simulate(Balance()), drawn(EVEN), ())
+    calm = planner.simulation(SETTINGS, Simulate(Balance()), draw_cluster(EVEN), ())
     assert "within the threshold" in text_of(calm)
     with pytest.raises(UnknownNameError):
-        planner.simulation(SETTINGS, Simulate(Balance(), without=("host-x",)), drawn(EVEN), ())
+        planner.simulation(
+            SETTINGS, Simulate(Balance(), without=("host-x",)), draw_cluster(EVEN), ()
+        )
 
 
 def test_why_answers_for_each_host() -> None:
     text = UNEVEN + "host-c 8cpu 32G maintenance\nhost-d 8cpu 4G reserve 2G\n"
-    card = planner.why(SETTINGS, About("v1"), drawn(text), (objecting("v1"),))
+    card = planner.why(SETTINGS, About("v1"), draw_cluster(text), (objecting("v1"),))
     assert [row[0] for row in rows(card)] == ["host-a", "host-b", "host-c", "host-d"]
     said = [str(row[1]) for row in rows(card)]
     assert said[0] == "it is here."
     assert said[1] == "no such network there"
     assert said[2] == "the host is in maintenance."
     pinned = planner.why(
-        SETTINGS, About("v1"), drawn(text.replace("v1 4G load 1", "v1 4G load 1 [pin=here]")), ()
+        SETTINGS,
+        About("v1"),
+        draw_cluster(text.replace("v1 4G load 1", "v1 4G load 1 [pin=here]")),
+        (),
     )
     assert "pin" in str(rows(pinned)[1][1])
-    off = planner.why(SETTINGS, About("v1"), drawn(text.replace("v1 4G load 1", "v1 4G off")), ())
+    off = planner.why(
+        SETTINGS, About("v1"), draw_cluster(text.replace("v1 4G load 1", "v1 4G off")), ()
+    )
     assert "does not run" in text_of(off)
 
 
@@ -387,14 +399,17 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
     assert names == looks | changes
     assert {name for name in names if isinstance(loaded().commands[name], Action)} == changes
     assert loaded().watches == ()
-    seen = drawn(UNEVEN)
+    seen = draw_cluster(UNEVEN)
     wish = Balance(3, 0.01, Only.CPU, "so", ((uuid_of("v1"), seen.taken_at),))
     found = loaded().action("balance").plan(wish, seen, loaded().rules)
     assert isinstance(found, Plan)
     picked = pick.pick_moves(wish, found, (0,))
     runs = BalanceSettings(rolling=RollingSettings(commands=("uname",)))
     rolls = rolling.rolling(
-        runs, Rolling((), "uname", reboots=True), drawn("host-a 8cpu 32G\nhost-b 8cpu 32G"), ()
+        runs,
+        Rolling((), "uname", reboots=True),
+        draw_cluster("host-a 8cpu 32G\nhost-b 8cpu 32G"),
+        (),
     )
     assert isinstance(rolls, Plan)
     again = loaded().codec()

@@ -12,7 +12,7 @@ from bot.domain.errors import UnknownNameError
 from bot.domain.operation import State
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import MigrateVm, SetMaintenance
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.balance import drain, legality
 from plugins.balance.intents import Drain, Undrain
 from plugins.balance.settings import BalanceSettings
@@ -32,7 +32,7 @@ host-c 8cpu 32G reserve 2G | c1 8G load 1 [apart=x]
 def drained(
     cluster: str = CLUSTER, host: str = "host-a", rules: tuple[object, ...] = ()
 ) -> Plan | Refused:
-    return drain.drain(SETTINGS, Drain(host), drawn(cluster), rules)  # type: ignore[arg-type]
+    return drain.drain(SETTINGS, Drain(host), draw_cluster(cluster), rules)  # type: ignore[arg-type]
 
 
 def moves(found: Plan | Refused) -> dict[str, str]:
@@ -110,7 +110,7 @@ def test_advice_is_to_free_capacity_only_where_capacity_lacks() -> None:
 
 
 def test_a_vm_of_a_host_that_does_not_tell_its_size_is_stuck_and_not_forgotten() -> None:
-    seen = drawn(CLUSTER)
+    seen = draw_cluster(CLUSTER)
     sizeless = replace(
         seen, hosts=tuple(replace(h, cpus=0) if h.name == "host-a" else h for h in seen.hosts)
     )
@@ -126,7 +126,7 @@ def test_failure_domains_hold_back_a_drain_only_when_they_are_a_hard_rule() -> N
     text = (
         "host-a 8cpu 32G [zone=x] | p 4G [apart=db]\nhost-b 8cpu 32G [zone=y] | q 4G [apart=db]\n"
     )
-    seen = drawn(f"{text}host-c 8cpu 32G [zone=y]\nhost-d 8cpu 2G [zone=z]")
+    seen = draw_cluster(f"{text}host-c 8cpu 32G [zone=y]\nhost-d 8cpu 2G [zone=z]")
     soft, hard = (
         drain.drain(BalanceSettings.model_validate({"domains": each}), Drain("host-a"), seen, ())
         for each in ("soft", "hard")
@@ -174,7 +174,7 @@ def test_a_drain_is_asked_about_once_more_before_it_begins(
 ) -> None:
     found = drained()
     assert isinstance(found, Plan)
-    now = drawn(CLUSTER.replace(was, is_now) if was else CLUSTER)
+    now = draw_cluster(CLUSTER.replace(was, is_now) if was else CLUSTER)
     against = drain.still_drains(SETTINGS, Drain("host-a"), found, now, ())
     assert {each.code for each in against} == ({code} if code else set())
 
@@ -188,16 +188,18 @@ HOME = tuple(uuid_of(name) for name in ("a1", "a2", "a3"))
 
 
 def test_undrain_brings_home_whom_the_drain_moved() -> None:
-    found = drain.undrain(SETTINGS, Undrain("host-a", HOME), drawn(AFTER), ())
+    found = drain.undrain(SETTINGS, Undrain("host-a", HOME), draw_cluster(AFTER), ())
     assert moves(found) == dict.fromkeys(("a1", "a2", "a3"), "host-a")
     assert isinstance(found, Plan)
     assert found.steps[0] == SetMaintenance("host-a", on=False)
-    assert drain.still_returns(SETTINGS, Undrain("host-a", HOME), found, drawn(AFTER), ()) == ()
+    assert (
+        drain.still_returns(SETTINGS, Undrain("host-a", HOME), found, draw_cluster(AFTER), ()) == ()
+    )
 
 
 def test_who_does_not_fit_or_is_gone_is_told_and_is_no_failure() -> None:
     full = AFTER.replace("maintenance", "maintenance | new 20G").replace(" | a3 2G load 1", "")
-    found = drain.undrain(SETTINGS, Undrain("host-a", HOME), drawn(full), ())
+    found = drain.undrain(SETTINGS, Undrain("host-a", HOME), draw_cluster(full), ())
     assert moves(found) == {"a1": "host-a"}
     assert codes(found) == ["not-home", "not-home"]
 
@@ -205,10 +207,12 @@ def test_who_does_not_fit_or_is_gone_is_told_and_is_no_failure() -> None:
 def test_undrain_without_a_drain_only_ends_maintenance_and_a_host_in_service_has_nothing_to_undo() -> (
     None
 ):
-    found = drain.undrain(SETTINGS, Undrain("host-a"), drawn(AFTER), ())
+    found = drain.undrain(SETTINGS, Undrain("host-a"), draw_cluster(AFTER), ())
     assert isinstance(found, Plan)
     assert found.steps == (SetMaintenance("host-a", on=False),)
-    assert codes(drain.undrain(SETTINGS, Undrain("host-b"), drawn(AFTER), ())) == ["all-home"]
+    assert codes(drain.undrain(SETTINGS, Undrain("host-b"), draw_cluster(AFTER), ())) == [
+        "all-home"
+    ]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 from bot.flow.operations import propose
 from bot.plugin_api import Picked
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.balance import pick, planner
 from plugins.balance.intents import Balance, balance_grammar
 from plugins.balance.settings import BalanceSettings
@@ -44,21 +44,21 @@ def moves(found: Plan | Refused) -> dict[str, str]:
 
 
 def test_the_picked_moves_are_planned_and_no_others() -> None:
-    whole = planner.plan(SETTINGS, Balance(), drawn(UNEVEN), ())
+    whole = planner.plan(SETTINGS, Balance(), draw_cluster(UNEVEN), ())
     assert isinstance(whole, Plan)
     assert len(whole.steps) == 4
     wish = pick.pick_moves(Balance(), whole, (0, 2))
-    some = pick.plan_pick(SETTINGS, wish, drawn(UNEVEN), ())
+    some = pick.plan_pick(SETTINGS, wish, draw_cluster(UNEVEN), ())
     names = [step.name for step in whole.steps if isinstance(step, MigrateVm)]
     assert moves(some) == {name: moves(whole)[name] for name in (names[0], names[2])}
     assert isinstance(some, Plan)
     assert some.digest != whole.digest
     assert all(isinstance(step, MigrateVm) and "gain" in str(step.reason) for step in some.steps)
-    assert planner.still_good(SETTINGS, wish, some, drawn(UNEVEN), ()) == ()
+    assert planner.still_good(SETTINGS, wish, some, draw_cluster(UNEVEN), ()) == ()
 
 
 def test_a_move_that_needs_one_that_was_not_picked_is_left_out_and_says_so() -> None:
-    seen = drawn(SWAP)
+    seen = draw_cluster(SWAP)
     wish = Balance(
         wanted=((uuid_of("tiny"), "host-a"), (uuid_of("mini"), "host-c")),
         unwanted=((uuid_of("big"), "host-b"), (uuid_of("some"), "host-b")),
@@ -73,7 +73,7 @@ def test_a_move_that_needs_one_that_was_not_picked_is_left_out_and_says_so() -> 
 
 def test_a_vm_that_went_away_is_told() -> None:
     wish = Balance(wanted=((uuid_of("v1"), "host-b"), (uuid_of("v9"), "host-b")))
-    found = pick.plan_pick(SETTINGS, wish, drawn(UNEVEN), ())
+    found = pick.plan_pick(SETTINGS, wish, draw_cluster(UNEVEN), ())
     assert moves(found) == {"v1": "host-b"}
     assert isinstance(found, Plan)
     assert "gone" in [each.code for each in found.warnings]

@@ -18,7 +18,7 @@ from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm
 from bot.flow.operations import effect
 from bot.plugin_api import Rechecked, Underway
-from bot.testing import Ending, drawn, uuid_of
+from bot.testing import Ending, draw_cluster, uuid_of
 from bot.testing.sampler import FakeSampler
 from plugins.balance import drain, planner, recheck
 from plugins.balance.intents import Balance, Drain
@@ -39,7 +39,7 @@ host-c 8cpu 32G
 
 
 def planned(cluster: str = UNEVEN) -> Plan:
-    found = planner.plan(SETTINGS, Balance(), drawn(cluster), ())
+    found = planner.plan(SETTINGS, Balance(), draw_cluster(cluster), ())
     assert isinstance(found, Plan)
     return found
 
@@ -47,7 +47,7 @@ def planned(cluster: str = UNEVEN) -> Plan:
 def judged(found: Plan, now: str, *turn: int) -> Rechecked:
     left = tuple(range(len(found.steps)))
     return recheck.still_pays(
-        SETTINGS, Balance(), Underway(found, frozenset(), left, turn or (0,)), drawn(now), ()
+        SETTINGS, Balance(), Underway(found, frozenset(), left, turn or (0,)), draw_cluster(now), ()
     )
 
 
@@ -118,7 +118,9 @@ def test_one_move_that_brings_nothing_is_skipped_and_the_others_are_not() -> Non
 
 
 def test_evenness_is_the_score_and_the_busiest_and_idlest_host_in_service() -> None:
-    even = recheck.evenness(SETTINGS, drawn(UNEVEN + "host-c 8cpu 32G maintenance | x 4G load 8"))
+    even = recheck.evenness(
+        SETTINGS, draw_cluster(UNEVEN + "host-c 8cpu 32G maintenance | x 4G load 8")
+    )
     assert (even.busiest, even.idlest) == (0.5, 0.0)
     assert even.unevenness == pytest.approx(0.25 + 0.25)
 
@@ -347,7 +349,7 @@ def _happens(bot: Bot, name: str, change: str, but: str) -> None:
 
 
 def test_moves_under_way_count_as_arrived() -> None:
-    seen = drawn("host-a 8cpu 8G | v1 4G load 1\nhost-b 8cpu 8G")
+    seen = draw_cluster("host-a 8cpu 8G | v1 4G load 1\nhost-b 8cpu 8G")
     there = placement.with_moves(seen, {uuid_of("v1"): "host-b"})
     assert [(vm.name, vm.host) for vm in there.vms] == [("v1", "host-b")]
     both = replace(seen, vms=(*seen.vms, replace(seen.vms[0], host="host-b")))
@@ -355,11 +357,11 @@ def test_moves_under_way_count_as_arrived() -> None:
 
 
 def test_a_drain_skips_whom_it_cannot_move_any_more_and_says_so() -> None:
-    found = drain.drain(SETTINGS, Drain("host-a"), drawn(DRAINED), ())
+    found = drain.drain(SETTINGS, Drain("host-a"), draw_cluster(DRAINED), ())
     assert isinstance(found, Plan)
     index, step = next((i, s) for i, s in enumerate(found.steps) if isinstance(s, MigrateVm))
     full = DRAINED.replace(f"{step.target} 8cpu 32G", f"{step.target} 8cpu 32G | new 31G")
     left = tuple(range(index, len(found.steps)))
     underway = Underway(found, frozenset({0}), left, (index,))
-    verdict = drain.next_leaves(SETTINGS, Drain("host-a"), underway, drawn(full), ())
+    verdict = drain.next_leaves(SETTINGS, Drain("host-a"), underway, draw_cluster(full), ())
     assert [(each, why.code) for each, why in verdict.skip.items()] == [(index, "memory")]

@@ -23,7 +23,7 @@ from bot.domain.readiness import CommandResult
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
 from bot.flow.operations import overdue, perform
 from bot.plugin_api import Underway
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.balance import remote_command, rolling
 from plugins.balance.drain import turn_of
 from plugins.balance.intents import Rolling, rolling_grammar
@@ -45,7 +45,7 @@ RUN = Rolling((), "uname")
 
 
 def rolled(intent: Rolling = EVERY, cluster: str = CLUSTER) -> Plan:
-    found = rolling.rolling(SETTINGS, intent, drawn(cluster), ())
+    found = rolling.rolling(SETTINGS, intent, draw_cluster(cluster), ())
     assert isinstance(found, Plan), found
     return found
 
@@ -133,7 +133,7 @@ def test_hosts_are_taken_as_they_are_named() -> None:
 def test_it_is_refused_when_a_host_cannot_be_emptied_with_who_is_stuck_and_why(
     change: tuple[str, str], code: str, said: str
 ) -> None:
-    found = rolling.rolling(SETTINGS, EVERY, drawn(CLUSTER.replace(*change)), ())
+    found = rolling.rolling(SETTINGS, EVERY, draw_cluster(CLUSTER.replace(*change)), ())
     assert isinstance(found, Refused)
     assert code in [each.code for each in found.objections]
     assert any(said in f"{each.text} {each.remedy}" for each in found.objections)
@@ -145,7 +145,7 @@ def test_it_is_refused_when_a_host_cannot_be_emptied_with_who_is_stuck_and_why(
     ("apt-get -y upgrade; reboot", False), ("apt-get $(reboot)", False), ("apt-get\nreboot", False), ("a && b", True),
 ])  # fmt: skip
 def test_only_what_the_configuration_names_is_run_on_hosts(command: str, *, allowed: bool) -> None:
-    found = rolling.rolling(SETTINGS, Rolling((), command), drawn(CLUSTER), ())
+    found = rolling.rolling(SETTINGS, Rolling((), command), draw_cluster(CLUSTER), ())
     assert isinstance(found, Plan) is allowed
     if isinstance(found, Refused):
         assert [each.code for each in found.objections] == ["command"]
@@ -153,7 +153,7 @@ def test_only_what_the_configuration_names_is_run_on_hosts(command: str, *, allo
 
 
 def test_by_default_nothing_is_run_on_hosts() -> None:
-    found = rolling.rolling(BalanceSettings(), RUN, drawn(CLUSTER), ())
+    found = rolling.rolling(BalanceSettings(), RUN, draw_cluster(CLUSTER), ())
     assert isinstance(found, Refused)
     assert "`commands`" in str(found.objections[0].remedy)
 
@@ -163,7 +163,7 @@ def test_a_host_in_maintenance_is_left_out_of_all_and_refused_by_name() -> None:
         "host-b 8cpu 32G reserve 2G |", "host-b 8cpu 32G reserve 2G maintenance |"
     )
     assert "+b" not in told(rolled(cluster=resting).steps)
-    found = rolling.rolling(SETTINGS, Rolling(("host-b",)), drawn(resting), ())
+    found = rolling.rolling(SETTINGS, Rolling(("host-b",)), draw_cluster(resting), ())
     assert isinstance(found, Refused)
     assert found.objections[0].code == "maintenance"
 
@@ -211,12 +211,15 @@ def at_turn(plan: Plan, short: str) -> Underway:
 
 def test_a_turn_that_still_holds_is_left_as_it_was_planned() -> None:
     plan = rolled()
-    assert rolling.next_rolls(SETTINGS, EVERY, at_turn(plan, "+b"), drawn(CLUSTER), ()).rest is None
+    assert (
+        rolling.next_rolls(SETTINGS, EVERY, at_turn(plan, "+b"), draw_cluster(CLUSTER), ()).rest
+        is None
+    )
 
 
 def test_a_new_vm_is_planned_in_when_its_hosts_turn_comes() -> None:
     now = CLUSTER.replace("| b1 8G", "| new 4G load 1 | b1 8G")
-    verdict = rolling.next_rolls(SETTINGS, EVERY, at_turn(rolled(), "+b"), drawn(now), ())
+    verdict = rolling.next_rolls(SETTINGS, EVERY, at_turn(rolled(), "+b"), draw_cluster(now), ())
     assert verdict.rest is not None
     steps = told(verdict.rest)
     assert steps[0] == "+b"
@@ -225,12 +228,12 @@ def test_a_new_vm_is_planned_in_when_its_hosts_turn_comes() -> None:
     again = Underway(
         replace(rolled(), steps=verdict.rest), frozenset(), tuple(range(len(steps))), (0,)
     )
-    assert rolling.next_rolls(SETTINGS, EVERY, again, drawn(now), ()).rest is None
+    assert rolling.next_rolls(SETTINGS, EVERY, again, draw_cluster(now), ()).rest is None
 
 
 def test_a_host_that_cannot_be_emptied_in_its_turn_is_left_out_and_the_next_one_comes() -> None:
     now = CLUSTER.replace("| b1 8G load 1", "| b1 8G load 1 [pin=here]")
-    verdict = rolling.next_rolls(SETTINGS, EVERY, at_turn(rolled(), "+b"), drawn(now), ())
+    verdict = rolling.next_rolls(SETTINGS, EVERY, at_turn(rolled(), "+b"), draw_cluster(now), ())
     assert verdict.rest is not None
     assert [each for each in told(verdict.rest) if each[0] in "+w"] == ["+c", "wait c"]
     assert "without host-b" in str(verdict.why)
@@ -240,7 +243,7 @@ def test_a_host_that_cannot_be_emptied_in_its_turn_is_left_out_and_the_next_one_
 def test_those_who_left_come_home_from_where_they_are_and_as_they_are_now() -> None:
     plan = rolled()
     ends = {step.name: step.target for step in plan.steps[1:3] if isinstance(step, MigrateVm)}
-    seen = drawn(CLUSTER)
+    seen = draw_cluster(CLUSTER)
     there = replace(
         seen, vms=tuple(replace(vm, host=ends.get(vm.name, vm.host)) for vm in seen.vms)
     )
@@ -260,11 +263,14 @@ def test_those_who_left_come_home_from_where_they_are_and_as_they_are_now() -> N
 
 def test_no_command_is_run_where_a_vm_runs() -> None:
     plan = rolled(RUN)
-    verdict = rolling.next_rolls(SETTINGS, RUN, at_turn(plan, "run a"), drawn(CLUSTER), ())
+    verdict = rolling.next_rolls(SETTINGS, RUN, at_turn(plan, "run a"), draw_cluster(CLUSTER), ())
     ((index, why),) = verdict.skip.items()
     assert (told(plan.steps)[index], why.code) == ("run a", "not-empty")
     moved = CLUSTER.replace("a1 8G load 1 dirty 1M | a2 4G load 1 dirty 1M | ", "")
-    assert rolling.next_rolls(SETTINGS, RUN, at_turn(plan, "run a"), drawn(moved), ()).skip == {}
+    assert (
+        rolling.next_rolls(SETTINGS, RUN, at_turn(plan, "run a"), draw_cluster(moved), ()).skip
+        == {}
+    )
 
 
 # --- commands on hosts, in a real shell
@@ -385,7 +391,7 @@ def test_all_hosts_have_their_turn_and_everyone_is_home_in_the_end(
     ] * 2
     notes = [text(card) for ref, card in bot.chat.messages.items() if ref in bot.chat.threads]
     assert sum("waits for a person" in note for note in notes) == 2
-    assert sum("waits for a person" in text(card) for card in bot.chat.shown_to("UANA")) == 2
+    assert sum("waits for a person" in text(card) for card in bot.chat.cards_for("UANA")) == 2
 
 
 def test_while_people_work_by_hand_the_host_is_empty_and_its_vms_can_be_used_by_others(

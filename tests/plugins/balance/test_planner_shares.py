@@ -20,7 +20,7 @@ from bot.domain.operation import State
 from bot.domain.plan import Plan, Refused
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Settled
-from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from plugins.balance import contention, handler, shares
 from plugins.balance.intents import Cap, Shares
 from plugins.balance.settings import BalanceSettings
@@ -50,7 +50,7 @@ def with_scheduler(seen: Snapshot, schedulers: Mapping[str, Scheduler]) -> Snaps
 
 
 def test_every_vm_of_the_host_gets_what_its_tags_say() -> None:
-    found = shares.plan(Shares("host-a"), drawn(CLUSTER))
+    found = shares.plan(Shares("host-a"), draw_cluster(CLUSTER))
     assert steps(found) == {
         "g1": Scheduler(cpu_shares=400),
         "s1": Scheduler(cpu_shares=100),
@@ -74,7 +74,7 @@ def reasons(found: Plan | Refused) -> dict[str, str]:
 
 
 def test_what_was_measured_tells_who_waits_and_what_each_will_get() -> None:
-    found = shares.plan(Shares("host-a"), drawn(CONTENDED))
+    found = shares.plan(Shares("host-a"), draw_cluster(CONTENDED))
     said = reasons(found)
     assert "It uses 0.50, waits for 0.50 more, and should get 0.80." in said["gold"]
     assert "It uses 0.50, waits for 0.50 more, and should get 0.20." in said["silver"]
@@ -85,18 +85,18 @@ def test_what_was_measured_tells_who_waits_and_what_each_will_get() -> None:
 
 
 def test_where_nobody_waits_that_is_said_and_where_nobody_measured_too() -> None:
-    calm = shares.plan(Shares("host-a"), drawn(CONTENDED.replace("wait 0.5", "wait 0.01")))
+    calm = shares.plan(Shares("host-a"), draw_cluster(CONTENDED.replace("wait 0.5", "wait 0.01")))
     assert isinstance(calm, Plan)
     assert [each.code for each in calm.warnings] == ["calm"]
     assert "should get 0.51" in reasons(calm)["gold"]
-    unknown = shares.plan(Shares("host-a"), drawn(CLUSTER))
+    unknown = shares.plan(Shares("host-a"), draw_cluster(CLUSTER))
     assert isinstance(unknown, Plan)
     assert [each.code for each in unknown.warnings] == ["unmeasured"]
 
 
 def test_a_ceiling_that_keeps_cpu_from_a_vm_says_so() -> None:
     capped = CONTENDED.replace("[priority=gold]", "[priority=gold cpu-cap=60%]")
-    said = reasons(shares.plan(Shares("host-a"), drawn(capped)))
+    said = reasons(shares.plan(Shares("host-a"), draw_cluster(capped)))
     assert "should get 0.60. Its CPU limit withholds 0.40." in said["gold"]
     assert "should get 0.40" in said["silver"]
 
@@ -105,13 +105,13 @@ def test_without_tags_it_says_who_waits_and_for_whom() -> None:
     untagged = CONTENDED.replace("[priority=gold]", "").replace(
         "silver 2G load 0.5", "silver 2G load 0.9"
     )
-    found = shares.plan(Shares("host-a"), drawn(untagged))
+    found = shares.plan(Shares("host-a"), draw_cluster(untagged))
     assert codes(found) == ["no-tags", "waits"]
     assert isinstance(found, Refused)
     assert "silver uses most, 0.90" in str(found.objections[1].text)
-    assert codes(shares.plan(Shares("host-a"), drawn(untagged.replace("wait 0.5", "wait 0")))) == [
-        "no-tags"
-    ]
+    assert codes(
+        shares.plan(Shares("host-a"), draw_cluster(untagged.replace("wait 0.5", "wait 0")))
+    ) == ["no-tags"]
 
 
 wanted = st.builds(contention.CpuDemand, st.floats(0, 4), st.floats(0, 4), st.floats(0.1, 8))
@@ -127,11 +127,11 @@ def test_what_is_foretold_is_never_more_than_there_is_or_than_a_vm_wants(
     weights = {uuid: random.choice((25, 100, 400)) for uuid in found}
     likely = contention.predict_cores(found, weights)
     assert set(likely) == set(found)
-    assert all(likely[uuid] <= want.wanted + 1e-9 for uuid, want in found.items())
+    assert all(likely[uuid] <= want.demand + 1e-9 for uuid, want in found.items())
     if any(want.waits > contention.WAITING for want in found.values()):
         there = sum(want.used for want in found.values())
         assert sum(likely.values()) <= there + 1e-9
-        wanting = sum(want.wanted for want in found.values())
+        wanting = sum(want.demand for want in found.values())
         assert sum(likely.values()) == pytest.approx(min(there, wanting))
     for one, want in found.items():
         less = [
@@ -139,14 +139,16 @@ def test_what_is_foretold_is_never_more_than_there_is_or_than_a_vm_wants(
             for other in found
             if weights[one] >= weights[other] and likely[one] < likely[other] - 1e-9
         ]
-        assert not less or likely[one] == pytest.approx(want.wanted)
+        assert not less or likely[one] == pytest.approx(want.demand)
 
 
 def test_what_is_so_already_is_not_set_again() -> None:
     so = {"g1": Scheduler(cpu_shares=400), "s1": Scheduler(cpu_shares=100, vcpu_quota=-1)}
-    assert set(steps(shares.plan(Shares("host-a"), with_scheduler(drawn(CLUSTER), so)))) == {"b1"}
+    assert set(steps(shares.plan(Shares("host-a"), with_scheduler(draw_cluster(CLUSTER), so)))) == {
+        "b1"
+    }
     all_so = {**so, "b1": Scheduler(cpu_shares=25, vcpu_quota=50_000)}
-    assert codes(shares.plan(Shares("host-a"), with_scheduler(drawn(CLUSTER), all_so))) == [
+    assert codes(shares.plan(Shares("host-a"), with_scheduler(draw_cluster(CLUSTER), all_so))) == [
         "as-tagged"
     ]
 
@@ -162,12 +164,12 @@ def test_what_is_so_already_is_not_set_again() -> None:
 )
 def test_what_cannot_be_done_is_told(host: str, was: str, is_now: str, code: str) -> None:
     assert codes(
-        shares.plan(Shares(host), drawn(CLUSTER.replace(was, is_now) if was else CLUSTER))
+        shares.plan(Shares(host), draw_cluster(CLUSTER.replace(was, is_now) if was else CLUSTER))
     ) == [code]
 
 
 def test_a_ceiling_is_spread_over_the_vcpus_in_the_vms_own_period() -> None:
-    seen = drawn(CLUSTER)
+    seen = draw_cluster(CLUSTER)
     assert steps(shares.limit(Cap("other", 150), seen))["other"].vcpu_quota == 37_500
     slow = with_scheduler(seen, {"other": Scheduler(vcpu_period=200_000)})
     assert steps(shares.limit(Cap("other", 150), slow))["other"] == Scheduler(
@@ -178,7 +180,9 @@ def test_a_ceiling_is_spread_over_the_vcpus_in_the_vms_own_period() -> None:
 
 
 def test_a_ceiling_that_changes_nothing_or_cannot_be_is_refused() -> None:
-    seen = drawn(CLUSTER.replace("other 2G 4cpu load 1", "other 2G 4cpu load 1 | off 1G off"))
+    seen = draw_cluster(
+        CLUSTER.replace("other 2G 4cpu load 1", "other 2G 4cpu load 1 | off 1G off")
+    )
     assert codes(shares.limit(Cap("other", 401), seen)) == ["no-limit"]
     assert codes(shares.limit(Cap("other", 0), seen)) == ["as-wanted"]
     assert codes(shares.limit(Cap("off", 50), seen)) == ["not-running"]
@@ -188,12 +192,12 @@ def test_a_ceiling_that_changes_nothing_or_cannot_be_is_refused() -> None:
 
 
 def test_it_is_asked_about_once_more_before_it_begins() -> None:
-    found = shares.limit(Cap("other", 150), drawn(CLUSTER))
+    found = shares.limit(Cap("other", 150), draw_cluster(CLUSTER))
     assert isinstance(found, Plan)
-    assert shares.still_good(found, drawn(CLUSTER)) == ()
+    assert shares.still_good(found, draw_cluster(CLUSTER)) == ()
     for was, is_now in (("4cpu load 1", "2cpu load 1"), ("other 2G 4cpu load 1", "other 2G 4cpu off"),
                         ("other 2G 4cpu load 1", "someone 2G")):  # fmt: skip
-        assert len(shares.still_good(found, drawn(CLUSTER.replace(was, is_now)))) == 1
+        assert len(shares.still_good(found, draw_cluster(CLUSTER.replace(was, is_now)))) == 1
 
 
 def test_the_grammar() -> None:
@@ -212,7 +216,7 @@ def test_intent_and_step_can_be_stored() -> None:
     loaded = catalog.load(["migrate", "balance"])
     wish = Shares("host-a", undo=True, restore=((uuid_of("g1"), Scheduler(cpu_shares=100)),))
     assert loaded.codec().loads(codec.text(wish)) == wish
-    found = shares.plan(Shares("host-a"), drawn(CLUSTER))
+    found = shares.plan(Shares("host-a"), draw_cluster(CLUSTER))
     assert loaded.codec().loads(codec.text(found)) == found
 
 
@@ -232,7 +236,7 @@ class Said:
 
 def limited(load: str, wanted: Scheduler) -> tuple[SetScheduler, FakeHypervisor, Said]:
     clock = TickingClock()
-    hypervisor = FakeHypervisor(drawn(f"host-a 8cpu 32G | web 2G 2cpu load {load}"), clock)
+    hypervisor = FakeHypervisor(draw_cluster(f"host-a 8cpu 32G | web 2G 2cpu load {load}"), clock)
     return (
         SetScheduler(uuid_of("web"), "web", "host-a", 2, wanted, Scheduler()),
         hypervisor,
@@ -287,4 +291,4 @@ def test_a_ceiling_is_set_and_lifted_in_chat(bot: Bot) -> None:
     approved(bot, "vm limit s1 --cpu 50%", 1)
     assert bot.hypervisor.scheduler("host-a", uuid_of("s1")).vcpu_quota == 25_000
     approved(bot, "vm limit s1 --cpu none", 2)
-    assert not bot.hypervisor.scheduler("host-a", uuid_of("s1")).capped
+    assert not bot.hypervisor.scheduler("host-a", uuid_of("s1")).has_cap

@@ -32,7 +32,7 @@ from bot.domain.policy import Rule, Ruling
 from bot.domain.steps import MigrateVm
 from bot.flow.monitoring import watch as core_watch
 from bot.plugin_api import Alert, Looked, Measured, Proposal, WatchView
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.balance import watch
 from plugins.balance.intents import Balance
 from plugins.balance.settings import BalanceSettings
@@ -78,7 +78,7 @@ class Days:
         """What was said in so many minutes."""
         before = len(self.said)
         for _ in range(minutes):
-            seen = drawn(text) if isinstance(text, str) else text
+            seen = draw_cluster(text) if isinstance(text, str) else text
             seen = replace(seen, taken_at=self.now)
             view = WatchView(seen, (), self.past, Measured(), self.memory, self.now)  # type: ignore[arg-type]
             looked: Looked = watch.look(self.settings, view)

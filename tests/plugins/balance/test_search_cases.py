@@ -161,7 +161,7 @@ def test_a_scattered_affinity_group_is_gathered_and_then_held() -> None:
     problem = grouped(cluster([0, 1, 2, 2]), "affinity", 0, 1)
     result = solve(problem, SearchLimits(band=10.0))
     assert [move.cause for move in result.moves] == [Cause.AFFINITY]
-    after = problem.placed(hosts_after(problem, result.moves))
+    after = problem.place(hosts_after(problem, result.moves))
     assert result.after.separated == 0
     assert set(explain(after, 0)) == {WhyNot.HERE, WhyNot.HELD_TOGETHER}
 

@@ -222,13 +222,13 @@ def test_planning_again_after_applying_finds_nothing(
     result = solve(problem, limits)
     assert not result.capped
     assert not result.cut_short
-    assert solve(problem.placed(hosts_after(problem, result.moves)), limits).moves == ()
+    assert solve(problem.place(hosts_after(problem, result.moves)), limits).moves == ()
 
 
 @settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.floats(0.0, 0.5))
 def test_a_faultless_cluster_inside_the_band_is_left_alone(problem: Problem, slack: float) -> None:
-    mended = problem.placed(hosts_after(problem, solve(problem).moves))
+    mended = problem.place(hosts_after(problem, solve(problem).moves))
     before = score_of(mended, mended.host)
     result = solve(mended, SearchLimits(band=before.balance + slack, per_move=1e-4))
     assert before.faults or result.moves == ()
@@ -240,7 +240,7 @@ def test_the_order_of_hosts_and_vms_does_not_matter(problem: Problem, rnd: rando
     hosts, vms = list(range(len(problem.host_names))), list(range(len(problem.vm_names)))
     rnd.shuffle(hosts)
     rnd.shuffle(vms)
-    other = problem.reordered(np.array(hosts, dtype=np.intp), np.array(vms, dtype=np.intp))
+    other = problem.reorder(np.array(hosts, dtype=np.intp), np.array(vms, dtype=np.intp))
     assert moves_by_name(other, solve(other)) == moves_by_name(problem, solve(problem))
 
 
@@ -290,7 +290,7 @@ def test_what_forbids_a_move_is_what_explains_it(problem: Problem, data: st.Data
     for _ in range(data.draw(st.integers(0, 3))):
         where.move(data.draw(st.sampled_from(vms)), data.draw(st.sampled_from(hosts)))
     vm = data.draw(st.sampled_from(vms))
-    whole = explain(problem.placed(where.host), vm)
+    whole = explain(problem.place(where.host), vm)
     for quick, full in zip(hard_reasons(where, vm), whole, strict=True):
         assert full in SOFT if quick is None else full is quick
 

@@ -40,7 +40,7 @@ def test_l30_the_parts_come_from_stored_moments_and_add_up(room: Room) -> None:
     room.bot.clock.turn(21)
     assert room.works() is State.DONE, room.why()
     operation = room.bot.operation()
-    found = {each.name: each for each in recovery.measured(operation)}
+    found = {each.name: each for each in recovery.measure(operation)}
     db = found["db-1"]
     assert operation.began_at is not None
     assert db.noticed is not None
@@ -81,6 +81,6 @@ def test_without_a_failover_there_is_nothing_to_tell(room: Room) -> None:
     room.asks()
     assert "No failover was carried out" in room.asks("failover report")  # proposed is not begun
     (operation,) = room.bot.store.operations()
-    late = recovery.measured(operation)
+    late = recovery.measure(operation)
     assert {each.whole for each in late} == {None}
     assert timedelta(0) <= room.bot.clock.now() - operation.proposed_at

@@ -194,7 +194,7 @@ def two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
         return (*said, Statement(Witness.PEERS, Heard.SILENT, seen.taken_at, "0/2", 0, 2))
 
     monkeypatch.setattr(witnesses, "ask", and_peers)
-    monkeypatch.setattr(witnesses, "trusted", lambda _sight, _host, said: tuple(said))
+    monkeypatch.setattr(witnesses, "trustworthy", lambda _sight, _host, said: tuple(said))
 
 
 def test_l11_a_second_kind_that_is_late_by_less_than_half_a_minute_still_counts(

@@ -49,7 +49,7 @@ class Peers:
 def said(room: Room, sight: Sight) -> Heard:
     seen = room.bot.hypervisor.snapshot()
     found = witnesses.gather(sight, seen.host("host-a"), seen, room.bot.hypervisor)
-    return found.said(Witness.PEERS)
+    return found.word_of(Witness.PEERS)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ class Network:
 def vms_said(room: Room, sight: Sight) -> Heard:
     seen = room.bot.hypervisor.snapshot()
     found = witnesses.gather(sight, seen.host("host-a"), seen, room.bot.hypervisor)
-    return found.said(Witness.VMS)
+    return found.word_of(Witness.VMS)
 
 
 def test_vms_that_answer_keep_an_isolated_host_from_being_switched_off(room: Room) -> None:

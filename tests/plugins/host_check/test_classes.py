@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.readiness import HostFacts
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from plugins.host_check import cards, classes, handler
 from plugins.host_check.findings import PairReport, PairResult, Seen, failure, warning
 from plugins.host_check.planner import HostPair
@@ -53,7 +53,7 @@ def test_a_host_that_does_not_answer_is_like_no_other() -> None:
 
 def test_many_hosts_are_answered_by_groups_and_say_how_far_it_is() -> None:
     port = FakeHypervisor(
-        drawn("\n".join(f"host-{number} 8cpu 32G" for number in range(40))), TickingClock()
+        draw_cluster("\n".join(f"host-{number} 8cpu 32G" for number in range(40))), TickingClock()
     )
     told: list[tuple[int, int]] = []
     found = handler.pair(

@@ -16,7 +16,7 @@ from bot.domain.message import Names, Words, words
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.readiness import CommandResult, CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from bot.domain.steps import SetMaintenance
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from plugins.host_check import cards, handler, planner, probes
 from plugins.host_check.findings import NO_SSH, BaselineResult, CheckResult, command
 from plugins.host_check.planner import HostBaseline, HostCheck, HostMaintenance, HostPair
@@ -40,7 +40,7 @@ def machine(argv: Sequence[str]) -> CommandResult:
 
 
 def hosts() -> FakeHypervisor:
-    return FakeHypervisor(drawn(CLUSTER), TickingClock())
+    return FakeHypervisor(draw_cluster(CLUSTER), TickingClock())
 
 
 def test_the_words_of_each_command() -> None:
@@ -80,7 +80,7 @@ def test_the_catalog_takes_the_plugin_and_refuses_a_wrong_setting() -> None:
 
 
 def test_maintenance_is_one_low_step_with_the_guests_as_a_warning() -> None:
-    made = planner.plan(HostMaintenance("host-a", on=True, reason="fan"), drawn(CLUSTER), ())
+    made = planner.plan(HostMaintenance("host-a", on=True, reason="fan"), draw_cluster(CLUSTER), ())
     assert isinstance(made, Plan)
     assert made.steps == (SetMaintenance("host-a", on=True, reason="fan"),)
     assert made.risk is Risk.LOW
@@ -92,7 +92,7 @@ def test_maintenance_is_one_low_step_with_the_guests_as_a_warning() -> None:
 
 
 def test_the_last_host_is_warned_of_and_taking_out_warns_of_nothing() -> None:
-    alone = drawn("host-a 8cpu 64G\nhost-b 8cpu 64G maintenance")
+    alone = draw_cluster("host-a 8cpu 64G\nhost-b 8cpu 64G maintenance")
     made = planner.plan(HostMaintenance("host-a", on=True), alone, ())
     assert isinstance(made, Plan)
     assert [each.code for each in made.warnings] == ["last-host"]
@@ -110,7 +110,7 @@ def test_the_last_host_is_warned_of_and_taking_out_warns_of_nothing() -> None:
     ],
 )
 def test_what_is_so_already_or_is_no_host_is_refused(intent: HostMaintenance, code: str) -> None:
-    cluster = drawn("host-a 8cpu 64G\nhost-b 8cpu 64G maintenance")
+    cluster = draw_cluster("host-a 8cpu 64G\nhost-b 8cpu 64G maintenance")
     made = planner.plan(intent, cluster, ())
     assert isinstance(made, Refused)
     assert [each.code for each in made.objections] == [code]
@@ -121,8 +121,8 @@ def test_what_is_so_already_or_is_no_host_is_refused(intent: HostMaintenance, co
 def test_maintenance_is_still_good_though_guests_came_and_went() -> None:
     intent = HostMaintenance("host-a", on=True)
     before, after = (
-        drawn("host-a 8cpu 64G | web-1 1G\nhost-b 8cpu 8G"),
-        drawn("host-a 8cpu 64G\nhost-b 8cpu 8G"),
+        draw_cluster("host-a 8cpu 64G | web-1 1G\nhost-b 8cpu 8G"),
+        draw_cluster("host-a 8cpu 64G\nhost-b 8cpu 8G"),
     )
     made = planner.plan(intent, before, ())
     assert isinstance(made, Plan)
@@ -187,7 +187,9 @@ def test_a_name_that_is_none_and_no_hosts_at_all_are_errors_that_say_what_to_do(
     with pytest.raises(UnknownNameError, match="host-d"):
         handler.check(SETTINGS, HostCheck(("host-d",)), port.snapshot(), port)
     with pytest.raises(UsageError, match="No host"):
-        planner.hosts_asked((), drawn("host-a 1cpu 1G").__class__(port.snapshot().taken_at, (), ()))
+        planner.hosts_asked(
+            (), draw_cluster("host-a 1cpu 1G").__class__(port.snapshot().taken_at, (), ())
+        )
 
 
 def test_every_direction_is_judged_once() -> None:
@@ -203,7 +205,9 @@ def test_every_direction_is_judged_once() -> None:
 
 
 def test_the_baseline_leaves_out_who_does_not_tell_its_cpu_and_says_so() -> None:
-    port = FakeHypervisor(drawn("host-a 4cpu 8G\nhost-b 4cpu 8G\nhost-c 4cpu 8G"), TickingClock())
+    port = FakeHypervisor(
+        draw_cluster("host-a 4cpu 8G\nhost-b 4cpu 8G\nhost-c 4cpu 8G"), TickingClock()
+    )
     port.refuse("host_facts", "The facts of host-a could not be read: error 1.")
     found = handler.baseline(HostBaseline(), port.snapshot(), port)
     assert found.baseline is not None

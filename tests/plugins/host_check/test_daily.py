@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.domain.readiness import Finding, HostReport, Severity
 from bot.plugin_api import Alert, History, Looked, Measured, WatchView
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from plugins.host_check import daily
 from plugins.host_check.findings import CheckResult
 
@@ -26,7 +26,7 @@ def look(memory: Any, **checks: Severity) -> Looked:
     history = cast("History", None)  # a look at readiness reads none
     return daily.watch(
         WatchView(
-            drawn("host-a 1cpu 1G"),
+            draw_cluster("host-a 1cpu 1G"),
             (),
             history,
             Measured(),

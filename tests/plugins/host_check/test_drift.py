@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bot.domain.readiness import CommandResult, Finding, HostReport, Severity
 from bot.plugin_api import Alert, History, Looked, Measured, WatchView
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from plugins.host_check import daily, drift, handler, probes
 from plugins.host_check.drift import Ageing
 from plugins.host_check.findings import CheckResult, Seen
@@ -23,7 +23,7 @@ from tests.plugins.host_check.test_commands import machine
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 SETTINGS = HostCheckSettings(clock_hold=600)
-CLUSTER = drawn("host-a 1cpu 1G\nhost-b 1cpu 1G\nhost-c 1cpu 1G")
+CLUSTER = draw_cluster("host-a 1cpu 1G\nhost-b 1cpu 1G\nhost-c 1cpu 1G")
 ENDS = Finding(
     "certificate /etc/pki/libvirt/servercert.pem",
     Severity.WARN,

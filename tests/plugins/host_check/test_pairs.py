@@ -12,7 +12,7 @@ import pytest
 from bot.domain.cluster import GIB, Pool, VmDetail
 from bot.domain.message import Message
 from bot.domain.readiness import CommandResult, CpuOrder, HostFacts, PairFacts, Severity
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from bot.testing.readiness import facts_of
 from plugins.host_check import cards, matrix, pairs
 from plugins.host_check.findings import PairReport, PairResult, Seen, SeenPair
@@ -44,7 +44,7 @@ notAfter=Jan  5 00:00:00 2027 GMT
 
 
 def facts(name: str, **different: Any) -> HostFacts:
-    known = facts_of(drawn(f"{name} 8cpu 64G").host(name))
+    known = facts_of(draw_cluster(f"{name} 8cpu 64G").host(name))
     return replace(known, **{"pools": (LOCAL, NFS), "uuid": name, "hostname": name, **different})
 
 
@@ -167,7 +167,7 @@ def test_a_good_pair_is_green_in_every_cell() -> None:
 
 
 def test_a_machine_type_that_a_guest_uses_is_red() -> None:
-    vm = drawn("host-a 8cpu 64G | web-1 1G").vm("web-1")
+    vm = draw_cluster("host-a 8cpu 64G | web-1 1G").vm("web-1")
     looked = seen(there={"machines": frozenset({"pc"})})
     with_guest = replace(
         looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(machine="q35")),))
@@ -179,7 +179,7 @@ def test_a_machine_type_that_a_guest_uses_is_red() -> None:
 
 
 def test_a_secret_that_is_missing_is_red_when_a_guest_has_encrypted_disks() -> None:
-    vm = drawn("host-a 8cpu 64G | web-1 1G").vm("web-1")
+    vm = draw_cluster("host-a 8cpu 64G | web-1 1G").vm("web-1")
     looked = seen(here={"secrets": ("5ec0e7",)})
     assert pairs.report(looked, SETTINGS, NOW).worst is Severity.PASS
     with_guest = replace(

@@ -12,7 +12,7 @@ import pytest
 from bot.domain.cluster import GIB, Pool, Unread, Vm, VmState
 from bot.domain.message import Message
 from bot.domain.readiness import CommandResult, Finding, HostFacts, Net, Severity
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from bot.testing.readiness import facts_of
 from plugins.host_check import probes, rules
 from plugins.host_check.findings import Seen
@@ -68,7 +68,7 @@ def host(facts: dict[str, Any] | None = None, guests: tuple[Vm, ...] = (), **ans
         name: each if isinstance(each, CommandResult) else CommandResult(0, each)
         for name, each in told.items()
     }
-    drawing = drawn("host-a 8cpu 64G").host("host-a")
+    drawing = draw_cluster("host-a 8cpu 64G").host("host-a")
     known = replace(facts_of(drawing), **{"pools": (POOL,), **(facts or {})})
     return Seen(
         "host-a", known, answers=results, no_shell="", clock=0.01, reserve=GIB, guests=guests
@@ -301,5 +301,7 @@ def test_what_libvirt_could_not_tell_is_warned_of_by_name() -> None:
 
 
 def test_a_vm_that_cannot_be_read_is_warned_of() -> None:
-    odd = replace(drawn("host-a 8cpu 64G | web 1G").vm("web"), problem="its definition: error 1")
+    odd = replace(
+        draw_cluster("host-a 8cpu 64G | web 1G").vm("web"), problem="its definition: error 1"
+    )
     assert found(host(guests=(odd,)))["reading VM web"].evidence == "its definition: error 1"

@@ -67,7 +67,7 @@ class RecordedProgress:
     def note(self, text: Message) -> None:
         self.said.append(text)
 
-    def asked(self) -> frozenset[Ask]:
+    def asks(self) -> frozenset[Ask]:
         return frozenset()
 
     def sleep(self, seconds: float) -> None:

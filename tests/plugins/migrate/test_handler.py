@@ -23,7 +23,7 @@ from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.plugin_api import Settled
 from bot.ports.guests import Volume
-from bot.testing import Ending, FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing import Ending, FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from plugins.migrate import handler, planner
 from plugins.migrate.grammar import Migrate
 from plugins.migrate.settings import MigrateSettings
@@ -53,7 +53,7 @@ class Lab(FakeHypervisor):
         network: float = 100.0 * MIB,
         change: Callable[[Vm], Vm] = lambda vm: vm,
     ) -> None:
-        seen = drawn(drawing)
+        seen = draw_cluster(drawing)
         vms = tuple(change(vm) if vm.name == "web-1" else vm for vm in seen.vms)
         self.initial = replace(seen, vms=vms)
         self.clock = TickingClock()
@@ -114,7 +114,7 @@ class RecordedProgress:
     """The port ``Progress``: remembers, and lets the cluster's time pass while the handler sleeps."""
 
     lab: Lab
-    asks: set[Ask] = field(default_factory=set)
+    pressed: set[Ask] = field(default_factory=set)
     jobs: list[tuple[Job, frozenset[Ask]]] = field(default_factory=list)
     said: list[Message] = field(default_factory=list)
     notes: list[Message] = field(default_factory=list)
@@ -130,8 +130,8 @@ class RecordedProgress:
     def note(self, text: Message) -> None:
         self.notes.append(text)
 
-    def asked(self) -> frozenset[Ask]:
-        return frozenset(self.asks)
+    def asks(self) -> frozenset[Ask]:
+        return frozenset(self.pressed)
 
     def sleep(self, seconds: float) -> None:
         self.lab.clock.sleep(seconds)
@@ -307,7 +307,9 @@ def test_cancel_before_anything_began() -> None:
 def test_cancel_in_the_middle() -> None:
     cluster = lab()
     progress = RecordedProgress(cluster)
-    progress.at_report = lambda job: progress.asks.add(Ask.CANCEL) if job.fraction > 0.4 else None
+    progress.at_report = lambda job: (
+        progress.pressed.add(Ask.CANCEL) if job.fraction > 0.4 else None
+    )
     with pytest.raises(StepCancelledError, match=r"cancelled at \d\d%; web-1 is still on host-a"):
         run(cluster, step_for(cluster), progress)
     assert cluster.active_on() == ["host-a"]
@@ -317,7 +319,7 @@ def test_cancel_in_the_middle() -> None:
 def test_cancel_that_is_asked_as_soon_as_it_starts() -> None:
     cluster = lab()
     progress = RecordedProgress(cluster)
-    progress.at_report = lambda _: progress.asks.add(Ask.CANCEL)
+    progress.at_report = lambda _: progress.pressed.add(Ask.CANCEL)
     with pytest.raises(StepCancelledError):
         run(cluster, step_for(cluster), progress)
     assert cluster.active_on() == ["host-a"]
@@ -326,7 +328,7 @@ def test_cancel_that_is_asked_as_soon_as_it_starts() -> None:
 def test_cancel_is_repeated_until_it_takes() -> None:
     cluster = lab()
     progress = RecordedProgress(cluster)
-    progress.at_report = lambda _: progress.asks.add(Ask.CANCEL)
+    progress.at_report = lambda _: progress.pressed.add(Ask.CANCEL)
     cluster.refuse("cancel_job", "no job is active", times=3)
     with pytest.raises(StepCancelledError):
         run(cluster, step_for(cluster), progress)
@@ -338,7 +340,9 @@ def test_cancel_that_comes_too_late_is_reported_and_the_move_stands() -> None:
     cluster = lab()
     step, progress = step_for(cluster), RecordedProgress(cluster)
     cluster.refuse("cancel_job", "too late", times=1000)
-    progress.at_report = lambda job: progress.asks.add(Ask.CANCEL) if job.fraction > 0.8 else None
+    progress.at_report = lambda job: (
+        progress.pressed.add(Ask.CANCEL) if job.fraction > 0.8 else None
+    )
     run(cluster, step, progress)
     arrived(cluster, step)
     assert any("Cancel came too late" in str(note) for note in progress.notes)
@@ -347,7 +351,9 @@ def test_cancel_that_comes_too_late_is_reported_and_the_move_stands() -> None:
 def test_postcopy_is_offered_and_done_only_by_its_policy() -> None:
     cluster = lab("dirty 500M")
     step, progress = step_for(cluster, policy=MigrationPolicy.POSTCOPY), RecordedProgress(cluster)
-    progress.at_report = lambda job: progress.asks.add(Ask.POSTCOPY) if job.fraction > 0.3 else None
+    progress.at_report = lambda job: (
+        progress.pressed.add(Ask.POSTCOPY) if job.fraction > 0.3 else None
+    )
     run(cluster, step, progress)
     arrived(cluster, step)
     assert cluster.count("start_postcopy") == 1
@@ -371,7 +377,7 @@ def test_cancel_in_postcopy_is_refused_and_reported_once() -> None:
         RecordedProgress(cluster, {Ask.POSTCOPY}),
     )
     progress.at_report = lambda job: (
-        progress.asks.add(Ask.CANCEL) if job.phase == "post-copy" else None
+        progress.pressed.add(Ask.CANCEL) if job.phase == "post-copy" else None
     )
     run(cluster, step, progress)
     arrived(cluster, step)

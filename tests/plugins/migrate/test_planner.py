@@ -38,7 +38,7 @@ from bot.domain.errors import UsageError
 from bot.domain.message import Code, Names, Words
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, MigrationPolicy
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.migrate import grammar, planner, preflight, queries
 from plugins.migrate.grammar import About, Migrate
 from plugins.migrate.settings import MigrateSettings
@@ -71,7 +71,7 @@ Change = Callable[[Snapshot], Snapshot]
 
 
 def cluster() -> Snapshot:
-    seen = drawn(
+    seen = draw_cluster(
         """
         host-a 16cpu 64G reserve 2G | web-1 4G 2cpu load 0.5 dirty 1M autostart [env=prod owner=ann]
         host-b 16cpu 64G reserve 2G
@@ -154,7 +154,7 @@ def both(*changes: Change) -> Change:
 
 
 def instead(text: str) -> Change:
-    return lambda _: drawn(text)
+    return lambda _: draw_cluster(text)
 
 
 def only_host(seen: Snapshot) -> Snapshot:
@@ -527,7 +527,7 @@ def test_the_waiting_copy_of_a_migration_outside_is_a_move_not_a_disaster() -> N
 
 
 def test_a_silent_host_that_last_had_it_counts_as_having_it() -> None:
-    seen = drawn("host-a 8cpu 8G | web-1 1G\nhost-b 8cpu 8G\nhost-c 8cpu 8G down")
+    seen = draw_cluster("host-a 8cpu 8G | web-1 1G\nhost-b 8cpu 8G\nhost-c 8cpu 8G down")
     seen = also(lambda vm: replace(vm, host="host-c"))(seen)
     (found,) = refused(TO_B, seen)
     assert found.code == "running-twice"

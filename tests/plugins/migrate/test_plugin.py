@@ -26,15 +26,15 @@ from bot.domain.plan import Plan
 from bot.domain.policy import Ruling
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.plugin_api import Action, Asker, History, Query, View
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.migrate.grammar import About, Migrate
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-SEEN = drawn(
+SEEN = draw_cluster(
     "host-a 8cpu 16G | web-1 1G dirty 1M [env=prod]\nhost-b 8cpu 16G\nhost-c 8cpu 16G maintenance",
     taken_at=NOW,
 )
-AFTER = drawn(
+AFTER = draw_cluster(
     "host-a 8cpu 16G\nhost-b 8cpu 16G | web-1 1G [env=prod]\nhost-c 8cpu 16G maintenance",
     taken_at=NOW,
 )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.domain.metrics import SnapshotSeen, Sweep
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from plugins.monitor.backups import Overdue, overdue
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -15,7 +15,7 @@ LATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def found(tags: str, days: float = 0, *checkpoints: datetime) -> tuple[Overdue, ...] | None:
-    seen = drawn(f"host-a 4cpu 16G | web-1 4G {tags}")
+    seen = draw_cluster(f"host-a 4cpu 16G | web-1 4G {tags}")
     points = tuple(
         SnapshotSeen("host-a", uuid_of("web-1"), "web-1", str(at), at) for at in checkpoints
     )

@@ -8,7 +8,7 @@ from bot.domain.card import Card, Chart, Table
 from bot.domain.cluster import Health
 from bot.domain.metrics import AlertSeverity, HostSample, Incident, Sweep, gravest_first
 from bot.plugin_api import Measured
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from plugins.monitor import cards
 from tests.bot.flow.small_bot import text
 
@@ -21,7 +21,7 @@ def status(count: int) -> Card:
     lines = [f"host-{number:03} 16cpu 64G | vm-{number} 1G load 1" for number in range(count)]
     lines[7] += "".join(f" | full-{each} 10G" for each in range(6))
     lines[3] = lines[3].replace("64G", "64G down", 1)
-    seen = drawn("\n".join(lines))
+    seen = draw_cluster("\n".join(lines))
     assert seen.host("host-003").health is not Health.UP
     sweep = Sweep(
         NOW,
@@ -76,7 +76,9 @@ def test_what_waits_least_is_told_first_and_never_among_those_left_out() -> None
     )  # fmt: skip
     told = (over, *started, dead)
     shown = text(
-        cards.status_card(drawn("host-001 16cpu 64G"), Measured(None, incidents=told), (), (), NOW)
+        cards.status_card(
+            draw_cluster("host-001 16cpu 64G"), Measured(None, incidents=told), (), (), NOW
+        )
     )
     assert "host-001 does not answer" in shown
     assert "host-002 does not answer" not in shown

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bot.domain.cluster import GIB, Pool, Snapshot
 from bot.domain.metrics import Happening, Incident, Pressure, SnapshotSeen
 from bot.plugin_api import Alert, Measured, WatchView
-from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from bot.testing.sampler import FakeSampler
 from plugins.monitor import conditions
 from plugins.monitor.settings import MonitorSettings
@@ -35,7 +35,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.clock = TickingClock()
-        self.hypervisor = FakeHypervisor(drawn(CLUSTER), self.clock)
+        self.hypervisor = FakeHypervisor(draw_cluster(CLUSTER), self.clock)
         self.sampler = FakeSampler(self.hypervisor, self.clock)
         self.memory: dict[str, Any] = {}
         self.incidents: tuple[Incident, ...] = ()

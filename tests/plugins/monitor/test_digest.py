@@ -48,7 +48,7 @@ from bot.domain.policy import Ruling
 from bot.domain.steps import MigrateVm
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Asker, Measured, Query, Report, ReportView, View
-from bot.testing import drawn, uuid_of
+from bot.testing import draw_cluster, uuid_of
 from bot.testing.draw import TAKEN_AT as NOW
 from plugins.monitor import cards, digest_cards
 from plugins.monitor.digest import differences, digest, memory_of
@@ -58,10 +58,10 @@ from plugins.monitor.settings import MonitorSettings
 from tests.bot.flow.small_bot import text
 
 DAY = timedelta(days=1)
-BEFORE = drawn(
+BEFORE = draw_cluster(
     "host-a 8cpu 16G load 1 | web-1 4G 4cpu | db-1 4G\nhost-b 8cpu 16G load 1 | old-1 2G | off-1 1G off"
 )
-AFTER = drawn(
+AFTER = draw_cluster(
     "host-a 8cpu 16G load 7 | db-1 4G | new-1 1G\nhost-b 8cpu 16G load 1 | web-1 4G 4cpu | off-1 1G"
 )
 MOVE = MigrateVm(uuid_of("web-1"), "web-1", "host-a", "host-b", 4 * GIB)
@@ -160,7 +160,7 @@ def test_what_changed_is_named() -> None:
 
 
 def test_a_host_that_went_down_or_to_rest_is_named() -> None:
-    seen = drawn("host-a 8cpu 16G maintenance\nhost-b 8cpu 16G down")
+    seen = draw_cluster("host-a 8cpu 16G maintenance\nhost-b 8cpu 16G down")
     assert differences(memory_of(BEFORE), seen).hosts == (
         ("host-a", "up", "maintenance"), ("host-b", "up", "unreachable"),
     )  # fmt: skip
@@ -433,7 +433,7 @@ def test_what_has_history_is_predicted_and_the_rest_named() -> None:
 
 def test_n_plus_one_is_told_of_the_hosts_in_service() -> None:
     def told(text: str, *resting: str) -> str:
-        seen = drawn(text)
+        seen = draw_cluster(text)
         hosts = tuple(replace(each, maintenance=each.name in resting) for each in seen.hosts)
         lost = losses(replace(seen, hosts=hosts), 4.0)
 

@@ -12,7 +12,7 @@ from bot.domain.cluster import Pool
 from bot.domain.errors import AmbiguousNameError, UsageError
 from bot.domain.metrics import Metric, pool_entity
 from bot.flow.commands.parse import parse
-from bot.testing import drawn
+from bot.testing import draw_cluster
 from plugins.balance.from_snapshot import Only
 from plugins.monitor.planner import _entity
 from plugins.monitor.rates import By
@@ -57,7 +57,7 @@ def test_what_is_no_metric_is_told_with_the_same_names(line: str) -> None:
 
 
 def test_a_pool_that_several_hosts_have_of_their_own_is_asked_about() -> None:
-    seen = drawn("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G")
+    seen = draw_cluster("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G")
     pool = Pool("local", "dir", "/srv", active=True, autostart=True, capacity=1)
     own = replace(seen, hosts=tuple(replace(each, pools=(pool,)) for each in seen.hosts))
     with pytest.raises(AmbiguousNameError) as asked:

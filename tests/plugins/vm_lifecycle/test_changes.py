@@ -32,7 +32,7 @@ from bot.domain.plan import Plan, Refused
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Settled
-from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from plugins.vm_lifecycle import handler, show, steps
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from tests.bot.flow.small_bot import text
@@ -65,7 +65,7 @@ def cluster(
     host: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | None = None, **vm: Any
 ) -> Snapshot:
     """Two hosts, ``web`` on host-a; ``host`` and ``detail``: what is different of them."""
-    seen = drawn("host-a 8cpu 16G | web 2G 2cpu [env=dev]\nhost-b 8cpu 16G | db 12G")
+    seen = draw_cluster("host-a 8cpu 16G | web 2G 2cpu [env=dev]\nhost-b 8cpu 16G | db 12G")
     first, second = seen.hosts
     web = replace(seen.vm("web"), **{"detail": replace(DETAIL, **(detail or {})), **vm})
     vms = tuple(web if each.name == "web" else each for each in seen.vms)
@@ -492,7 +492,7 @@ class Quiet:
 
     def note(self, text: Any) -> None: ...
 
-    def asked(self) -> frozenset[Any]:
+    def asks(self) -> frozenset[Any]:
         return frozenset()
 
     def sleep(self, seconds: float) -> None: ...

@@ -14,7 +14,7 @@ from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
 from bot.domain.plan import Plan, Refused, Risk
 from bot.flow.commands.parse import as_typed, parse
 from bot.ports.guests import Volume
-from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from plugins.vm_lifecycle import creation, forms, handler
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -41,7 +41,7 @@ POOL = Pool("pool", "dir", "/pool", active=True, autostart=True, capacity=200 * 
 
 
 def cluster(text: str = "") -> Snapshot:
-    seen = drawn(
+    seen = draw_cluster(
         text
         or """
         host-a 16cpu 64G reserve 2G | web-1 40G [env=prod]

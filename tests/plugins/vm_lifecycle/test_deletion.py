@@ -23,7 +23,7 @@ from bot.domain.words import unfit
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Alert, Proposal
 from bot.ports.guests import Volume
-from bot.testing import FakeHypervisor, drawn, uuid_of
+from bot.testing import FakeHypervisor, draw_cluster, uuid_of
 from bot.testing.guests import Extra
 from plugins.vm_lifecycle import creation, devices, planner, ttl
 from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
@@ -43,7 +43,7 @@ OFF = (uuid_of("off-1"), "off-1", "host-a")
 
 
 def seen() -> Snapshot:
-    return drawn(CLUSTER)
+    return draw_cluster(CLUSTER)
 
 
 # What exists only while it runs
@@ -201,7 +201,7 @@ def with_disks(
     hypervisor: FakeHypervisor, name: str, *disks: Disk, host: str = "host-a", **how: Any
 ) -> str:
     """Let there be a VM that is off and has these disks."""
-    vm = drawn(f"{host} 1cpu 1G | {name} 512M off").vm(name)
+    vm = draw_cluster(f"{host} 1cpu 1G | {name} 512M off").vm(name)
     hypervisor.put(replace(vm, detail=VmDetail(disks=disks), **how))
     return vm.uuid
 

@@ -24,7 +24,7 @@ from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.plugin_api import Settled
 from bot.ports.guests import Blueprint, GuestDisk, Volume
-from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from plugins.vm_lifecycle import cloning, creation, handler, planner
 from plugins.vm_lifecycle.intents import NewClone, NewVms
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -75,7 +75,7 @@ class Telling:
     def note(self, text: Message) -> None:
         self.notes.append(text)
 
-    def asked(self) -> frozenset[Ask]:
+    def asks(self) -> frozenset[Ask]:
         return self._asks
 
     def sleep(self, seconds: float) -> None:
@@ -91,14 +91,14 @@ class Cuttable(FakeHypervisor):
 
     at: int | None = None
 
-    def _noted(self, method: str, *arguments: str) -> None:
+    def _note(self, method: str, *arguments: str) -> None:
         if self.at is not None and len(self.calls) >= self.at:
             raise Killed(method)
-        super()._noted(method, *arguments)
+        super()._note(method, *arguments)
 
 
 def cluster(kind: type[FakeHypervisor] = FakeHypervisor) -> Any:
-    seen = drawn("""
+    seen = draw_cluster("""
         host-a 8cpu 16G | web-1 2G 2cpu [env=dev] | off-1 1G off
         host-b 8cpu 16G
     """)
@@ -433,7 +433,7 @@ def test_waiting_for_a_shutdown_can_be_cancelled() -> None:
         run(web(PowerVm, PowerVerb.SHUTDOWN), hypervisor, Telling(Ask.CANCEL))
 
 
-def test_a_size_that_waits_for_a_restart_is_noted() -> None:
+def test_a_size_that_waits_for_a_restart_is_note() -> None:
     hypervisor, telling = cluster(), Telling()
     assert run(web(ResizeVm, 2, 4 * GIB), hypervisor, telling) == {
         "now": nwords("takes effect at the next start (now {n} vCPU, {memory})",

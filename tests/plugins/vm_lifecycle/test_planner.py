@@ -29,7 +29,7 @@ from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Alert, Looked, Proposal
 from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot, Volume
-from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from plugins.vm_lifecycle import show, steps, ttl
 from plugins.vm_lifecycle.places import volume_on
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -50,7 +50,7 @@ NICS = (Nic("bridge", "br0", "52:54:00:00:00:01"),)
 
 def cluster(**change: Any) -> Snapshot:
     """``change``: of web-1."""
-    seen = drawn("""
+    seen = draw_cluster("""
         host-a 8cpu 16G | web-1 2G 2cpu [env=dev owner=ann] | off-1 1G off [env=dev] | sleepy 1G paused
         host-b 8cpu 16G | db-1 12G [env=prod]
     """)

@@ -78,7 +78,7 @@ class Alarms:
             except libvirt.libvirtError as error:
                 _log.debug("an event registration was gone already: %s", error)
 
-    def taken(self) -> tuple[Happening, ...]:
+    def take(self) -> tuple[Happening, ...]:
         """What happened since the last time this was asked, oldest first."""
         found = []
         while self._happened:

@@ -18,7 +18,7 @@ from lxml import etree
 from bot.adapters.libvirt.read.domain_xml import document
 from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, VANISHED, reason
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.errors import HostUnreachableError
@@ -256,10 +256,10 @@ class _Look:
             (each for each in self.images.values() if (each.pool, each.volume) == (name, volume)),
             None,
         )
-        found = known or self._looked_up(pool, lambda: pool.handle.storageVolLookupByName(volume))
+        found = known or self._look_up(pool, lambda: pool.handle.storageVolLookupByName(volume))
         return found.path if found else f"{name}/{volume}"
 
-    def _looked_up(self, pool: _Pool, look: Any) -> Image | None:
+    def _look_up(self, pool: _Pool, look: Any) -> Image | None:
         for again in (False, True):
             try:
                 return self._note(look(), pool)
@@ -316,7 +316,7 @@ class _Look:
             None,
         )
         if pool is not None:
-            found = self._looked_up(pool, lambda: self.connection.storageVolLookupByPath(path))
+            found = self._look_up(pool, lambda: self.connection.storageVolLookupByPath(path))
             return self._with_told(found, known)
         trouble = self._look_into(directory)
         if trouble and known is None:
@@ -360,7 +360,7 @@ class _Look:
                 error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
                 and error.get_int1() == errno.ENOENT
             )
-            self.directories[directory] = "" if missing else reported(error)
+            self.directories[directory] = "" if missing else report_text(error)
             return self.directories[directory]
         try:
             here = _Pool(handle, "", "dir", directory, fresh=True)

@@ -29,7 +29,7 @@ from bot.adapters.libvirt.transport.connections import (
     Pending,
     Wires,
 )
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
 from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.domain.cluster import Health, Host, Vm
@@ -86,7 +86,7 @@ class HostReader:
         self._changes = 0
         self._host_meter = Meter()
         self._meters: dict[str, Meter] = {}
-        listening = Listening(self._definitions.changed, self._forget_facts)
+        listening = Listening(self._definitions.forget_vm, self._forget_facts)
         self._listening = listening
         threads = threads or SharedThreads(f"libvirt-{address.name}")
         to_act = Wires(address.name, address.uri, threads)
@@ -100,7 +100,7 @@ class HostReader:
             address.read_only_uri or address.uri,
             clock=clock,
             deadline=deadline,
-            opened=self._opened,
+            opened=self._start_anew,
             closing=listening.end,
             wires=self.wires,
             patience=LOOKS_WAIT,
@@ -136,7 +136,7 @@ class HostReader:
         except HostUnreachableError as error:
             return self._as_last_seen(str(error.text))
         except libvirt.libvirtError as error:
-            return self._as_last_seen(reported(error))
+            return self._as_last_seen(report_text(error))
         except NONSENSE as error:
             return self._as_last_seen(reason(error))
         return self.last
@@ -154,7 +154,7 @@ class HostReader:
         self.act.close(until)
 
     def _as_last_seen(self, problem: str) -> Reading:
-        health = Health.STALE if self.look.connected else Health.UNREACHABLE
+        health = Health.STALE if self.look.is_connected else Health.UNREACHABLE
         return replace(
             self.last,
             host=replace(self.last.host, health=health, problem=problem.rstrip("."), cpu=None),
@@ -181,7 +181,7 @@ class HostReader:
             if vm is not None:
                 vms.append(vm)
         self._tidy({sample.uuid for sample in samples})
-        shared = self._definitions.shared({vm.uuid for vm in vms if vm.state.active})
+        shared = self._definitions.cached_bytes({vm.uuid for vm in vms if vm.state.active})
         free = parts.read("free memory", "", lambda: free_memory(connection, shared))
         cpu = None if busy is None else self._host_meter.load(*busy)
         host = self._host(known, free or 0, cpu)
@@ -263,7 +263,7 @@ class HostReader:
         self._facts = None
         self.storage.forget()
 
-    def _opened(self, connection: Connection) -> None:
+    def _start_anew(self, connection: Connection) -> None:
         """A new connection: what happened while there was none is unknown."""
         self._definitions.forget()
         self._forget_facts()

@@ -146,7 +146,7 @@ class Definitions:
         self._known: dict[str, tuple[float, CachedVm]] = {}
         self._changed: set[str] = set()
 
-    def changed(self, uuid: str) -> None:
+    def forget_vm(self, uuid: str) -> None:
         """The guest's definition may read differently now."""
         self._changed.add(uuid)
 
@@ -159,7 +159,7 @@ class Definitions:
         for uuid in self._known.keys() - set(uuids):
             self._known.pop(uuid, None)
 
-    def shared(self, uuids: Collection[str]) -> int:
+    def cached_bytes(self, uuids: Collection[str]) -> int:
         """Return the bytes of these guests' memory that their host counts as cached.
 
         All that each may take: how much of it is taken already is not told by a definition.

@@ -15,7 +15,7 @@ from bot.adapters.libvirt.transport.connections import (
     Pending,
     Wires,
 )
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, reason
 from bot.domain.cluster import Unread
 from bot.domain.errors import HostUnreachableError
@@ -101,7 +101,7 @@ class Storage:
 
     def _take(self, since: float, changes: int, pending: Pending[Pools], until: float) -> None:
         """Wait a little for an answer and keep it; one that does not come stays asked for."""
-        if not pending.done(until):
+        if not pending.has_answer(until):
             with self._lock:
                 # no message: a technical fact, beside what libvirt reports
                 self._trouble = f"not answered for {time.monotonic() - since:.0f} s"
@@ -111,7 +111,7 @@ class Storage:
         except HostUnreachableError as error:
             known, trouble = self._known, str(error.text).rstrip(".")
         except libvirt.libvirtError as error:
-            known, trouble = self._known, reported(error)
+            known, trouble = self._known, report_text(error)
         except NONSENSE as error:
             known, trouble = self._known, reason(error)
         with self._lock:

@@ -18,7 +18,7 @@ from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.host_reader import HostReader
 from bot.adapters.libvirt.read.inventory import describe, facts
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.knock import knock, place_of
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count, name_of, reason, text
 from bot.domain.errors import HypervisorError
@@ -335,8 +335,8 @@ def _compare(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrder
         answer = connection.compareHypervisorCPU(None, None, None, virt_type, cpu, ask)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
-            return CpuOrder.INCOMPATIBLE, reported(error)
-        return CpuOrder.UNKNOWN, reported(error)
+            return CpuOrder.INCOMPATIBLE, report_text(error)
+        return CpuOrder.UNKNOWN, report_text(error)
     return _ORDERS.get(answer, CpuOrder.UNKNOWN), ""
 
 

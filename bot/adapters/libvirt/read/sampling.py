@@ -138,7 +138,7 @@ class LibvirtSampler:
             at,
             tuple(each.host for each in answers),
             tuple(vm for each in answers for vm in each.vms),
-            tuple(event for host in self._hosts for event in host.alarms.taken()),
+            tuple(event for host in self._hosts for event in host.alarms.take()),
             tuple(seen for each in answers for seen in each.kept.snapshots),
             tuple(seen for each in answers for seen in each.kept.checkpoints),
         )
@@ -228,7 +228,7 @@ class HostSampler:
         self._forget_others({vm.uuid for vm in vms})
         shared = sum(self._in_cache(parts, domain, record) for domain, record in records)
         host = self._host(parts, connection, time.monotonic(), shared)
-        kept = self._kept_by(connection)
+        kept = self._memory_of(connection)
         unread = (*parts.unread, *kept.unread)
         return _Answer(replace(host, took=time.monotonic() - began, unread=unread), vms, kept)
 
@@ -359,7 +359,7 @@ class HostSampler:
             memory=memory, used=used, huge=huge,
         )  # fmt: skip
 
-    def _kept_by(self, connection: Connection) -> Kept:
+    def _memory_of(self, connection: Connection) -> Kept:
         now = time.monotonic()
         oldest = _UNREAD_EVERY if self._kept and self._kept[1].unread else _KEPT_EVERY
         if self._kept is None or now - self._kept[0] > oldest:

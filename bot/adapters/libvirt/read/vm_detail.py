@@ -14,7 +14,7 @@ from bot.adapters.libvirt.read.inventory import Facts
 from bot.adapters.libvirt.read.qcow2 import snapshot_ids
 from bot.adapters.libvirt.read.ties import bases
 from bot.adapters.libvirt.transport.connections import Connection
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count
 from bot.adapters.libvirt.write import volumes
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
@@ -382,7 +382,7 @@ def _ask_fit(connection: Connection, vm: Vm, live: Definition, there: Host) -> C
         )
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
-            return CpuFit(vm.uuid, there.name, fits=False, why=reported(error))
+            return CpuFit(vm.uuid, there.name, fits=False, why=report_text(error))
         if error.get_error_code() in _CANNOT_SAY:
             return None
         raise

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import libvirt
 
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.domain.errors import HostUnreachableError
 from bot.domain.message import Duration, Message, words
@@ -144,7 +144,7 @@ class Pending(Generic[T]):
             self._future.cancel()  # not started yet: nobody wants it any more
             raise self._line.silent() from error
 
-    def done(self, until: float) -> bool:
+    def has_answer(self, until: float) -> bool:
         """Wait for the answer until then; return whether it came, be it an error.
 
         It stays asked for.
@@ -190,7 +190,7 @@ class Wires:
         backoff = _Backoff()
         # Only the first one tells of events: once is enough
         self._first = _Wire(
-            host, uri, backoff, read_only=read_only, opened=self._made, closing=self._ending
+            host, uri, backoff, read_only=read_only, opened=self._announce, closing=self._ending
         )
         self._new = partial(
             _Wire, host, uri, backoff, read_only=read_only, opened=None, closing=None
@@ -201,10 +201,10 @@ class Wires:
         self._idle = threading.Condition(self._lock)
 
     @property
-    def connected(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether there is a connection that is not known to be broken."""
         with self._lock:
-            return any(wire.connected for wire in self._wires)
+            return any(wire.is_connected for wire in self._wires)
 
     def join(
         self,
@@ -241,7 +241,7 @@ class Wires:
                     task.future.set_exception(part.silent())
             part.waiting.clear()
 
-    def gone(self, until: float, patience: float) -> bool:
+    def wait_idle(self, until: float, patience: float) -> bool:
         """Wait until no connection is at a question, those that hang left aside.
 
         Whether none is, once all kinds of questions have left; True at once before.
@@ -340,7 +340,7 @@ class Wires:
                 wire.busy, wire.since = False, None
                 self._idle.notify_all()
 
-    def _made(self, connection: Connection) -> None:
+    def _announce(self, connection: Connection) -> None:
         for each in self._opened:
             each(connection)
 
@@ -388,16 +388,16 @@ class HostConnection:
         # Both belong to the connections, which look at them under their lock
         self.waiting: deque[_Task] = deque()
         self.running: dict[int, float | None] = {}
-        self._closed = False
+        self._on_close = False
         self._wires = wires or Wires(
             host, uri, SharedThreads(f"libvirt-{host}"), read_only=read_only
         )
         self._wires.join(self, opened, closing)
 
     @property
-    def connected(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether there is a connection that is not known to be broken."""
-        return self._wires.connected
+        return self._wires.is_connected
 
     def send(self, question: Callable[[Connection], T]) -> Pending[T]:
         """Put a question to the host without waiting.
@@ -406,10 +406,10 @@ class HostConnection:
             to repeat.
         """
         future: Future[T] = Future()
-        stuck = self._stuck()
+        stuck = self._hang_seconds()
         if stuck is not None:
             future.set_exception(self._still_waiting(stuck))
-        elif self._closed:
+        elif self._on_close:
             future.set_exception(self.silent())
         else:
             self._wires.put(self, future, question)
@@ -439,8 +439,8 @@ class HostConnection:
 
     def leave(self) -> None:
         """Put no question any more. Returns at once; ``close`` waits for the connections' end."""
-        if not self._closed:
-            self._closed = True
+        if not self._on_close:
+            self._on_close = True
             self._wires.leave()
 
     def close(self, until: float | None = None) -> None:
@@ -451,10 +451,10 @@ class HostConnection:
         """
         self.leave()
         last = time.monotonic() + self._deadline if until is None else until
-        if not self._wires.gone(last, self._deadline):
+        if not self._wires.wait_idle(last, self._deadline):
             _log.warning("%s was still busy when its connections were let go", self._host)
 
-    def _stuck(self) -> float | None:
+    def _hang_seconds(self) -> float | None:
         """Seconds the longest question has lasted, when all that may be are and last too long."""
         since = [each for each in list(self.running.values()) if each is not None]
         now = time.monotonic()
@@ -487,21 +487,21 @@ class _Backoff:
         with self._lock:
             return self._why if time.monotonic() < self._retry_at else ""
 
-    def failed(self, why: Message) -> None:
+    def note_failure(self, why: Message) -> None:
         """Note a failed try."""
         with self._lock:
             wait: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures)
             self._failures += 1
             self._why, self._retry_at = why, time.monotonic() + wait
 
-    def succeeded(self) -> None:
+    def note_success(self) -> None:
         """Note that the host can be reached."""
         with self._lock:
             self._failures, self._retry_at = 0, 0.0
 
 
 class _Wire:
-    """One connection, used by one thread at a time; any may ask whether it is ``connected``."""
+    """One connection, used by one thread at a time; any may ask whether it is ``is_connected``."""
 
     def __init__(
         self,
@@ -532,7 +532,7 @@ class _Wire:
         return self._connection
 
     @property
-    def connected(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether there is a connection that is not known to be broken."""
         return self._connection is not None and not self._broken
 
@@ -544,9 +544,9 @@ class _Wire:
         except libvirt.libvirtError as error:
             if is_alive(connection):
                 raise
-            self._broken = self._broken or reported(error)
+            self._broken = self._broken or report_text(error)
             if fresh or not again:
-                raise self._unreachable(reported(error)) from error
+                raise self._unreachable(report_text(error)) from error
         return self.put(question, again=False)
 
     def hang_up(self) -> None:
@@ -563,7 +563,7 @@ class _Wire:
             _log.debug("closing the connection to %s: %s", self._host, error)
 
     def _open(self) -> tuple[Connection, bool]:
-        if self.connected:
+        if self.is_connected:
             return self._connection, False
         self.hang_up()
         if why := self._backoff.why:
@@ -571,19 +571,19 @@ class _Wire:
         connection = None
         try:
             connection = open_connection(self._uri, read_only=self._read_only)
-            connection.registerCloseCallback(self._closed, connection)
+            connection.registerCloseCallback(self._on_close, connection)
             if self._opened:
                 self._opened(connection)
         except libvirt.libvirtError as error:
             self._connection = connection
             self.hang_up()
-            self._backoff.failed(reported(error))
-            raise self._unreachable(reported(error)) from error
-        self._backoff.succeeded()
+            self._backoff.note_failure(report_text(error))
+            raise self._unreachable(report_text(error)) from error
+        self._backoff.note_success()
         self._connection, self._broken = connection, ""
         return connection, True
 
-    def _closed(self, _: Connection, reason: int, opaque: object) -> None:
+    def _on_close(self, _: Connection, reason: int, opaque: object) -> None:
         """The library says the connection broke.
 
         Called in the event loop: no libvirt call is allowed here.

@@ -398,7 +398,7 @@ _NOISE = re.compile(
 )
 
 
-def reported(error: VendorError) -> str:
+def report_text(error: VendorError) -> str:
     """What libvirt reported, without its prefix words and final stop."""
     text = str(error.get_error_message() or error).strip()
     return (_NOISE.sub("", text) or text).rstrip(".")
@@ -412,7 +412,7 @@ def advice(error: VendorError, move: MigrateVm | None = None) -> Message:
 def refusal(error: VendorError, what: Message, move: MigrateVm | None = None) -> HypervisorError:
     """Our error for libvirt's; ``what`` could not be done, as in “web-1 cannot move to host-b”."""
     entry = _matching(error, move)
-    text = words("{what}: {reason}.", what=what, reason=reported(error))
+    text = words("{what}: {reason}.", what=what, reason=report_text(error))
     return HypervisorError(text, entry.advice, code=entry.code)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.domain.cluster import Unread
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, words
@@ -43,7 +43,7 @@ _TRIES = 2  # what is read of an object may vanish meanwhile: a bridge is read w
 def reason(error: BaseException) -> str:
     """Return why something could not be read, without a final stop."""
     if isinstance(error, libvirt.libvirtError):
-        return reported(error)
+        return report_text(error)
     if isinstance(error, KeyError):
         # no message: what libvirt or QEMU prints
         return f"its answer lacks {error}"

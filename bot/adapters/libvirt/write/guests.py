@@ -384,7 +384,7 @@ class LibvirtGuests:
             reader = self._reader(host)
             if reader.refreshes.reading(pool):
                 raise reader.refreshes.slow(pool) from error
-            if reader.last.host.up and reader.look.connected:
+            if reader.last.host.up and reader.look.is_connected:
                 raise HostUnreachableError(
                     words(
                         "{host} answers, but its pool {pool} does not: libvirt is "

@@ -10,7 +10,7 @@ from lxml import etree
 
 from bot.adapters.libvirt.read.domain_xml import TAGS, Definition, document, parse
 from bot.adapters.libvirt.transport.connections import Connection
-from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.write import copying, domain_build, volumes
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, Size, nwords, words
@@ -270,8 +270,8 @@ def _put_memory_back(domain: Domain, stored: Definition, error: Any) -> None:
                 "vCPUs. The vCPUs: {reason}. The memory could not be set back: {second}.",
                 n=now.vcpus,
                 memory=Size(now.memory),
-                reason=reported(error),
-                second=reported(second),
+                reason=report_text(error),
+                second=report_text(second),
             ),
             words("Resize the memory back, or change the vCPUs with `virsh edit` on the host."),
         ) from second

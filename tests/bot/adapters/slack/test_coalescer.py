@@ -71,7 +71,7 @@ def test_nobody_waits_for_a_message(screen: Screen, edits: Coalescer) -> None:
 def test_the_urgent_goes_first(screen: Screen) -> None:
     now = [1000.0]
     pacer = Pacer(clock=lambda: now[0])
-    pacer.limited(METHOD, 3600)
+    pacer.note_limit(METHOD, 3600)
     edits = Coalescer(screen.send, pacer, every=0, clock=lambda: now[0])
     edits.later(ONE, Card("10 %"), PROGRESS)
     edits.later(TWO, Card("approved"), VOTE)

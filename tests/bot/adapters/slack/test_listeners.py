@@ -103,7 +103,7 @@ def ana(workspace: Workspace) -> Person:
 
 def test_a_command(start: Start, ana: Person, core: Core) -> None:
     listeners = start()
-    assert listeners.connected()
+    assert listeners.is_connected()
     ack = ana.command("/kvm migrate “web-1” host-b —force")
     assert (ack.ok, ack.payload) == (True, None)
     # Who reads the line straightens it, once

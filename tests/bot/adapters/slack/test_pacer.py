@@ -43,7 +43,7 @@ def test_no_window_holds_more_calls_than_the_tier(
 def test_a_limit_holds_for_everybody_who_calls_the_method_and_for_no_other(
     pacer: NappingPacer,
 ) -> None:
-    pacer.limited("chat.update", 30)
+    pacer.note_limit("chat.update", 30)
     pacer.turn("chat.postMessage", "C1")
     assert pacer.naps == []
     pacer.turn("chat.update")
@@ -52,8 +52,8 @@ def test_a_limit_holds_for_everybody_who_calls_the_method_and_for_no_other(
 
 
 def test_of_two_limits_the_longer_holds(pacer: NappingPacer) -> None:
-    pacer.limited("chat.update", 30)
-    pacer.limited("chat.update", 1)
+    pacer.note_limit("chat.update", 30)
+    pacer.note_limit("chat.update", 1)
     assert pacer.until("chat.update") == 30
 
 
@@ -95,7 +95,7 @@ def test_however_much_is_reserved_something_is_left(pacer: NappingPacer) -> None
 def test_who_is_urgent_goes_before_who_came_earlier(others: int) -> None:
     now = [0.0]
     pacer = Pacer(clock=lambda: now[0])
-    pacer.limited("chat.update", 10)
+    pacer.note_limit("chat.update", 10)
     order: list[Urgency] = []
 
     def go(urgency: Urgency) -> None:

@@ -82,7 +82,7 @@ def test_a_full_disk_is_told_with_advice_and_nothing_is_half_written(
         writing(store)
     assert store.operation("op-1").version == len(store.events("op-1"))
     assert store.broken_link() == ""
-    assert store.unhandled()[0] == request("kept")
+    assert store.pending_requests()[0] == request("kept")
 
 
 def test_space_freed_again_is_used_again(store: SqlStore) -> None:
@@ -163,7 +163,7 @@ def test_what_was_answered_survives_kill_9(file: Path, store: SqlStore) -> None:
         words, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=60
     )
     assert died.returncode == -signal.SIGKILL
-    assert store.unhandled() == (request("a"),)
+    assert store.pending_requests() == (request("a"),)
     assert store.operation("op-1").state is State.APPROVED
     assert store.broken_link() == ""
 
@@ -284,5 +284,5 @@ def test_threads_that_come_and_go_leave_no_connection_behind(store: SqlStore) ->
         thread = threading.Thread(target=store.accept, args=(request(f"t{number}"),))
         thread.start()
         thread.join()
-    assert len(store.unhandled()) == 60
+    assert len(store.pending_requests()) == 60
     assert len(store._inbox._opened) == 0

@@ -63,7 +63,7 @@ def test_many_threads_store_as_without_it(url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert len(store.operation(operation.id).notes) == 64
-    assert store.unhandled() == ()
+    assert store.pending_requests() == ()
     assert store.broken_link() == ""
     series.close()
     store.close()

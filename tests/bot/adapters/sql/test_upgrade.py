@@ -113,7 +113,7 @@ def test_every_operation_and_the_chain_are_kept(store: SqlStore) -> None:
     assert {each.id: str(each.state) for each in operations} == STATES
     assert [each.unreadable for each in operations if each.unreadable] == []
     assert (store.broken_link(), store.head()) == ("", HEAD)
-    assert [each.key for each in store.unhandled()] == ["left"]
+    assert [each.key for each in store.pending_requests()] == ["left"]
 
 
 def test_it_is_at_the_newest_schema_and_an_older_drover_would_refuse_it(

@@ -138,9 +138,9 @@ def test_a_mention_has_no_trigger_and_is_told_what_to_type(bot: Bot) -> None:
 
 def test_who_may_not_is_told_so_and_not_what_is_missing(bot: Bot) -> None:
     assert opens(bot, "vm create", by="UNOBODY") is None
-    assert "You may not use `vm create`" in text(bot.chat.shown_to("UNOBODY")[-1])
+    assert "You may not use `vm create`" in text(bot.chat.cards_for("UNOBODY")[-1])
     bot.types("migrate", by="UNOBODY")
-    assert "You may not use `migrate`" in text(bot.chat.shown_to("UNOBODY")[-1])
+    assert "You may not use `migrate`" in text(bot.chat.cards_for("UNOBODY")[-1])
 
 
 def problems(bot: Bot, command: str, **answers: str) -> dict[str, str]:
@@ -186,7 +186,7 @@ def test_a_refusal_can_be_changed_with_everything_that_was_typed(bot: Bot) -> No
     )  # fmt: skip
     bot.store.accept(request)
     dispatcher.handle(bot.services, request)
-    said = bot.chat.shown_to("UANA")[-1]
+    said = bot.chat.cards_for("UANA")[-1]
     assert "web-1" in text(said)
     (row,) = [each for each in said.elements if isinstance(each, Buttons)]
     (change,) = [each for each in row.buttons if isinstance(each, Button)]
@@ -227,7 +227,7 @@ def test_a_dialog_gives_the_intent_that_was_typed(bot: Bot, line: str) -> None:
     typed = parse(catalog, "/kvm", line)
     command, rest = catalog.find(split_words(line))
     assert not isinstance(command, Decision)
-    known = forms.known_in(command, rest)
+    known = forms.prefill(command, rest)
     form = forms.form_of(bot.services, forms.Wanted(command, known))
     answers = {
         each.name: ",".join(each.initial) if isinstance(each, ManyField) else each.initial

@@ -39,7 +39,7 @@ def test_a_query_is_answered_in_the_terminal_alone(here: AtTerminal) -> None:
     assert here.do("ana", "hosts") == {"outcome": "done", "operation": None}
     assert "host-a" in json.dumps(here.shown)
     assert here.bot.chat.whispers == []
-    assert here.bot.store.unhandled() == ()
+    assert here.bot.store.pending_requests() == ()
 
 
 def test_what_is_proposed_in_the_terminal_is_voted_on_in_chat_and_the_other_way_round(
@@ -176,7 +176,7 @@ def test_a_caller_that_dies_while_it_waits_costs_nothing_and_its_request_is_carr
         link.sendall(json.dumps(call).encode() + b"\n")
     until(here.bot.store.operations)
     until(lambda: here.server._open.total() == 0)
-    until(lambda: here.bot.store.unhandled() == ())
+    until(lambda: here.bot.store.pending_requests() == ())
     assert here.bot.services.answers._waiting == {}
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(str(here.path))

@@ -51,7 +51,7 @@ def test_nothing_that_hosts_tell_is_lost_or_told_twice_between_threads() -> None
 
     def take() -> None:
         while not over.is_set():
-            found.extend(monitor.happened())
+            found.extend(monitor.take_happenings())
 
     thread = threading.Thread(target=take)
     thread.start()
@@ -59,7 +59,7 @@ def test_nothing_that_hosts_tell_is_lost_or_told_twice_between_threads() -> None
         monitor.sweep()
     over.set()
     thread.join()
-    found.extend(monitor.happened())
+    found.extend(monitor.take_happenings())
     assert [each.uuid for each in found] == [f"u-{number}" for number in range(1, 8001)]
 
 
@@ -78,8 +78,8 @@ def test_what_nobody_takes_does_not_grow_for_ever() -> None:
     monitor = made()
     for _ in range(10_500):
         monitor.sweep()
-    assert [each.uuid for each in monitor.happened()][-1] == "u-10500"
-    assert monitor.happened() == ()
+    assert [each.uuid for each in monitor.take_happenings()][-1] == "u-10500"
+    assert monitor.take_happenings() == ()
 
 
 def test_what_the_kernel_says_is_available_corrects_what_is_in_use() -> None:

@@ -211,7 +211,7 @@ def test_an_incident_that_ended_before_slack_was_back_is_over_and_not_posted(tol
         told.shows(DOWN)
     told.shows(BACK)
     assert told.bot.chat.messages == {}
-    assert not told.monitor.measured().incidents[0].open
+    assert not told.monitor.measures().incidents[0].open
 
 
 def test_many_at_once_are_one_message_with_the_gravest_first(told: Told) -> None:

@@ -113,7 +113,7 @@ def test_an_alert_is_an_incident_with_a_fix_for_this_very_host(site: Site) -> No
     assert said.startswith("A disk fails\nSMART says so.")
     assert "instance: host-a:9100" in said
     assert site.commands() == ["host drain host-a"]
-    (incident,) = site.monitor.measured().incidents
+    (incident,) = site.monitor.measures().incidents
     assert incident.severity is AlertSeverity.CRITICAL
 
 
@@ -141,10 +141,10 @@ def test_what_nobody_repeats_for_a_day_is_over(site: Site) -> None:
     site.looks()
     site.bot.clock.turn(DAY - 60)
     site.looks()
-    assert site.monitor.measured().incidents[0].open
+    assert site.monitor.measures().incidents[0].open
     site.bot.clock.turn(120)
     site.looks()
-    assert not site.monitor.measured().incidents[0].open
+    assert not site.monitor.measures().incidents[0].open
 
 
 def test_an_alert_that_came_while_the_chat_was_away_is_shown_later(site: Site) -> None:

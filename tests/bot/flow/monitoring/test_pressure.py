@@ -12,7 +12,7 @@ from bot.domain.errors import HypervisorError, StoreError
 from bot.domain.metrics import Pressure
 from bot.domain.readiness import CommandResult
 from bot.flow.monitoring.pressure import READ, Pressures, over_ssh, pressure_in
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from tests.waiting import until
 
 TEXT = """\
@@ -43,7 +43,8 @@ def test_this_machines_own_lines_are_read() -> None:
 
 def test_hosts_that_do_not_tell_are_left_out_and_hold_up_nobody() -> None:
     port = FakeHypervisor(
-        drawn("host-a 1cpu 1G\nhost-b 1cpu 1G\nhost-c 1cpu 1G\nhost-d 1cpu 1G"), TickingClock()
+        draw_cluster("host-a 1cpu 1G\nhost-b 1cpu 1G\nhost-c 1cpu 1G\nhost-d 1cpu 1G"),
+        TickingClock(),
     )
 
     def refuse(argv: Sequence[str]) -> CommandResult:

@@ -306,9 +306,9 @@ def test_changes_wait_for_the_digests_and_are_dropped_in_the_end(watched: Watche
     watched.posts()
     assert watched.reports[-1].measured.changes == told
     watch.tidy(watched.monitor, now + timedelta(days=29))
-    assert watched.monitor.measured().changes == told
+    assert watched.monitor.measures().changes == told
     watch.tidy(watched.monitor, now + timedelta(days=31))
-    assert watched.monitor.measured().changes == ()
+    assert watched.monitor.measures().changes == ()
 
 
 def test_a_report_is_posted_once_a_slot_and_remembers(watched: Watched) -> None:
@@ -327,7 +327,7 @@ def test_a_quiet_report_posts_nothing_but_remembers(watched: Watched) -> None:
     watched.cards[0] = None
     assert watched.posts()
     assert watched.shown() == []
-    assert watched.monitor.measured().kept["daily"]["memory"] == {"seen": 1}
+    assert watched.monitor.measures().kept["daily"]["memory"] == {"seen": 1}
 
 
 def test_a_missed_report_comes_late_and_says_so(watched: Watched) -> None:
@@ -350,7 +350,7 @@ def test_a_new_bot_missed_nothing_but_remembers_how_things_stand(watched: Watche
     watch.post_missed(watched.services, watched.monitor, watched.report(), slot, seen)
     watch.begin(watched.services, watched.monitor, watched.report(), seen)
     assert watched.shown() == []
-    assert watched.monitor.measured().kept["daily"]["memory"] == {"seen": 1}
+    assert watched.monitor.measures().kept["daily"]["memory"] == {"seen": 1}
 
 
 def test_a_report_whose_chat_failed_is_posted_by_a_later_tick(watched: Watched) -> None:
@@ -453,7 +453,7 @@ def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:
     )
     watched.bot.store.accept(request)
     dispatcher.handle(watched.services, request)
-    assert "no longer known" in text(watched.bot.chat.shown_to("UANA")[-1])
+    assert "no longer known" in text(watched.bot.chat.cards_for("UANA")[-1])
 
 
 def test_a_home_without_vms_of_ones_own_says_how_they_get_there(watched: Watched) -> None:
@@ -485,4 +485,4 @@ def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(
     watched.bot.store.accept(click)
     dispatcher.handle(watched.services, click)
     assert "Nothing waits for your vote" in text(watched.bot.chat.homes["UANA"])
-    assert watched.bot.chat.shown_to("UANA") == ()
+    assert watched.bot.chat.cards_for("UANA") == ()

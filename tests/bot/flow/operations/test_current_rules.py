@@ -472,7 +472,7 @@ def test_a_request_from_long_before_a_crash_is_told_and_not_carried_out(tmp_path
     assert [each.origin.command for each in bot.store.operations()] == [
         "/kvm migrate dev-2 to host-c"
     ]
-    assert bot.store.unhandled() == ()
+    assert bot.store.pending_requests() == ()
 
 
 def test_a_cancel_from_before_a_crash_is_never_too_late(bot: Bot) -> None:

@@ -15,7 +15,7 @@ from bot.domain.steps import MigrateVm
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.flow.operations import perform
 from bot.testing import FakeHypervisor
-from bot.testing.draw import drawn
+from bot.testing.draw import draw_cluster
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import until
 
@@ -53,7 +53,7 @@ def bot_with(tmp_path: Path, seen: Snapshot, plugins: tuple[str, ...] = PLUGINS)
 
 @pytest.fixture
 def bot(tmp_path: Path) -> Bot:
-    return bot_with(tmp_path, local(drawn(CLUSTER)))
+    return bot_with(tmp_path, local(draw_cluster(CLUSTER)))
 
 
 def approve(bot: Bot, number: int = 1) -> None:
@@ -96,7 +96,7 @@ def test_its_disks_are_copied_with_the_time_and_the_space_that_takes(bot: Bot) -
 
 
 def test_copies_that_do_not_fit_together_are_refused_before_the_vote(tmp_path: Path) -> None:
-    cluster = local(drawn(CLUSTER), free=50 * GIB, of=("db-1", "web-1"))
+    cluster = local(draw_cluster(CLUSTER), free=50 * GIB, of=("db-1", "web-1"))
     hosts = tuple(replace(host, maintenance=host.name == "host-c") for host in cluster.hosts)
     bot = bot_with(tmp_path, replace(cluster, hosts=hosts))
     bot.store.set_maintenance("host-c", on=True)
@@ -141,7 +141,7 @@ def test_a_name_that_runs_elsewhere_is_told(bot: Bot) -> None:
 
 
 def test_without_the_plugin_that_shuts_down_nothing_of_it_is_proposed(tmp_path: Path) -> None:
-    bot = bot_with(tmp_path, local(drawn(CLUSTER)), ("migrate", "balance"))
+    bot = bot_with(tmp_path, local(draw_cluster(CLUSTER)), ("migrate", "balance"))
     assert "No loaded plugin handles PowerVm." in text(bot.types("host drain host-a --shutdown"))
     bot.types("host drain host-b")
     assert bot.operation().state is State.PROPOSED
@@ -182,4 +182,4 @@ def test_a_migration_with_copies_says_before_and_after_what_stays_behind(bot: Bo
     approve(bot)
     bot.works()
     assert str(bot.shown().title) == "✅ Moved db-1 to host-b, with copies of its disks"
-    assert left in text(bot.chat.shown_to("UANA")[-1])
+    assert left in text(bot.chat.cards_for("UANA")[-1])

@@ -130,13 +130,13 @@ def head_of(bot: Bot, tmp_path: Path) -> SeenHead:
 
 
 def test_the_database_that_was_left_is_the_same(bot: Bot, tmp_path: Path) -> None:
-    assert head_of(bot, tmp_path).lost(bot.store) is None
+    assert head_of(bot, tmp_path).loss(bot.store) is None
     head_of(bot, tmp_path).keep(bot.store)
-    assert head_of(bot, tmp_path).lost(bot.store) is None
+    assert head_of(bot, tmp_path).loss(bot.store) is None
     proposed(bot)
-    assert head_of(bot, tmp_path).lost(bot.store) is None  # it grew after the last look
+    assert head_of(bot, tmp_path).loss(bot.store) is None  # it grew after the last look
     head_of(bot, tmp_path).keep(bot.store)
-    assert head_of(bot, tmp_path).lost(bot.store) is None
+    assert head_of(bot, tmp_path).loss(bot.store) is None
     assert (tmp_path / "drover.sqlite.head").stat().st_mode & 0o077 == 0
 
 
@@ -157,7 +157,7 @@ def test_an_older_database_is_found_out(bot: Bot, tmp_path: Path) -> None:
         (tmp_path / f"drover.sqlite{end}").unlink(missing_ok=True)
     shutil.copy(tmp_path / "backup.sqlite", tmp_path / "drover.sqlite")
     old = small_bot(tmp_path)
-    assert head_of(old, tmp_path).lost(old.store) == Lost(at, after - at)
+    assert head_of(old, tmp_path).loss(old.store) == Lost(at, after - at)
 
 
 def test_another_history_of_the_same_length_is_found_out(bot: Bot, tmp_path: Path) -> None:
@@ -166,13 +166,13 @@ def test_another_history_of_the_same_length_is_found_out(bot: Bot, tmp_path: Pat
     head_of(bot, tmp_path).keep(bot.store)
     file = tmp_path / "drover.sqlite.head"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"hash": "0" * 64}))
-    assert head_of(bot, tmp_path).lost(bot.store) == Lost(position, 1)
+    assert head_of(bot, tmp_path).loss(bot.store) == Lost(position, 1)
 
 
 @pytest.mark.parametrize("kept", ["", "{", "[]", '{"position": "x", "hash": 1}'])
 def test_a_file_that_says_nothing_is_no_proof(bot: Bot, tmp_path: Path, kept: str) -> None:
     (tmp_path / "drover.sqlite.head").write_text(kept, encoding="utf-8")
-    assert head_of(bot, tmp_path).lost(bot.store) is None
+    assert head_of(bot, tmp_path).loss(bot.store) is None
 
 
 def test_another_database_is_no_restored_one(bot: Bot, tmp_path: Path) -> None:
@@ -184,4 +184,4 @@ def test_another_database_is_no_restored_one(bot: Bot, tmp_path: Path) -> None:
     other = small_bot(tmp_path / "other")
     other.types("migrate db-1 to host-c")
     assert other.store.head()[0] < bot.store.head()[0]
-    assert head_of(bot, tmp_path).lost(other.store) is None
+    assert head_of(bot, tmp_path).loss(other.store) is None

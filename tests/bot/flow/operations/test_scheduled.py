@@ -122,7 +122,7 @@ def test_a_missed_time_is_told_and_begins_nothing(bot: Bot) -> None:
     )
     assert bot.where("web-1") == ["host-a"]
     assert "Not run in its time" in text(bot.shown())
-    told = [text(card) for card in bot.chat.shown_to("UANA")]
+    told = [text(card) for card in bot.chat.cards_for("UANA")]
     assert any("It was to begin between 2026-01-10 22:00 UTC" in each for each in told)
     assert len(bot.store.operations()) == 1, "nobody asked for it at another time"
 

@@ -165,7 +165,7 @@ def test_a_drain_with_a_vm_left_is_not_done(bot: Bot) -> None:
     bot.works()
     title = str(bot.shown().title)
     assert title == "⚠️ Drained host-a, except db-1, which still runs there"
-    told = text(bot.chat.shown_to("UANA")[-1])
+    told = text(bot.chat.cards_for("UANA")[-1])
     assert "except db-1" in told
     assert "host-a is NOT empty" in told
     assert "pin" in told, "and why"
@@ -191,7 +191,7 @@ def test_a_vm_started_on_the_host_meanwhile_keeps_the_drain_from_being_done(bot:
 
 
 def note_of(bot: Bot, said: str) -> Card | None:
-    return next((each for each in bot.chat.shown_to("UANA") if said in str(each.text)), None)
+    return next((each for each in bot.chat.cards_for("UANA") if said in str(each.text)), None)
 
 
 def run_in_background(bot: Bot) -> threading.Thread:
@@ -235,7 +235,7 @@ def test_a_cancelled_rolling_says_what_it_leaves_and_how_to_mend_it(bot: Bot) ->
     assert "Moved away from host-b: app-1 on" in said
     mend = buttons_of(bot.shown())["Undrain host-b"]
     assert mend.value == "host undrain host-b"
-    assert "Undrain host-b" in buttons_of(bot.chat.shown_to("UANA")[-1])
+    assert "Undrain host-b" in buttons_of(bot.chat.cards_for("UANA")[-1])
     bot.clicks(mend.action, mend.value, "UANA")
     approve(bot, 2)
     bot.works()

@@ -12,7 +12,7 @@ def upgrade() -> None:
     requests()
     operations()
     events()
-    shown()
+    make_messages()
     small()
 
 
@@ -79,7 +79,7 @@ def events() -> None:
     op.bulk_insert(head, [{"id": 1, "position": 0, "hash": "", "number": 0}])
 
 
-def shown() -> None:
+def make_messages() -> None:
     """Where operations are shown."""
     op.create_table(
         "copies",

@@ -15,7 +15,7 @@ from bot.adapters.libvirt.read.stats import Meter
 from bot.domain.cluster import MIB, Health, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.storage import Declared
-from bot.testing import TickingClock, drawn
+from bot.testing import TickingClock, draw_cluster
 from tests.waiting import PATIENCE, until
 
 NUMBERS = count(1)
@@ -200,7 +200,7 @@ def test_a_smaller_count_is_a_new_start() -> None:
 def test_a_guest_on_its_way_is_shown_where_it_runs(
     source: str, target: str, shown: list[str]
 ) -> None:
-    vm = drawn("host-a 1cpu 8G | web-1 1G").vm("web-1")
+    vm = draw_cluster("host-a 1cpu 8G | web-1 1G").vm("web-1")
     states = {"running": (VmState.RUNNING, ""), "off": (VmState.SHUT_OFF, "")}
     copies = []
     for host, how in (("host-a", source), ("host-b", target)):

@@ -254,10 +254,10 @@ def test_what_people_should_know_is_told_once() -> None:
     alarms._io_error(None, Domain(), "/disk.qcow2", "vda", 1, "enospc", None)
     alarms._watchdog(None, Domain(), 1, None)
     alarms._threshold(None, Domain(), "vda", "/disk.qcow2", 1000, 5, None)
-    found = alarms.taken()
+    found = alarms.take()
     assert [each.kind for each in found] == ["crashed", "ioerror", "watchdog", "threshold"]
     assert "enospc" in str(found[1].detail)
-    assert alarms.taken() == ()
+    assert alarms.take() == ()
 
 
 def test_a_rate_needs_two_counts_and_time() -> None:

@@ -12,9 +12,9 @@ from bot.adapters.libvirt.read import vm_detail
 from bot.adapters.libvirt.read.domain_xml import Definition, parse
 from bot.adapters.libvirt.read.inventory import Facts
 from bot.domain.cluster import Host, Vm
-from bot.testing import drawn
+from bot.testing import draw_cluster
 
-CLUSTER = drawn("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G")
+CLUSTER = draw_cluster("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G")
 VM: Vm = CLUSTER.vm("web-1")
 THERE: Host = CLUSTER.host("host-b")
 FACTS = Facts(

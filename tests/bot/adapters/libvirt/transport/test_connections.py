@@ -34,9 +34,9 @@ def line(uri: str, deadline: float = PATIENCE, threads: int = 2) -> HostConnecti
 def test_an_answer_comes_back() -> None:
     asked = line("test:///default")
     assert asked.ask(lambda connection: connection.getType()) == "TEST"
-    assert asked.connected
+    assert asked.is_connected
     asked.close()
-    assert not asked.connected
+    assert not asked.is_connected
 
 
 def test_one_connection_serves_all_questions_of_a_thread() -> None:
@@ -60,7 +60,7 @@ def test_no_connection_is_ever_used_by_two_threads_at_once() -> None:
     assert [len(each) for each in used] == [3] * 4
     assert len(set.union(*used)) == 3
     asked.close()
-    assert not asked.connected
+    assert not asked.is_connected
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def shared() -> Iterator[Callable[..., HostConnection]]:
     yield kind
     for each in made:
         each.close()
-    assert not wires.connected
+    assert not wires.is_connected
 
 
 def test_kinds_of_questions_share_a_connection_that_answers(
@@ -97,7 +97,7 @@ def test_a_kind_that_hangs_delays_no_other_and_holds_one_connection(
     behind = slow.send(id)
     others = {quick.ask(id) for _ in range(3)}
     assert len(others) == 1
-    assert not behind.done(time.monotonic())
+    assert not behind.has_answer(time.monotonic())
     release.set()
     first, _ = held.wait(time.monotonic() + PATIENCE)
     assert first not in others
@@ -125,7 +125,7 @@ def test_a_connection_that_was_needed_for_a_moment_is_closed_again(
     release.set()
     held.wait(time.monotonic() + PATIENCE)
     assert until(lambda: second._o is None or None, "the second connection is closed")
-    assert quick.connected
+    assert quick.is_connected
 
 
 def test_hosts_that_hang_take_no_place_of_the_others() -> None:
@@ -144,7 +144,7 @@ def test_hosts_that_hang_take_no_place_of_the_others() -> None:
     held = [each.send(lambda _: release.wait(PATIENCE)) for each in silent]
     well = [host(f"well-{number}") for number in range(12)]
     assert [each.ask(lambda connection: connection.getType()) for each in well] == ["TEST"] * 12
-    assert not any(each.done(time.monotonic()) for each in held)
+    assert not any(each.has_answer(time.monotonic()) for each in held)
     release.set()
     assert all(each.wait(time.monotonic() + PATIENCE) for each in held)
     for each in (*silent, *well):
@@ -176,7 +176,7 @@ def test_a_refusal_comes_back_as_it_is() -> None:
     with pytest.raises(libvirt.libvirtError) as caught:
         asked.ask(lambda connection: connection.lookupByName("nobody"))
     assert caught.value.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN
-    assert asked.connected
+    assert asked.is_connected
     asked.close()
 
 
@@ -190,7 +190,7 @@ def test_no_connection_is_told_and_not_tried_again_at_once() -> None:
     with pytest.raises(HostUnreachableError, match="Failed to connect socket") as second:
         asked.ask(lambda connection: connection.getType())
     assert second.value.__cause__ is None, "the second answer came without trying"
-    assert not asked.connected
+    assert not asked.is_connected
     asked.close()
 
 
@@ -250,7 +250,7 @@ def test_workers_answer_and_raise() -> None:
     assert workers.submit(lambda _: 42).result(PATIENCE) == 42
     with pytest.raises(ZeroDivisionError):
         workers.submit(lambda _: 1 // 0).result(PATIENCE)
-    assert workers.stuck(0) is None
+    assert workers.longest_call(0) is None
     assert workers.end(lambda _: None, PATIENCE)
 
 
@@ -271,10 +271,10 @@ def test_workers_make_a_last_call_each_and_a_stuck_one_is_not_waited_for() -> No
 def test_workers_are_stuck_only_when_all_are() -> None:
     workers, release = Workers("test", 2), threading.Event()
     held = [workers.submit(lambda _: release.wait(PATIENCE))]
-    assert workers.stuck(0) is None
+    assert workers.longest_call(0) is None
     held.append(workers.submit(lambda _: release.wait(PATIENCE)))
-    assert until(lambda: workers.stuck(0), "both are stuck")
-    assert workers.stuck(PATIENCE) is None
+    assert until(lambda: workers.longest_call(0), "both are stuck")
+    assert workers.longest_call(PATIENCE) is None
     release.set()
     assert all(each.result(PATIENCE) for each in held)
     assert workers.submit(lambda _: "again").result(PATIENCE) == "again"

@@ -14,7 +14,7 @@ from bot.adapters.libvirt.transport.errors import (
     OTHERWISE,
     OTHERWISE_MOVING,
     refusal,
-    reported,
+    report_text,
 )
 from bot.domain.cluster import MIB
 from bot.domain.message import Message, words
@@ -165,10 +165,12 @@ def test_names_in_commands_of_advice_are_quoted() -> None:
 
 def test_the_vendors_text_is_kept_without_its_prefixes() -> None:
     assert (
-        reported(Told(1, "internal error: Requested operation is not valid: the disk is on fire."))
+        report_text(
+            Told(1, "internal error: Requested operation is not valid: the disk is on fire.")
+        )
         == "the disk is on fire"
     )
-    assert reported(Told(1, "internal error:")) == "internal error:"
+    assert report_text(Told(1, "internal error:")) == "internal error:"
 
 
 def test_a_real_error_is_understood() -> None:
