@@ -130,10 +130,10 @@ def test_an_engine_that_hardly_looks_by_the_clock_is_told_what_happens(
     monkeypatch.setattr(engine_pace, "LIVELY", 0.2)
     done = Done()
     work = working(done, seldom=NEVER)
-    waits = work._pace._changed  # noqa: SLF001 - that it sleeps is the point
+    waits = work._pace._changed
 
     def asleep() -> bool:
-        return bool(waits._waiters) and not work._pace._is_lively()  # type: ignore[attr-defined]  # noqa: SLF001
+        return bool(waits._waiters) and not work._pace._is_lively()  # type: ignore[attr-defined]
 
     until(asleep)
     work.enqueue(operation(1))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import libvirt
 
 from bot.adapters.libvirt.events.definitions import Listening
+from bot.adapters.libvirt.read.domain_xml import Definition
 from bot.adapters.libvirt.read.inventory import (
     Definitions,
     Facts,
@@ -32,7 +34,7 @@ from bot.adapters.libvirt.transport.connections import (
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
 from bot.adapters.libvirt.transport.shared_threads import SharedThreads
-from bot.domain.cluster import Health, Host, Vm
+from bot.domain.cluster import Health, Host, Scheduler, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError
 from bot.domain.storage import declare
 from bot.ports import Clock
@@ -41,6 +43,12 @@ _FACTS_OLDEST = 30.0
 _FOR_POOLS = 0.7  # of a host's deadline, after which its reading waits for no pools
 _UNREAD_OLDEST = 5.0  # what could not be read is tried again sooner, but not at every reading
 _DEFINITIONS_OLDEST = 120.0
+
+
+# What stands in for a definition that could never be read
+_UNKNOWN = Definition(
+    "", "", "", "", 0, 0, 0, Scheduler(), MappingProxyType({}), VmDetail(), cpu_xml=""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,34 +211,29 @@ class HostReader:
         known = self._definitions.read(connection, sample.uuid, fresh=fresh)
         if known is None:
             return None
-        definition = known.definition
-        vm = Vm(
+        # One call: a copy with its definition's part would cost more than all the rest, and of
+        # thousands of VMs that shows
+        definition = known.definition or _UNKNOWN
+        detail = definition.detail if known.definition else None
+        if detail is not None and known.snapshots:
+            detail = replace(detail, snapshots=known.snapshots)
+        return Vm(
             uuid=sample.uuid,
             name=sample.name,
             host=self.address.name,
             state=sample.state,
             vcpus=known.vcpus,
             memory=known.memory,
+            memory_max=definition.memory_max,
             cpu=self._load(sample, at),
             persistent=known.persistent,
             autostart=sample.uuid in self._marks.starting,
             paused_by=sample.paused_by,
-            saved=not sample.state.active and sample.uuid in self._marks.saved,
-            problem="; ".join(filter(None, (sample.problem, known.problem))),
-        )
-        if definition is None:
-            return vm
-        detail = (
-            replace(definition.detail, snapshots=known.snapshots)
-            if known.snapshots
-            else definition.detail
-        )
-        return replace(
-            vm,
-            memory_max=definition.memory_max,
             scheduler=definition.scheduler,
             tags=definition.tags,
             detail=detail,
+            saved=not sample.state.active and sample.uuid in self._marks.saved,
+            problem="; ".join(filter(None, (sample.problem, known.problem))),
         )
 
     def _load(self, sample: Sample, at: float) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import libvirt
 
@@ -81,6 +81,17 @@ class Kept:
     snapshots: tuple[SnapshotSeen, ...] = ()
     checkpoints: tuple[SnapshotSeen, ...] = ()
     unread: tuple[Unread, ...] = ()
+
+
+class Costly(NamedTuple):
+    """What of a VM is asked for less often, as ``VmSample`` has it."""
+
+    memory: int | None = None
+    used: int | None = None
+    read: float | None = None
+    written: float | None = None
+    received: float | None = None
+    sent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +181,7 @@ class HostSampler:
         self._host_counts: tuple[float, Mapping[str, int]] | None = None
         self._fast: dict[str, Counts] = {}
         self._slow: dict[str, Counts] = {}
-        self._latest: dict[str, VmSample] = {}
+        self._costly: dict[str, Costly] = {}
         self._kept: tuple[float, Kept] | None = None
         # By UUID and number of the run: how a guest's memory is backed does not change while it
         # runs.
@@ -248,12 +259,16 @@ class HostSampler:
         state, why = state_of(count(record["state.state"]), count(record.get("state.reason", 0)))
         if state is VmState.SHUT_OFF:
             why = _OFF_BY_ITSELF.get(record.get("state.reason", 0), "")
-        before = self._latest.get(uuid) if state.active else None
         now, then = _fast_counts(record, at), self._fast.get(uuid, Counts(at))
         self._fast[uuid] = now
         cores = rate(then.busy, now.busy, now.at - then.at)
         waited = rate(then.waited, now.waited, now.at - then.at)
-        sample = VmSample(
+        if slow:
+            costly = self._costly_of(uuid, record, at)
+        else:
+            costly = self._costly.get(uuid, Costly()) if state.active else Costly()
+        self._costly[uuid] = costly
+        return VmSample(
             uuid,
             text(domain.name()),
             self._name,
@@ -261,40 +276,31 @@ class HostSampler:
             count(record.get("vcpu.current", 0)),
             cpu=None if cores is None else cores / 1e9,
             wait=None if waited is None else waited / 1e9,
+            memory=costly.memory,
+            used=costly.used,
+            read=costly.read,
+            written=costly.written,
+            received=costly.received,
+            sent=costly.sent,
             why=why,
         )
-        if slow:
-            sample = self._with_slow(sample, record, at)
-        elif before is not None:
-            sample = replace(
-                sample,
-                memory=before.memory,
-                used=before.used,
-                read=before.read,
-                written=before.written,
-                received=before.received,
-                sent=before.sent,
-            )
-        self._latest[uuid] = sample
-        return sample
 
-    def _with_slow(self, sample: VmSample, record: Record, at: float) -> VmSample:
-        now, then = _slow_counts(record, at), self._slow.get(sample.uuid, Counts(at))
-        self._slow[sample.uuid] = now
+    def _costly_of(self, uuid: str, record: Record, at: float) -> Costly:
+        now, then = _slow_counts(record, at), self._slow.get(uuid, Counts(at))
+        self._slow[uuid] = now
         passed = now.at - then.at
         memory, used = _memory(record)
-        return replace(
-            sample,
-            memory=memory,
-            used=used,
-            read=rate(then.read, now.read, passed),
-            written=rate(then.written, now.written, passed),
-            received=rate(then.received, now.received, passed),
-            sent=rate(then.sent, now.sent, passed),
+        return Costly(
+            memory,
+            used,
+            rate(then.read, now.read, passed),
+            rate(then.written, now.written, passed),
+            rate(then.received, now.received, passed),
+            rate(then.sent, now.sent, passed),
         )
 
     def _forget_others(self, here: set[str]) -> None:
-        for known in (self._fast, self._slow, self._latest):
+        for known in (self._fast, self._slow, self._costly):
             for uuid in known.keys() - here:
                 known.pop(uuid, None)
         for run in [run for run in self._shared if run[0] not in here]:

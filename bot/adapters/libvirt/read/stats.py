@@ -196,10 +196,10 @@ def state_of(state: int, reason: int) -> tuple[VmState, str]:
 
 def _sample(parts: Parts, domain: Any, record: Mapping[str, Any]) -> Sample | None:
     """One guest; None for a handle that cannot even be named."""
-    uuid = parts.read("VM", name_of(domain), lambda: text(domain.UUIDString()))
+    name = name_of(domain)
+    uuid = parts.read("VM", name, lambda: text(domain.UUIDString()))
     if uuid is None:
         return None
-    name = name_of(domain)
     state, paused_by, problem = _state(domain, record)
     problem = parts.why("VM", name) or problem
     cpu = record.get("cpu.time")

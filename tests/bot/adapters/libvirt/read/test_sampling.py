@@ -209,7 +209,7 @@ def test_a_guest_that_left_is_forgotten(seconds: Seconds) -> None:
     sampler._measure(host)
     del host.records["db-1"]
     sampler._measure(host)
-    assert set(sampler._latest) == {"uuid-web-1"}
+    assert set(sampler._costly) == {"uuid-web-1"}
 
 
 @pytest.mark.parametrize(
