@@ -23,6 +23,7 @@ from bot.domain.power import (
     Bound,
     Device,
     Hold,
+    LastSeen,
     Power,
     Proof,
     ProofKind,
@@ -66,11 +67,21 @@ class ProvenPowers:
 
     def bonds(self, host: str) -> tuple[Bound, ...]:
         """The host's controllers that were shown to be its own; see the port."""
+        return tuple(each for each in self._holds.bonds() if each.host == host and each.by.shown)
+
+    def wrong_bonds(self, host: str) -> tuple[Bound, ...]:
+        """The host's controllers that read OFF while it ran on; see the port."""
         return tuple(
-            each
-            for each in self._holds.bonds()
-            if each.host == host and each.by is not Binding.NONE
+            each for each in self._holds.bonds() if each.host == host and each.by is Binding.REFUTED
         )
+
+    def last_seen(self, host: str) -> LastSeen | None:
+        """What was last read of the host while it answered; see the port."""
+        return self._holds.last_seen(host)
+
+    def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
+        """Keep what was read of hosts that answer; see the port."""
+        self._holds.put_last_seen(seen)
 
     def definition(self, uuid: str, sha: str) -> Definition | None:
         """The kept version of a VM's definition; see the port."""
@@ -78,6 +89,9 @@ class ProvenPowers:
 
     def bind(self, bound: Bound) -> None:
         """Keep whose a controller is; see the port."""
+        refuted = {each.device for each in self.wrong_bonds(bound.host)}
+        if bound.by is Binding.UUID and bound.device in refuted:
+            return
         self._holds.put_bond(bound)
 
     def hold(self, host: str) -> Hold | None:
@@ -96,7 +110,7 @@ class ProvenPowers:
         hold = self.hold(host)
         if hold is not None and hold.proof is not None:
             log.warning("a proof that a host is off is void", host=host)
-            self._holds.put_hold(replace(hold, proof=None))
+            self._holds.put_hold(replace(hold, proof=None, void=hold.proof))
 
     def standing(self, host: str) -> Proof | None:
         """The proof that stands at this moment; see the port."""
@@ -117,9 +131,10 @@ class ProvenPowers:
             return False  # it answers, and is asked itself
         identities = {each.device: each.identity.lower() for each in self.bonds(proof.host)}
         mine = {each.device: each for each in readings if each.device in proof.devices}
-        return set(mine) == set(proof.devices) and all(
+        # All of them are still shown to be the host's: one that was found wrong proves nothing.
+        return set(mine) == set(proof.devices) <= set(identities) and all(
             each.power is Power.OFF
-            and each.identity.lower() in {"", identities.get(each.device) or each.identity.lower()}
+            and each.identity.lower() in {"", identities[each.device] or each.identity.lower()}
             for each in mine.values()
         )
 
@@ -171,6 +186,15 @@ class NoPowers:
     def bonds(self, host: str) -> tuple[Bound, ...]:  # noqa: ARG002
         """None."""
         return ()
+
+    wrong_bonds = bonds
+
+    def last_seen(self, host: str) -> LastSeen | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
+        """There is nowhere to keep it."""
 
     def definition(self, uuid: str, sha: str) -> Definition | None:  # noqa: ARG002
         """None."""

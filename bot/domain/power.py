@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.domain.codec import later
 from bot.domain.message import Message
 
 
@@ -28,6 +29,12 @@ class Binding(StrEnum):
     UUID = "uuid"  # its machine's UUID is the one that the host's libvirt tells
     DRILL = "drill"  # a drill switched it off and this host, drained, fell silent
     PEOPLE = "people"  # two people said so
+    REFUTED = "refuted"  # it read OFF while the host ran on: a drill or two people show it anew
+
+    @property
+    def shown(self) -> bool:
+        """Whether what the controller reads may prove anything."""
+        return self not in {Binding.NONE, Binding.REFUTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,7 @@ class Hold:
     """A host that failed, or may have: nothing is started or moved there until people admit it again.
 
     ``operation``: the id of the failover. ``proof``: why it counts as off; None: nothing is proven.
+    ``void``: the last proof that life or power has voided.
     """
 
     host: str
@@ -132,6 +140,20 @@ class Hold:
     why: Message = ""
     operation: str = ""
     proof: Proof | None = None
+    void: Proof | None = later(None)
+
+
+@dataclass(frozen=True, slots=True)
+class LastSeen:
+    """What was last read of a host while it answered; kept, so that it outlives host and bot.
+
+    ``boot``: its boot id, '' not told. ``readings``: of its controllers.
+    """
+
+    host: str
+    at: datetime
+    boot: str = ""
+    readings: tuple[Reading, ...] = ()
 
 
 class Lack(StrEnum):
@@ -193,7 +215,7 @@ def proven_off(
     """
     if not devices:
         return Missing(Lack.NO_DEVICE)
-    bonds = {(each.host, each.device): each for each in bound if each.by is not Binding.NONE}
+    bonds = {(each.host, each.device): each for each in bound if each.by.shown}
     runs: dict[str, tuple[Reading, ...]] = {}
     for device in devices:
         run = _run_of(device, bonds.get((device.host, device.name)), readings, ordered_at, rules)
@@ -336,3 +358,20 @@ def rebirth(host: str, before: str, after: str, at: datetime) -> Proof | None:
     None when the id is the old one or unknown.
     """
     return Proof(host, ProofKind.REBIRTH, at) if before and after and before != after else None
+
+
+def wrong_controllers(hold: Hold, before: str, now: str) -> tuple[str, ...]:
+    """The controllers that proved a host off which was not off; () when nothing shows that.
+
+    A host whose boot id is the one from before its hold never lost its power. What two people said
+    tells nothing of controllers.
+
+    Args:
+        hold: the hold, with the proof that stands or that is void.
+        before: the boot id from before the hold, '' unknown.
+        now: the boot id that the host tells now, '' unknown.
+    """
+    proof = hold.proof or hold.void
+    if proof is None or proof.kind is not ProofKind.DEVICE or not before or before != now:
+        return ()
+    return proof.devices

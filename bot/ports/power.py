@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.definition import Definition
-from bot.domain.power import Bound, Device, Hold, Proof, Reading
+from bot.domain.power import Bound, Device, Hold, LastSeen, Proof, Reading
 
 
 class PowerControl(Protocol):
@@ -81,6 +82,14 @@ class Holds(Protocol):
         """
         ...
 
+    def last_seen(self, host: str) -> LastSeen | None:
+        """What was last read of a host while it answered; None: nothing ever."""
+        ...
+
+    def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
+        """Keep what was read of hosts that answer, in place of what was known of them."""
+        ...
+
 
 class Powers(PowerControl, Protocol):
     """Power controllers with what was shown of them and what is proven of their hosts."""
@@ -89,12 +98,27 @@ class Powers(PowerControl, Protocol):
         """The host's controllers that were shown to be its own."""
         ...
 
+    def wrong_bonds(self, host: str) -> tuple[Bound, ...]:
+        """The host's controllers that read OFF while it ran on."""
+        ...
+
+    def last_seen(self, host: str) -> LastSeen | None:
+        """What was last read of the host while it answered; None: nothing ever."""
+        ...
+
+    def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
+        """Keep what was read of hosts that answer."""
+        ...
+
     def definition(self, uuid: str, sha: str) -> Definition | None:
         """The kept version ``sha`` of a VM's definition; None when it is not kept any more."""
         ...
 
     def bind(self, bound: Bound) -> None:
-        """Keep how a controller was shown to belong to its host."""
+        """Keep how a controller was shown to belong to its host.
+
+        The UUID that it names shows nothing of one that was refuted: it was the same then.
+        """
         ...
 
     def hold(self, host: str) -> Hold | None:

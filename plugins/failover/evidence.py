@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from bot.domain.codec import later
 from bot.domain.power import Power, Reading
 
 
@@ -92,7 +93,8 @@ class Evidence:
     silent.
     ``boots``: the boot ids before its silence and now, '' not known. ``power``: one reading of each
     controller, newest.
-    ``bound``: the controllers shown to be this host's.
+    ``bound``: the controllers shown to be this host's; ``refuted``: those that read OFF before
+    while it ran on. ``before``: what they read last while it answered.
     """
 
     host: str
@@ -105,6 +107,8 @@ class Evidence:
     bound: frozenset[str] = frozenset()
     expected: Expected | None = None
     boots: tuple[str, str] = ("", "")
+    refuted: frozenset[str] = later(frozenset())
+    before: tuple[Reading, ...] = later(())
 
     def by(self, witness: Witness) -> Statement | None:
         """What this witness said; None: it is not among those that could be asked."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from bot.domain.message import Code, Duration, Message, Names, When, join, nwords, words
 from bot.domain.plan import Objection, Reason
@@ -108,7 +108,10 @@ def evidence(found: Evidence) -> Iterable[Reason]:
     for each in found.statements:
         yield Reason(f"witness-{each.witness.value}", statement(each))
     for reading in found.power:
-        yield Reason("power", power(reading, bound=reading.device in found.bound))
+        yield Reason("power", power(reading, found.bound, found.refuted))
+    for reading in found.before:
+        if reading.power is not Power.UNKNOWN:
+            yield Reason("power-before", _before(reading))
     view = found.view
     yield Reason(
         "own-view",
@@ -128,9 +131,20 @@ def statement(said: Statement) -> Message:
     return words("{who}: {what}", who=who, what=what)
 
 
-def power(reading: Reading, *, bound: bool) -> Message:
-    """What a controller read, and whether it was shown to be this host's."""
+def _before(reading: Reading) -> Message:
+    return words(
+        "{device} read {what} at {at}, while {host} still answered.",
+        device=reading.device,
+        what=_POWER[reading.power],
+        at=When(reading.at),
+        host=reading.host,
+    )
+
+
+def power(reading: Reading, shown: Collection[str], refuted: Collection[str]) -> Message:
+    """What a controller read, and whether it is among those ``shown`` to be this host's, or ``refuted``."""
     what = _POWER[reading.power]
+    bound = reading.device in shown
     if reading.problem:
         return words(
             "power by {device}: {what} ({why})",
@@ -148,6 +162,12 @@ def power(reading: Reading, *, bound: bool) -> Message:
     if bound:
         return words(
             "power by {device}: {what}, shown to be this host's", device=reading.device, what=what
+        )
+    if reading.device in refuted:
+        return words(
+            "power by {device}: {what}, *not trusted: it read off before while the host ran on*",
+            device=reading.device,
+            what=what,
         )
     return words(
         "power by {device}: {what}, *not shown to be this host's*", device=reading.device, what=what
@@ -197,6 +217,18 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
             words("{host} has no power controller: nothing can prove that it is off.", host=host),
             _attest(host),
         )
+    wrong = tuple(each.device for each in found.power if each.device in found.refuted)
+    if judged.cause is Cause.NOT_BOUND and wrong:
+        return Objection(
+            "refuted",
+            words(
+                "{devices} read {host} off before while it ran on: nothing that it reads is "
+                "trusted.",
+                devices=Names(wrong),
+                host=host,
+            ),
+            join((_bind(host, wrong[0]), _attest(host))),
+        )
     if judged.cause is Cause.NOT_BOUND:
         return Objection(
             code,
@@ -221,6 +253,19 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
 def _bind(host: str, device: str) -> Message:
     return words(
         "If you know that it does: {command}.", command=Code(f"failover bind {host} {device}")
+    )
+
+
+def wrong_proof(host: str, devices: tuple[str, ...]) -> Message:
+    """That controllers proved a host off which never was off."""
+    return words(
+        "{devices} read {host} off while it ran on: it answers with the boot id that it had before. "
+        "What {devices} reads proves nothing from now on. Find out why, then show anew whose it is: "
+        "{drill} or {bind}.",
+        devices=Names(devices),
+        host=host,
+        drill=Code(f"failover drill {host} --real"),
+        bind=Code(f"failover bind {host} {devices[0]}"),
     )
 
 

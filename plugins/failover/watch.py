@@ -51,12 +51,14 @@ class Found:
 
     ``boots``: boot ids of hosts, '' not known; ``back``: hosts that were silent and answer again.
     ``mute``: controllers that do not answer, by (host, device): since when, and why.
+    ``refuted``: controllers of hosts on hold that proved one off which never was, by host.
     """
 
     silent: tuple[Evidence, ...] = ()
     boots: Mapping[str, str] = field(default_factory=dict)
     back: frozenset[str] = frozenset()
     mute: Mapping[tuple[str, str], tuple[datetime, str]] = field(default_factory=dict)
+    refuted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -75,15 +77,16 @@ class Gatherer:
         found = witnesses.gather_all(self.sight, silent, snapshot, hypervisor)
         if not any(not (host.maintenance or host.held) for host in silent):
             self._routine(snapshot, hypervisor)  # which may take long, and nobody waits for it
-        return Found(found, dict(self.sight.boots), back, dict(self.sight.mute))
+        refuted = witnesses.refute(snapshot, hypervisor)
+        return Found(found, dict(self.sight.boots), back, dict(self.sight.mute), refuted)
 
     def _routine(self, snapshot: Snapshot, hypervisor: Hypervisor) -> None:
         """Read the controllers, and hear whether hosts hear each other, each in its time."""
         now = snapshot.taken_at.timestamp()
         if now - self.read_at >= _POWER_EVERY:
             self.read_at = now
-            witnesses.read_all(self.sight, snapshot, hypervisor)
             witnesses.read_boots(self.sight, snapshot, hypervisor, everyone=True)
+            witnesses.read_all(self.sight, snapshot, hypervisor)
         due = [
             host
             for host in snapshot.hosts
@@ -109,7 +112,7 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
     noticed += [Alert(_key(host), _end_card(host), over=True) for host in sorted(told - standing)]
     back: tuple[Alert, ...] = ()
     if settings.mode is not Mode.OFF:
-        back = (*_returns(view.snapshot), *_mute(view, found))
+        back = (*_returns(view.snapshot), *_mute(view, found), *_wrong_controllers(found))
     noticed += back
     noticed += _copies(settings, view, found)
     ended = set(view.memory.get("back", ())) - {each.key for each in back}
@@ -271,6 +274,14 @@ def _mute(view: WatchView, found: Found) -> Iterator[Alert]:
                 why=why,
             )
             yield Alert(f"power:{host}:{device}", Card(said, host, (Section(said),)))
+
+
+def _wrong_controllers(found: Found) -> Iterator[Alert]:
+    """A controller that proved a host off which never was off."""
+    for host, devices in sorted(found.refuted.items()):
+        said = reports.wrong_proof(host, devices)
+        card = Card(said, host, (Section(said),))
+        yield Alert(f"refuted:{host}", card, severity=AlertSeverity.CRITICAL)
 
 
 def _waits(host: str) -> Card:

@@ -27,6 +27,7 @@ class Shown:
     readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
     bonds: Mapping[str, tuple[Bound, ...]] = field(default_factory=dict)
     holds: Mapping[str, Hold] = field(default_factory=dict)
+    refuted: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
@@ -145,7 +146,7 @@ def _provable(host: Host, evidence: Evidence) -> Iterable[Message]:
             "{host} has no power controller: nothing can prove that it is off.", host=host.name
         )
     for reading in evidence.power:
-        yield reports.power(reading, bound=reading.device in evidence.bound)
+        yield reports.power(reading, evidence.bound, evidence.refuted)
 
 
 def _prediction_text(plan: Plan) -> Message:
@@ -177,9 +178,9 @@ def _controllers(host: Host, shown: Shown) -> Message:
     if not readings:
         return words("none: no power controller")
     bound = {each.device: each for each in shown.bonds.get(host.name, ())}
+    refuted = shown.refuted.get(host.name, frozenset())
     lines = [
-        _with_date(reports.power(each, bound=each.device in bound), bound.get(each.device))
-        for each in readings
+        _with_date(reports.power(each, bound, refuted), bound.get(each.device)) for each in readings
     ]
     return join(lines, "; ")
 

@@ -10,7 +10,16 @@ from datetime import datetime
 
 from bot.domain.cluster import Host, Snapshot, VmState
 from bot.domain.errors import DroverError, HypervisorError
-from bot.domain.power import Binding, Bound, Device, Power, Reading, Round
+from bot.domain.power import (
+    Binding,
+    Bound,
+    Device,
+    LastSeen,
+    Power,
+    Reading,
+    Round,
+    wrong_controllers,
+)
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor, PowerAccess, Shell
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
@@ -66,7 +75,12 @@ def of_status(about: Status, snapshot: Snapshot, hypervisor: PowerAccess) -> Sho
         )
     power = hypervisor.power
     holds = {name: hold for name in names if (hold := power.hold(name)) is not None}
-    return Shown(found, {name: power.bonds(name) for name in names}, holds)
+    return Shown(
+        found,
+        {name: power.bonds(name) for name in names},
+        holds,
+        {name: frozenset(each.device for each in power.wrong_bonds(name)) for name in names},
+    )
 
 
 def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Evidence:
@@ -77,6 +91,7 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         places = places_of(sight, host, snapshot)
         statements = trustworthy(sight, host, ask(host, snapshot, hypervisor, places))
         readings, bound = powers.result()
+    last = hypervisor.power.last_seen(host.name) or LastSeen(host.name, snapshot.taken_at)
     heard = host.seen_at or sight.silent.get(host.name)
     silent = max(0.0, (snapshot.taken_at - heard).total_seconds()) if heard else 0.0
     view = OwnView(
@@ -95,7 +110,9 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         view,
         bound=bound,
         expected=Expected("maintenance") if host.maintenance else None,
-        boots=(sight.boots.get(host.name, ""), ""),
+        boots=(last.boot or sight.boots.get(host.name, ""), ""),
+        refuted=frozenset(each.device for each in hypervisor.power.wrong_bonds(host.name)),
+        before=last.readings,
     )
 
 
@@ -207,12 +224,22 @@ def read_bound(hypervisor: PowerAccess, host: Host) -> tuple[tuple[Reading, ...]
 
 
 def read_all(sight: Sight, snapshot: Snapshot, hypervisor: PowerAccess) -> None:
-    """Read the controllers of all hosts that answer, and note those that do not."""
+    """Read the controllers of all hosts that answer, and note those that do not.
+
+    What they read is kept, with the host's boot id; of a host on hold stays what was read before.
+    """
     up = [host for host in snapshot.hosts if host.up]
     if not up:
         return
     with ThreadPoolExecutor(min(_AT_ONCE, len(up)), thread_name_prefix="power") as pool:
         found = list(pool.map(lambda host: read_bound(hypervisor, host)[0], up))
+    hypervisor.power.put_last_seen(
+        [
+            LastSeen(host.name, snapshot.taken_at, sight.boots.get(host.name, ""), readings)
+            for host, readings in zip(up, found, strict=True)
+            if not host.held and (readings or sight.boots.get(host.name))
+        ]
+    )
     for reading in (each for readings in found for each in readings):
         key = (reading.host, reading.device)
         if reading.power is not Power.UNKNOWN:
@@ -220,6 +247,32 @@ def read_all(sight: Sight, snapshot: Snapshot, hypervisor: PowerAccess) -> None:
         else:
             since, _ = sight.mute.get(key, (reading.at, ""))
             sight.mute[key] = (since, reading.problem.rstrip("."))
+
+
+def refute(snapshot: Snapshot, hypervisor: Hypervisor) -> dict[str, tuple[str, ...]]:
+    """The controllers that proved a host off which never was off, by host; they prove nothing from now on.
+
+    Those that were shown anew since then stay trusted.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for host in snapshot.hosts:
+        if host.up and host.held:
+            _refute(host.name, snapshot.taken_at, hypervisor)
+            if wrong := hypervisor.power.wrong_bonds(host.name):
+                found[host.name] = tuple(each.device for each in wrong)
+    return found
+
+
+def _refute(host: str, now: datetime, hypervisor: Hypervisor) -> None:
+    power = hypervisor.power
+    hold, last = power.hold(host), power.last_seen(host)
+    proof = hold and (hold.proof or hold.void)
+    if hold is None or proof is None or last is None:
+        return
+    wrong = wrong_controllers(hold, last.boot, boot_id(host, hypervisor))
+    for bond in power.bonds(host):
+        if bond.device in wrong and bond.at <= proof.since:
+            power.bind(replace(bond, by=Binding.REFUTED, at=now))
 
 
 def _bind(hypervisor: PowerAccess, host: Host, reading: Reading) -> None:

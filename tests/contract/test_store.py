@@ -52,7 +52,7 @@ from bot.domain.operation import (
     open_operation,
     replay,
 )
-from bot.domain.power import Binding, Bound, Hold, Power, Proof, ProofKind, Reading
+from bot.domain.power import Binding, Bound, Hold, LastSeen, Power, Proof, ProofKind, Reading
 from bot.domain.steps import SetMaintenance
 from bot.ports import MessageRef, Store
 from bot.testing.clock import TickingClock
@@ -406,6 +406,21 @@ def test_whose_a_controller_is_is_kept_and_can_be_taken_back(
     assert reopen().bonds() == (bound,)
     store.put_bond(replace(bound, by=Binding.NONE))
     assert [each.by for each in reopen().bonds()] == [Binding.NONE]
+
+
+def test_what_was_last_read_of_a_host_is_kept_in_place_of_older(
+    store: SqlStore, reopen: Reopen
+) -> None:
+    assert store.last_seen("host-a") is None
+    reading = Reading("host-a", "bmc-a", 1, Power.ON, later(3), "uuid-a")
+    first = LastSeen("host-a", later(3), "boot-1", (reading,))
+    store.put_last_seen([first, LastSeen("host-b", later(3))])
+    store.put_last_seen([])
+    assert reopen().last_seen("host-a") == first
+    second = replace(first, at=later(63), boot="boot-2", readings=())
+    store.put_last_seen([second])
+    assert reopen().last_seen("host-a") == second
+    assert reopen().last_seen("host-b") == LastSeen("host-b", later(3))
 
 
 def kept(

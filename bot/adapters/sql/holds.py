@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
-from bot.adapters.sql.engine import READ, SURELY, transaction
+from bot.adapters.sql.engine import READ, SOON, SURELY, transaction
 from bot.domain import codec, power
 from bot.domain.codec import Codec
-from bot.domain.power import Bound, Hold
+from bot.domain.power import Bound, Hold, LastSeen
 
-_CODEC = Codec((power.Hold, power.Proof, power.Reading, power.Bound))
+_CODEC = Codec((power.Hold, power.Proof, power.Reading, power.Bound, power.LastSeen))
 
 
 class SqlHolds:
@@ -34,7 +36,7 @@ class SqlHolds:
 
     def put_hold(self, hold: Hold) -> None:
         """Put a host on hold; see the port."""
-        self._put(models.holds, {"host": hold.host}, codec.text(hold))
+        self._put(models.holds, [{"host": hold.host, "data": codec.text(hold)}])
 
     def lift_hold(self, host: str) -> None:
         """The host is admitted again; see the port."""
@@ -52,13 +54,31 @@ class SqlHolds:
 
     def put_bond(self, bound: Bound) -> None:
         """Keep whose a controller is; see the port."""
-        self._put(models.bonds, {"host": bound.host, "device": bound.device}, codec.text(bound))
+        row = {"host": bound.host, "device": bound.device, "data": codec.text(bound)}
+        self._put(models.bonds, [row])
 
-    def _put(self, table: sa.Table, key: dict[str, str], data: str) -> None:
+    def last_seen(self, host: str) -> LastSeen | None:
+        """What was last read of a host while it answered; see the port."""
+        table = models.last_seen
+        with transaction(self._engine, READ) as connection:
+            stored = connection.execute(
+                sa.select(table.c.data).where(table.c.host == host)
+            ).scalar_one_or_none()
+            return None if stored is None else _CODEC.loads(stored)
+
+    def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
+        """Keep what was read of hosts that answer; see the port."""
+        rows = [{"host": each.host, "data": codec.text(each)} for each in seen]
+        self._put(models.last_seen, rows, SOON)
+
+    def _put(self, table: sa.Table, rows: Sequence[dict[str, str]], lasting: str = SURELY) -> None:
+        """Write rows, each in place of the one with its key."""
+        if not rows:
+            return
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        row = insert(table).values(**key, data=data)
+        row = insert(table)
         row = row.on_conflict_do_update(
-            index_elements=[table.c[name] for name in key], set_={"data": data}
+            index_elements=list(table.primary_key), set_={"data": row.excluded.data}
         )
-        with transaction(self._engine, SURELY) as connection:
-            connection.execute(row)
+        with transaction(self._engine, lasting) as connection:
+            connection.execute(row, rows)

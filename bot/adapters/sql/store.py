@@ -41,7 +41,7 @@ from bot.domain.operation import (
     replay,
 )
 from bot.domain.operation import open_operation as opened_operation
-from bot.domain.power import Bound, Hold
+from bot.domain.power import Bound, Hold, LastSeen
 from bot.ports import Clock, MessageRef, Request
 
 log = structlog.get_logger()
@@ -492,6 +492,14 @@ class SqlStore:
     def put_bond(self, bound: Bound) -> None:
         """Keep whose a power controller is."""
         self._holds.put_bond(bound)
+
+    def last_seen(self, host: str) -> LastSeen | None:
+        """What was last read of a host while it answered."""
+        return self._holds.last_seen(host)
+
+    def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
+        """Keep what was read of hosts that answer."""
+        self._holds.put_last_seen(seen)
 
     def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
         """Keep what hosts told of their VMs' definitions; see the port."""

@@ -139,3 +139,27 @@ def test_only_bound_controllers_are_answered(room: Room) -> None:
     room.hypervisor.power.bind(replace(room.hypervisor.power.bonds("host-a")[0], by=Binding.NONE))
     assert [each.device for each in room.hypervisor.power.bonds("host-a")] == ["pdu-a"]
     assert room.hypervisor.power.read(TWO).power is Power.OFF
+
+
+def test_l7_what_was_refuted_takes_people_or_a_drill_not_the_uuid_that_it_names(room: Room) -> None:
+    room.held()
+    power = room.hypervisor.power
+    bond = next(each for each in power.bonds("host-a") if each.device == "bmc-a")
+    power.bind(replace(bond, by=Binding.REFUTED))
+    assert not room.seen().reachable  # the proof rested on it
+    power.bind(bond)
+    assert [each.device for each in power.bonds("host-a")] == ["pdu-a"]
+    assert [each.device for each in power.wrong_bonds("host-a")] == ["bmc-a"]
+    for by in (Binding.PEOPLE, Binding.DRILL):
+        power.bind(replace(bond, by=Binding.REFUTED))
+        power.bind(replace(bond, by=by))
+        assert {each.device for each in power.bonds("host-a")} == {"bmc-a", "pdu-a"}
+
+
+def test_what_voided_a_proof_leaves_it_to_be_looked_at(room: Room) -> None:
+    room.held()
+    proof = room.proof()
+    room.hypervisor.up("host-a")
+    room.seen()
+    (hold,) = room.store.holds()
+    assert (hold.proof, hold.void) == (None, proof)

@@ -12,6 +12,7 @@ from bot.domain.power import (
     Binding,
     Bound,
     Device,
+    Hold,
     Lack,
     Missing,
     Power,
@@ -23,6 +24,7 @@ from bot.domain.power import (
     holds,
     proven_off,
     rebirth,
+    wrong_controllers,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -225,3 +227,24 @@ def test_a_new_boot_id_is_a_proof_and_an_unknown_one_is_none() -> None:
     assert rebirth("host-a", "boot-1", "boot-1", NOON) is None
     assert rebirth("host-a", "", "boot-2", NOON) is None
     assert rebirth("host-a", "boot-1", "", NOON) is None
+
+
+def test_l7_a_controller_that_was_refuted_proves_nothing() -> None:
+    wrong = (replace(BOUND[0], by=Binding.REFUTED),)
+    assert lack(proven_off([A], wrong, OFF, [silent(5)])) is Lack.NOT_BOUND
+
+
+IDS = st.sampled_from(["", "boot-1", "boot-2"])
+
+
+@given(before=IDS, now=IDS, kind=st.sampled_from(ProofKind), stands=st.booleans())
+def test_controllers_are_refuted_by_the_same_boot_id_alone(
+    before: str, now: str, kind: ProofKind, *, stands: bool
+) -> None:
+    """Unknown ids show nothing, a new one shows that they were right; people's word is not theirs."""
+    proof = Proof("host-a", kind, NOON, 1, ("bmc-a",))
+    hold = Hold("host-a", NOON, proof=proof if stands else None, void=None if stands else proof)
+    wrong = kind is ProofKind.DEVICE and before == now != ""
+    assert wrong_controllers(hold, before, now) == (("bmc-a",) if wrong else ())
+    assert wrong_controllers(Hold("host-a", NOON), before, now) == ()
+    assert not (wrong and rebirth("host-a", before, now, NOON))

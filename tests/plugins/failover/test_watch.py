@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from bot.domain.cluster import Host, Snapshot
+from bot.domain.errors import HypervisorError
 from bot.domain.operation import State
-from bot.domain.power import Hold
+from bot.domain.power import Binding, Hold, Proof, ProofKind
+from bot.domain.readiness import CommandResult
 from bot.flow.context import snapshot
 from bot.flow.monitoring.watch import propose_for_bot
 from bot.plugin_api import Alert, Looked, Measured, Proposal, WatchView
@@ -163,6 +165,114 @@ def test_a_held_host_that_answers_waits_for_people_and_a_second_copy_is_told(roo
     (over,) = looks.look().noticed
     assert isinstance(over, Alert)
     assert (over.key, over.over) == (f"two-copies:{seen.uuid}", True)
+
+
+@pytest.fixture
+def boot(room: Room) -> dict[str, str]:
+    """The boot id that the shell of host-a tells while the host answers; it tells nothing else."""
+    told = {"host-a": "boot-1"}
+
+    def shell(argv: Sequence[str]) -> CommandResult:
+        if not room.bot.hypervisor.snapshot().host("host-a").up:
+            raise HypervisorError("timed out")
+        return CommandResult(0, told["host-a"] if argv[0] == "cat" else "")
+
+    room.bot.hypervisor.give_shell("host-a", shell)
+    return told
+
+
+def held_by_proof(room: Room) -> None:
+    """Its controller proved host-a off."""
+    now = room.bot.clock.now()
+    room.bot.store.put_hold(Hold("host-a", now, "", "op-1"))
+    proof = Proof("host-a", ProofKind.DEVICE, now, 1, ("bmc-a",))
+    room.bot.hypervisor.power.prove(proof)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_l7_a_controller_that_proved_a_host_off_which_never_was_is_trusted_no_more(
+    room: Room, boot: dict[str, str], *, restarted: bool
+) -> None:
+    """The host answers with the boot id from before; so also after a restart of the bot."""
+    looks = Looks(room)
+    looks.look()
+    assert boot["host-a"] == "boot-1"
+    room.dies()
+    looks.look()
+    held_by_proof(room)
+    if restarted:
+        looks = Looks(room)
+    room.bot.hypervisor.up("host-a")
+    for _ in range(2):  # as long as the host is on hold
+        told = {each.key: each for each in looks.look().noticed if isinstance(each, Alert)}
+        said = text(told["refuted:host-a"].card)
+        assert "bmc-a read host-a off while it ran on" in said
+        assert "failover bind host-a bmc-a" in said
+    bonds = {each.device: each.by for each in room.bot.store.bonds()}
+    assert bonds["bmc-a"] is Binding.REFUTED
+    room.bot.store.lift_hold("host-a")
+    gone = [each for each in looks.look().noticed if isinstance(each, Alert)]
+    assert ("refuted:host-a", True) in [(each.key, each.over) for each in gone]
+    room.dies()
+    looks.after(5)
+    refusal = room.asks()
+    assert "nothing that it reads is trusted" in refusal
+    assert room.power.orders == []
+    room.bot.hypervisor.up("host-a")
+    assert "not trusted: it read off before" in room.asks("failover status").replace("*", "")
+
+
+def test_after_a_new_start_the_controller_was_right(room: Room, boot: dict[str, str]) -> None:
+    looks = Looks(room)
+    looks.look()
+    room.dies()
+    looks.look()
+    held_by_proof(room)
+    boot["host-a"] = "boot-2"
+    room.bot.hypervisor.up("host-a")
+    told = [each.key for each in looks.look().noticed if isinstance(each, Alert)]
+    assert told == ["held:host-a"]
+    assert [each.device for each in room.bot.hypervisor.power.bonds("host-a")] == ["bmc-a"]
+
+
+def test_a_refuted_controller_that_people_show_anew_is_trusted_again(
+    room: Room, boot: dict[str, str]
+) -> None:
+    looks = Looks(room)
+    looks.look()
+    assert boot
+    room.dies()
+    looks.look()
+    held_by_proof(room)
+    room.bot.hypervisor.up("host-a")
+    looks.look()
+    room.asks("failover bind host-a bmc-a")
+    assert room.works() is State.DONE, room.why()
+    told = [each for each in looks.look().noticed if isinstance(each, Alert)]
+    assert ("refuted:host-a", True) in [(each.key, each.over) for each in told]
+    assert [each.by for each in room.bot.hypervisor.power.bonds("host-a")] == [Binding.PEOPLE]
+
+
+def test_what_its_controller_read_last_before_a_host_died_is_shown_after_a_restart_too(
+    room: Room,
+) -> None:
+    Looks(room).look()
+    read_at = room.bot.clock.now()
+    room.dies()
+    room.power.on.discard("host-a")
+    looks = Looks(room)  # a new process
+    looks.after(5)
+    found = looks.gather(snapshot(room.bot.services), room.bot.hypervisor)
+    (evidence,) = found.silent
+    (before,) = evidence.before
+    assert (before.device, before.power.value) == ("bmc-a", "on")
+    assert before.at <= read_at
+    room.asks()
+    (said,) = [
+        str(each.text) for each in room.bot.operation().plan.reasons if each.code == "power-before"
+    ]
+    assert said.startswith("bmc-a read on at")
+    assert said.endswith("while host-a still answered.")
 
 
 def test_right_after_the_bots_start_nothing_is_told(room: Room) -> None:
