@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import shlex
 import signal
+import socket
 import sys
 import threading
 import time
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 FENCED = 3
 """Exit code of a replica that another one replaced; its supervisor should start it again."""
+_GIVES_WAY = b"\0"  # no signal has this number
 _LONGEST_END = 9.5  # seconds from the signal to the end of the process
 
 
@@ -62,9 +65,13 @@ def run(config: Path | None) -> None:
     from bot.adapters.service_manager import READY, notify
     from bot.app import Drover
 
-    over, fenced = threading.Event(), threading.Event()
+    # Python hands a signal to its main thread alone; the system may interrupt another one, and the
+    # main thread would sleep on. What the system writes to a socket wakes it in any case.
+    woken, wakes = socket.socketpair()
+    wakes.settimeout(0)
+    signal.set_wakeup_fd(wakes.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, lambda *_: None)
     os.umask(0o077)  # whatever file the bot makes is for its own user
     settings = _settings_of(config)
     for name in [
@@ -75,8 +82,7 @@ def run(config: Path | None) -> None:
         del os.environ[name]  # read by now; no child process, such as ssh, has a use for them
 
     def give_way() -> None:
-        fenced.set()
-        over.set()
+        wakes.send(_GIVES_WAY)
 
     bot = Drover(settings, on_fenced=give_way)
     bot.start()
@@ -84,8 +90,7 @@ def run(config: Path | None) -> None:
     gc.enable()
     notify(READY)
     _echo(words("Drover is running. Stop it with Ctrl-C."))
-    over.wait()
-    if fenced.is_set():
+    if woken.recv(1) == _GIVES_WAY:
         _echo(
             words(
                 "drover: another process took over from this one, the replica “{replica}”. "
@@ -97,10 +102,12 @@ def run(config: Path | None) -> None:
         )
         os._exit(FENCED)  # what it was at must not go on beside its successor
     _end_for_sure()
-    if bot.stop() or _is_at_work():
-        # A thread that follows a migration, or asks a host that hangs, cannot be ended; the
-        # migration goes on, and so will the next start.
-        os._exit(0)
+    bot.stop()
+    logging.shutdown()
+    sys.stdout.flush()
+    # Python's own end would wait for a thread that follows a migration or asks a host that hangs,
+    # and close the connections to such hosts. The migration goes on, and so will the next start.
+    os._exit(0)
 
 
 def _end_for_sure() -> None:
@@ -108,12 +115,6 @@ def _end_for_sure() -> None:
     last = threading.Timer(_LONGEST_END, os._exit, (0,))
     last.daemon = True
     last.start()
-
-
-def _is_at_work() -> bool:
-    """Whether Python would wait for a thread before it ends."""
-    here = threading.current_thread()
-    return any(not each.daemon and each is not here for each in threading.enumerate())
 
 
 @drover.command(

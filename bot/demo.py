@@ -477,6 +477,6 @@ def _prove_failover(stage: DemoStage, told: Transcript, boots: Mapping[str, int]
 def _until_interrupted() -> None:
     try:
         while True:
-            time.sleep(3600)
+            time.sleep(1)  # a signal that the system gives to another thread does not wake this one
     except KeyboardInterrupt:
         sys.stdout.write("\n")

@@ -172,6 +172,7 @@ class BotProcess:
             **os.environ,
             # What the caller's holds stays: a plugin that is one file is found there
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+            "PYTHONFAULTHANDLER": "1",
             "SLACK_BOT_TOKEN": self._workspace.bot_token,
             "SLACK_APP_TOKEN": self._workspace.app_token,
             "SLACK_SIGNING_SECRET": self._workspace.signing_secret,
@@ -217,14 +218,25 @@ class BotProcess:
         return self._process.wait(timeout) if self._process else None
 
     def stop(self) -> None:
-        """End it as an operator would; after half a minute, harder."""
+        """End it as an operator would.
+
+        Raises:
+            DroverError: it still ran half a minute later, and was killed; the text is where each of
+                its threads stood.
+        """
         if self.pid is None or self._process is None:
             return
+        before = self.log.stat().st_size
         self._process.terminate()
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.kill(signal.SIGABRT)  # which writes the threads' stacks into the log
+            raise DroverError(
+                # no message: the lab's
+                "The bot did not end when it was told to.",
+                self._read_log(before).decode(errors="replace")[-20000:],
+            ) from None
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another ``drover`` command with the same configuration."""

@@ -3,8 +3,8 @@
 ``python -m lab check``: what the machine lacks.
 """
 
-import signal
 import sys
+import time
 
 from lab.errors import LabError
 from lab.hosts import Lab
@@ -45,7 +45,8 @@ def _up(hosts: int) -> int:
                     f"--undefinesource"
                 )
             print("Ctrl-C ends the lab.", flush=True)
-            signal.pause()
+            while True:  # a signal given to another thread does not wake this one
+                time.sleep(1)
     except LabError as error:
         print(error, file=sys.stderr)
         return 1

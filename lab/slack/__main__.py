@@ -53,7 +53,8 @@ def main() -> None:
             f"{workspace.signing_secret}"
         )
         print("Ctrl-C ends it.", flush=True)
-        done.wait()
+        while not done.wait(1):  # a signal given to another thread does not wake this one
+            pass
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -58,10 +60,9 @@ def test_without_a_manager_the_bot_goes_on(address: str, monkeypatch: pytest.Mon
     service_manager.notify(service_manager.READY)
 
 
-@pytest.mark.process
-def test_a_bot_says_that_it_is_ready_alive_and_stopping(
-    manager: socket.socket, tmp_path: Path
-) -> None:
+@pytest.fixture
+def running(manager: socket.socket, tmp_path: Path) -> Iterator[BotProcess]:
+    """A bot that a service manager has started."""
     with Workspace(manifest=manifest(), pace=20.0) as workspace:
         config = {
             "replica": "drover-1",
@@ -76,10 +77,30 @@ def test_a_bot_says_that_it_is_ready_alive_and_stopping(
             "policy": POLICY,
         }
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        with BotProcess(workspace, tmp_path, config, environment):
-            assert set(heard(manager, "READY=1")) <= {"WATCHDOG=1", "READY=1"}
-            heard(manager, "WATCHDOG=1")
-        heard(manager, "STOPPING=1")
+        with BotProcess(workspace, tmp_path, config, environment) as started:
+            yield started
+
+
+@pytest.mark.process
+def test_a_bot_says_that_it_is_ready_alive_and_stopping(
+    manager: socket.socket, running: BotProcess
+) -> None:
+    assert set(heard(manager, "READY=1")) <= {"WATCHDOG=1", "READY=1"}
+    heard(manager, "WATCHDOG=1")
+    running.stop()
+    heard(manager, "STOPPING=1")
+
+
+@pytest.mark.process
+def test_a_signal_that_the_system_gives_to_another_thread_ends_the_bot(
+    manager: socket.socket, running: BotProcess
+) -> None:
+    heard(manager, "READY=1")
+    threads = {int(each.name) for each in Path(f"/proc/{running.pid}/task").iterdir()}
+    other = max(threads - {running.pid})
+    assert ctypes.CDLL(None).tgkill(running.pid, other, signal.SIGTERM) == 0
+    heard(manager, "STOPPING=1")
+    assert running.wait(60) == 0
 
 
 def keys(unit: str) -> dict[str, list[str]]:
