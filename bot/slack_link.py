@@ -28,12 +28,17 @@ Listen = Callable[[Identity], Listeners]
 PATIENCE = 12.0  # seconds of a start that Slack may take; then the bot goes on without it
 FIRST_REST, MOST_REST = 2.0, 30.0  # seconds between two tries to sign in
 DEAF = 60.0  # seconds without a socket that may still be a reconnection
+ASKED = 15.0  # seconds between two questions to Slack, where no socket shows that it is there
 CLOSED = words("There is no socket to Slack.")
+UNANSWERED = words("Slack does not answer what Drover asks.")
 NOT_SIGNED_IN = words("Drover could not sign in to Slack yet.")
 
 
 class SlackLink:
     """Signs in, listens, and knows since when nobody's requests arrive.
+
+    With a socket, the socket shows it. In HTTP mode Slack is asked now and then: one that does not
+    answer sends nothing either.
 
     Args:
         slack: the settings of the workspace.
@@ -57,6 +62,7 @@ class SlackLink:
         self._why: Message = NOT_SIGNED_IN
         self._listeners: Listeners | None = None
         self._away = False
+        self._reached = True  # by the last question
         self._first = threading.Event()  # the first try ended, well or not
         self._refusal: DroverError | None = None
         self._closed = threading.Event()
@@ -92,8 +98,9 @@ class SlackLink:
                 self._back()
         elif self.silence() and not self._away:
             self._away = True
-            self._why = CLOSED if self._listeners is not None else self._why
-            log.error("no socket to Slack: nobody's requests arrive", seconds=round(self.silence()))
+            if self._listeners is not None:
+                self._why = UNANSWERED if self._slack.mode == "http" else CLOSED
+            log.error("Slack is out of reach", why=str(self._why), seconds=round(self.silence()))
 
     def silence(self) -> float:
         """Seconds for which nobody's requests arrived; 0 while it may be a reconnection."""
@@ -113,8 +120,9 @@ class SlackLink:
 
     def answers(self) -> bool:
         """Whether Slack answers anything at this moment, be it a refusal; it is asked now."""
-        if not self.silence():
-            return True
+        return not self.silence() or self._ask()
+
+    def _ask(self) -> bool:
         try:
             self._chat.identity(tries=1)
         except (SlackRefusedError, SlackLimitedError):
@@ -126,7 +134,11 @@ class SlackLink:
     def _is_open(self) -> bool:
         if self._listeners is None:
             return False
-        return self._slack.mode == "http" or self._listeners.is_connected()
+        return self._reached if self._slack.mode == "http" else self._listeners.is_connected()
+
+    def _keep_asking(self) -> None:
+        while not self._closed.wait(ASKED):
+            self._reached = self._ask()
 
     def _sign_in(self) -> None:
         rest = FIRST_REST
@@ -141,10 +153,12 @@ class SlackLink:
             else:
                 self._heard_at = self._clock()
                 self._first.set()
-                return
+                break
             self._first.set()
             self._closed.wait(rest)
             rest = min(rest * 2, MOST_REST)
+        if self._slack.mode == "http":
+            self._keep_asking()
 
     def _note(self, error: DroverError) -> None:
         self._why = error.text

@@ -29,10 +29,12 @@ class Slack:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, mode: Any = "socket") -> None:
         monkeypatch.setattr(slack_link, "FIRST_REST", 0.01)
         monkeypatch.setattr(slack_link, "MOST_REST", 0.01)
+        monkeypatch.setattr(slack_link, "ASKED", 0.01)
         self.now = 1000.0
         self.fault: Exception | None = None  # of the Web API
         self.socket: Exception | None = None  # of opening it
         self.connected = False
+        self.asked = 0
         self.backs = 0
         self.closed = 0
         self.link = SlackLink(
@@ -46,7 +48,17 @@ class Slack:
     def _back(self) -> None:
         self.backs += 1
 
+    def loses(self) -> None:
+        """Neither the socket nor the Web API is there."""
+        self.fault, self.connected = UNSURE, False
+        until(lambda: not self.link._is_open())
+
+    def finds(self) -> None:
+        self.fault, self.connected = None, True
+        until(self.link._is_open)
+
     def identity(self, tries: int) -> Identity:
+        self.asked += 1
         if self.fault is not None:
             raise self.fault
         return Identity("T1", "U1")
@@ -132,15 +144,30 @@ def test_a_lost_socket_is_told_when_it_is_no_reconnection_and_what_waits_is_told
     slack = Slack(monkeypatch, mode)
     slack.link.open(patience=5)
     slack.passes(5)
-    slack.connected = False
+    slack.loses()
     slack.passes(DEAF - 1)
     assert not slack.link.trouble()
     slack.passes(2)
-    assert bool(slack.link.trouble()) is (mode == "socket")
+    said = "no socket to Slack" if mode == "socket" else "does not answer what Drover asks"
+    assert said in str(slack.link.trouble())
     slack.passes(3600)
-    slack.connected = True
+    slack.finds()
     slack.passes(1)
-    assert (slack.backs, slack.link.trouble()) == (int(mode == "socket"), "")
+    assert (slack.backs, slack.link.trouble()) == (1, "")
+    slack.link.close()
+
+
+@pytest.mark.parametrize("fault", [LIMITED, SlackRefusedError("auth.test", "x")])
+def test_a_slack_that_refuses_is_not_away(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    slack = Slack(monkeypatch, "http")
+    slack.link.open(patience=5)
+    slack.fault = fault
+    asked = slack.asked
+    until(lambda: slack.asked > asked + 1)
+    slack.passes(DEAF + 1)
+    assert not slack.link.trouble()
     slack.link.close()
 
 
