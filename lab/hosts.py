@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from lab import boot, daemon, gauges, guests, machine, network, remains, storage
+from lab import boot, daemon, gauges, guests, machine, network, releases, remains, storage
 from lab.daemon import LabHost
 from lab.errors import LabError
 from lab.faults import Faults
@@ -24,6 +24,7 @@ _BOOT_S = 120
 _MOST_HOSTS = 9
 _LEAST_MIB = 256
 _NO_TAGS: Mapping[str, str] = {}
+_ALL_OF_THIS_MACHINE: Mapping[str, str] = {}
 
 
 class Lab(Faults):
@@ -38,15 +39,27 @@ class Lab(Faults):
 
     Each host reports ``memory_mib`` of memory, by default as much as the machine has, less what its
     own processes use, and its own CPU time over the machine's CPUs.
+
+    A host named in ``release`` runs libvirt and QEMU of that Debian release, such as ``trixie``;
+    the others those of the machine. The first time that takes minutes (``lab.releases``).
     """
 
-    def __init__(self, hosts: int = 3, *, memory_mib: int | None = None) -> None:
+    def __init__(
+        self,
+        hosts: int = 3,
+        *,
+        memory_mib: int | None = None,
+        release: Mapping[str, str] = _ALL_OF_THIS_MACHINE,
+    ) -> None:
         if not 1 <= hosts <= _MOST_HOSTS:
             raise LabError(f"A lab has 1 to {_MOST_HOSTS} hosts, not {hosts}.")
         if memory_mib is not None and memory_mib < _LEAST_MIB:
             raise LabError(f"A host has {_LEAST_MIB} MiB of memory at least, not {memory_mib}.")
         self._memory_mib = memory_mib
         self._names = [f"host-{letter}" for letter in string.ascii_lowercase[:hosts]]
+        if unknown := sorted(set(release) - set(self._names)):
+            raise LabError(f"The lab has no host {unknown[0]!r}, only {', '.join(self._names)}.")
+        self._release = dict(release)
         self.hosts: dict[str, LabHost] = {}
         self._rooms: dict[str, Room] = {}
         self._guests: dict[str, Guest] = {}
@@ -56,6 +69,7 @@ class Lab(Faults):
         remains.sweep()
         self._image = boot.image()
         self._domain_type = machine.domain_type()
+        self._trees = {name: releases.tree(each) for name, each in self._release.items()}
         self.directory = remains.claim()
         self._janitor = _janitor(self.directory)
         try:
@@ -148,6 +162,13 @@ class Lab(Faults):
         """
         return self._room(host).run(*argv, check=check)
 
+    def install_release(self, host: str, release: str) -> None:
+        """Give a host another Debian release's programs at its next start.
+
+        As an upgrade does: what runs goes on with the old ones. Raises LabError as a new lab does.
+        """
+        self._trees[self._host(host).name] = releases.tree(release)
+
     def is_on(self, host: str) -> bool:
         """Whether a host has power."""
         return self._room(host).alive
@@ -182,6 +203,8 @@ class Lab(Faults):
         return Room(name, self.directory, groups=True)
 
     def _start_host(self, name: str) -> None:
+        if name in self._trees:
+            self._rooms[name].run("mount", "--bind", str(self._trees[name] / "usr"), "/usr")
         network.wire_host(self._switch, self._rooms[name], self._names.index(name))
         daemon.furnish(self.hosts[name], self._rooms[name])
         self._gauges.furnish(name)

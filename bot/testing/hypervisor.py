@@ -372,6 +372,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
                 f"{move.name} did not move: {move.target} has a guest of this name or UUID.",
                 "Look at both.",
             )
+        self._must_know_machine(move, guest.vm)
         transfer = Transfer(move, guest.vm, self._network)
         if there := self.copied_volumes(move, move.target):
             listed = ", ".join(f"{each.pool}/{each.name}" for each in there)
@@ -388,6 +389,15 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         )
         self._transfers[move.source, move.uuid] = transfer
         return transfer
+
+    def _must_know_machine(self, move: MigrateVm, vm: Vm) -> None:
+        """Refuse as QEMU does; that it is older there is no reason by itself."""
+        machine, known = vm.detail.machine if vm.detail else "", self._hosts[move.target].machines
+        if machine and known and machine not in known:
+            raise HypervisorError(
+                f"{move.name} did not move: QEMU on {move.target} has no machine type {machine}.",
+                "Upgrade QEMU there.",
+            )
 
     def _advance(self, transfer: Transfer) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 
+from bot.domain import machine_types
 from bot.domain.cluster import GIB, Host, Snapshot, tags_of
 from bot.domain.message import Code, Message, Names, Words, join, nwords, words
 from bot.domain.placement import Rule
@@ -90,6 +91,7 @@ def rolling(
             *(Reason("turn", _turn_text(turn, intent.command)) for turn in turns),
         ),
         warnings=(
+            *_cannot_come_back(snapshot),
             *leaving.notes(moves, off, snapshot),
             *_stay_away(moves),
             *_warnings(snapshot, turns, resting),
@@ -185,6 +187,27 @@ def _stay_away(moves: Iterable[MigrateVm]) -> Iterator[Reason]:
             vms=cards.names_of(names),
         )
         yield Reason("stays-away", text)
+
+
+def _cannot_come_back(snapshot: Snapshot) -> Iterator[Reason]:
+    """Name the VMs whose machine type some hosts lack, by the hosts that lack it.
+
+    In an upgrade those are the hosts that have not had it yet.
+    """
+    by_hosts: dict[tuple[str, ...], list[str]] = {}
+    for each in machine_types.bound_vms(snapshot):
+        by_hosts.setdefault(each.lacking, []).append(f"{each.vm.name} ({each.machine})")
+    for hosts, vms in by_hosts.items():
+        yield Reason(
+            "machine-types",
+            nwords(
+                "{n} VM cannot come back to {hosts}, where QEMU lacks its machine type: {vms}.",
+                "{n} VMs cannot come back to {hosts}, where QEMU lacks their machine types: {vms}.",
+                n=len(vms),
+                hosts=cards.names_of(hosts),
+                vms=cards.names_of(vms),
+            ),
+        )
 
 
 def _turn(

@@ -114,16 +114,13 @@ def _unit(
 def lacks(snapshot: Snapshot, candidate: Candidate, name: str) -> tuple[str, ...]:
     """What a host has not that a VM needs for its start, each as ``kind name``."""
     host, detail = snapshot.host(name), candidate.kept.detail
-    found = [
-        f"bridge {nic.source}"
-        for nic in detail.nics
-        if nic.kind == "bridge" and nic.source not in host.bridges
-    ]
-    found += [
-        f"network {nic.source}"
-        for nic in detail.nics
-        if nic.kind == "network" and nic.source not in host.networks
-    ]
+    listed = {"bridge": (host.bridges, "interface"), "network": (host.networks, "network")}
+    found = []
+    for nic in detail.nics:
+        there, kind = listed.get(nic.kind, (None, ""))
+        # What could not be listed may well be there; the start tells
+        if there is not None and nic.source not in there and not host.why_unread(kind):
+            found.append(f"{nic.kind} {nic.source}")
     if host.machines and detail.machine and detail.machine not in host.machines:
         found.append(f"machine {detail.machine}")
     if any(

@@ -26,6 +26,7 @@ from plugins.host_check.settings import HostCheckSettings
 
 MIGRATION_PORTS = "49152-49215"
 _FIRST_PORT = MIGRATION_PORTS.partition("-")[0]
+_BRIDGES = ("interface", "")  # the part of a host whose reading lists its bridges
 _NAMED = 3  # of many missing things, so many are named
 
 
@@ -263,6 +264,8 @@ def _has_pool(there: HostFacts, pool: Pool) -> bool:
 
 def _bridges(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
+    if why := next((each.why for each in there.unread if (each.kind, each.name) == _BRIDGES), ""):
+        return unknown(name, why)
     nets = {net.name for net in there.networks if net.active}
     used = [(kind, source) for kind, source in way.seen.nics if source]
     lost = sorted(

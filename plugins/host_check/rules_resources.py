@@ -45,6 +45,14 @@ _DAEMONS = {
     "pool": "virtstoraged",
     "secret": "virtsecretd",
 }
+_DRIVERS = {
+    "interface": "libvirt-daemon-driver-interface",
+    "network": "libvirt-daemon-driver-network",
+    "pool": "libvirt-daemon-driver-storage",
+    "secret": "libvirt-daemon-driver-secret",
+}
+_DRIVERS_APART = 10_000_000
+"""Debian has them in packages of their own since 13 (libvirt 11); 12 (libvirt 9) had not."""
 _LOOKS = {"interface": "iface-dumpxml", "network": "net-dumpxml", "pool": "pool-dumpxml"}
 
 
@@ -78,12 +86,12 @@ def _look_for(seen: Seen, part: Unread) -> Message:
             if part.kind in _LOOKS
             else ""
         )
-    daemon = _DAEMONS.get(part.kind, "")
-    return (
-        command(f"systemctl enable --now {daemon}.socket")
-        if daemon and mode(seen) is Mode.MODULAR
-        else ""
-    )
+    daemon, driver = _DAEMONS.get(part.kind, ""), _DRIVERS.get(part.kind, "")
+    if daemon and mode(seen) is Mode.MODULAR:
+        return command(f"systemctl enable --now {daemon}.socket")
+    if driver and seen.facts and seen.facts.libvirt_version >= _DRIVERS_APART:
+        return command(f"apt-get install {driver} && systemctl restart libvirtd")
+    return ""
 
 
 def versions(case: Case) -> Iterator[Finding]:
@@ -208,7 +216,7 @@ def networks(case: Case) -> Iterator[Finding]:
         yield _network(net)
     if facts.bridges:
         yield good("bridges", ", ".join(sorted(facts.bridges)))
-    elif not facts.networks:
+    elif not facts.networks and not any(each.kind == "interface" for each in facts.unread):
         define = "virsh net-define /usr/share/libvirt/networks/default.xml"
         yield warning(
             "bridges",

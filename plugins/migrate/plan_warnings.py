@@ -9,7 +9,7 @@ from bot.domain.message import Argument, Duration, Message, Names, Rate, Size, n
 from bot.domain.plan import Reason
 from bot.domain.steps import MigrationPolicy
 from bot.domain.storage import local_disks
-from plugins.migrate.case import MigrationCase, disk_targets
+from plugins.migrate.case import MigrationCase, disk_targets, version_text
 from plugins.migrate.forecast import Forecast
 from plugins.migrate.target_checks import has, network_names
 
@@ -65,6 +65,7 @@ def list_warnings(
                 vm=vm.name,
             ),
         )
+    yield from _older_qemu(case, target)
     yield from _unchecked_definition(case, target)
     yield from _unchecked_places(case, target)
     yield from _unchecked_memory(case, target)
@@ -94,6 +95,26 @@ def _no_convergence(case: MigrationCase, policy: MigrationPolicy, after: float) 
         "the VM stays where it is. `--policy fast` or a quieter hour would help.",
         **given,
     )
+
+
+def _older_qemu(case: MigrationCase, target: Host) -> Iterator[Reason]:
+    """Warn of the way back in an upgrade; without the machine type it is refused."""
+    source = case.source
+    if 0 < target.hypervisor_version < source.hypervisor_version:
+        yield Reason(
+            "older-qemu",
+            words(
+                "QEMU on {target} ({target_version}) is older than on {source} ({source_version}). "
+                "It has the machine type of {vm}, so libvirt allows the move; should QEMU there "
+                "not understand a device's state, the move fails and {vm} goes on running on "
+                "{source}.",
+                target=target.name,
+                target_version=version_text(target.hypervisor_version),
+                source=source.name,
+                source_version=version_text(source.hypervisor_version),
+                vm=case.vm.name,
+            ),
+        )
 
 
 def _unchecked_definition(case: MigrationCase, target: Host) -> Iterator[Reason]:

@@ -404,7 +404,8 @@ def _cached_on_host(disk: Disk) -> bool:
 def _drops_caches(source: Host) -> bool:
     """Check that QEMU on the source drops its page cache before the switch, whatever the mode."""
     libvirt, qemu = CACHES_DROPPED
-    return source.libvirt_version >= libvirt and source.hypervisor_version >= qemu
+    too_old = _below(source.libvirt_version, libvirt) or _below(source.hypervisor_version, qemu)
+    return not too_old
 
 
 def local_media(vm: Vm, disks: tuple[Disk, ...]) -> Objection:

@@ -9,7 +9,7 @@ from bot.domain.cluster import Disk, Host, Lack, Listener, Nic, Pool, Seen, Vm
 from bot.domain.message import Message, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.storage import local_disks, pool_of
-from plugins.migrate.case import STATES, MigrationCase, as_code, disks_and_sources, version_text
+from plugins.migrate.case import STATES, MigrationCase, as_code, disks_and_sources
 from plugins.migrate.source_checks import declare_shared, local_disk, local_media, tpm_too_old
 
 ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared, not bound
@@ -162,8 +162,8 @@ def _cpu(case: MigrationCase, target: Host) -> Iterator[Objection]:
         )
 
 
-def _qemu(case: MigrationCase, target: Host) -> Iterator[Objection]:
-    machine, source = case.detail.machine, case.source
+def _machine(case: MigrationCase, target: Host) -> Iterator[Objection]:
+    machine = case.detail.machine
     if machine and target.machines and machine not in target.machines:
         yield Objection(
             "machine",
@@ -174,23 +174,6 @@ def _qemu(case: MigrationCase, target: Host) -> Iterator[Objection]:
                 vm=case.vm.name,
             ),
             words("Upgrade QEMU on {target}, or choose another host.", target=target.name),
-        )
-    if 0 < target.hypervisor_version < source.hypervisor_version:
-        needed = version_text(source.hypervisor_version)
-        yield Objection(
-            "older-qemu",
-            words(
-                "QEMU on {target} ({target_version}) is older than on {source} ({source_version}).",
-                target=target.name,
-                target_version=version_text(target.hypervisor_version),
-                source=source.name,
-                source_version=needed,
-            ),
-            words(
-                "Upgrade QEMU on {target}, or choose a host with at least {version}.",
-                target=target.name,
-                version=needed,
-            ),
         )
 
 
@@ -553,7 +536,7 @@ TARGET_CHECKS: tuple[Callable[[MigrationCase, Host], Iterable[Objection]], ...] 
     _reachable_by_others,
     _not_taken,
     _cpu,
-    _qemu,
+    _machine,
     _equipment,
     _graphics,
     _network,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 
-from bot.domain import placement
+from bot.domain import machine_types, placement
 from bot.domain.cluster import Host, Pool, Snapshot, Vm, VmState
 from bot.domain.errors import UnknownNameError
 from bot.domain.message import (
@@ -211,10 +211,13 @@ def name_objections(wanted: Sequence[str], snapshot: Snapshot) -> Iterator[Objec
 
 
 def network_kind(host: Host, network: str) -> str:
-    """``network``, ``bridge``, or '' when the host has none of that name."""
+    """``network``, ``bridge``, or '' when the host has none of that name.
+
+    What is no network of a host whose bridges cannot be listed is taken for one of them.
+    """
     if network in host.networks:
         return "network"
-    return "bridge" if network in host.bridges else ""
+    return "bridge" if network in host.bridges or host.why_unread("interface") else ""
 
 
 def mac_of(identity: str) -> str:
@@ -741,8 +744,18 @@ def _plan(
             memory=sum(vm.memory for vm in vms),
             storage=sum(step.capacity for step in steps),
         ),
-        reasons=tuple(dict.fromkeys(reason for each in placed for reason in each.reasons)),
-        warnings=tuple(_unknown_host(host) for host in unseen),
+        reasons=tuple(
+            dict.fromkeys(
+                (
+                    *(reason for each in placed for reason in each.reasons),
+                    *_older_machines(settings, recipe, placed, snapshot),
+                )
+            )
+        ),
+        warnings=(
+            *(_unknown_host(host) for host in unseen),
+            *_unknown_bridges(recipe.network, vms, snapshot),
+        ),
         bars=placement.bars(snapshot, [(replace(vm, host=""), vm.host) for vm in vms]),
         tags=tuple(f"{key}={value}" for key, value in recipe.tags),
         changes=changes.of(steps if len(steps) == 1 else (CreateVms(steps),), ()),
@@ -758,6 +771,20 @@ def _unknown_host(host: Host) -> Reason:
             host=host.name,
         ),
     )
+
+
+def _unknown_bridges(network: str, vms: Iterable[Vm], snapshot: Snapshot) -> Iterator[Reason]:
+    for host in (snapshot.host(name) for name in dict.fromkeys(vm.host for vm in vms)):
+        if network not in host.networks | host.bridges:
+            yield Reason(
+                "network-unknown",
+                words(
+                    "Could not check that {host} has the bridge {network}: {why}.",
+                    host=host.name,
+                    network=network,
+                    why=host.why_unread("interface"),
+                ),
+            )
 
 
 def _step(  # noqa: PLR0917 - everything a step holds comes from these
@@ -796,7 +823,7 @@ def _step(  # noqa: PLR0917 - everything a step holds comes from these
         network_kind=network_kind(host, recipe.network),
         network=recipe.network,
         mac=mac,
-        machine=image.machine,
+        machine=_machine(settings, image, host, snapshot),
         arch=image.arch,
         accelerator=settings.accelerator,
         kernel=image.kernel,
@@ -806,6 +833,37 @@ def _step(  # noqa: PLR0917 - everything a step holds comes from these
         tags=tuple(sorted((*recipe.tags, *((("address", address),) if address else ())))),
         start=intent.start,
     )
+
+
+def _machine(
+    settings: VmLifecycleSettings, image: CatalogueImage, host: Host, snapshot: Snapshot
+) -> str:
+    """The machine type of a new VM; what libvirt chooses is the newest that its own host knows."""
+    if settings.machine_version == "newest":
+        return image.machine
+    alike = [each for each in snapshot.hosts if each.arch == host.arch]
+    return machine_types.newest_common(image.machine, alike)
+
+
+def _older_machines(
+    settings: VmLifecycleSettings, recipe: Recipe, placed: Sequence[PlacedVm], snapshot: Snapshot
+) -> Iterator[Reason]:
+    """Say why VMs get an older machine type than their hosts have."""
+    for host in dict.fromkeys(each.vm.host for each in placed):
+        there = snapshot.host(host)
+        machine = _machine(settings, recipe.image, there, snapshot)
+        own = machine_types.newest(recipe.image.machine, there.machines)
+        if own and machine not in {recipe.image.machine, own}:
+            yield Reason(
+                "machine",
+                words(
+                    "Machine type {machine}, the newest that all hosts know: with {newest} of "
+                    "{host} it could not move to the others.",
+                    machine=machine,
+                    newest=own,
+                    host=host,
+                ),
+            )
 
 
 def _addresses(intent: NewVms) -> tuple[str, ...]:

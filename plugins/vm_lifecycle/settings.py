@@ -111,6 +111,11 @@ class VmLifecycleSettings(BaseModel):
     accelerator: Literal["auto", "kvm", "qemu"] = Field(
         "auto", description="auto: kvm where the CPU truly has it."
     )
+    machine_version: Literal["common", "newest"] = Field(
+        "common",
+        description="Version of a new VM's machine type: `common`, the newest that all hosts know, "
+        "so that it can move to each of them; `newest`, that of its own host.",
+    )
     ssh_keys: tuple[str, ...] = Field((), description="Public keys that every new VM lets in.")
     shutdown_seconds: float = Field(
         120.0, gt=0, description="How long a VM may take to shut down when asked."

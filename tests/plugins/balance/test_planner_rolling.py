@@ -84,6 +84,26 @@ def test_each_host_is_emptied_worked_on_and_filled_again_before_the_next() -> No
     ]
 
 
+def test_vms_whose_machine_type_older_hosts_lack_are_named_before_an_upgrade_begins() -> None:
+    seen = drawn(CLUSTER)
+    new = frozenset({"pc-q35-10.0", "pc-q35-7.2"})
+    hosts = tuple(
+        each if each.name == "host-a" else replace(each, machines=new) for each in seen.hosts
+    )
+    vms = tuple(
+        replace(vm, detail=replace(vm.detail, machine="pc-q35-10.0"))
+        if vm.detail and vm.name in {"b1", "c1"}
+        else vm
+        for vm in seen.vms
+    )
+    plan = rolling.rolling(SETTINGS, EVERY, replace(seen, hosts=hosts, vms=vms), ())
+    assert isinstance(plan, Plan)
+    (told,) = [str(each.text) for each in plan.warnings if each.code == "machine-types"]
+    assert "2 VMs cannot come back to host-a" in told
+    assert "b1 (pc-q35-10.0), c1 (pc-q35-10.0)" in told
+    assert not [each for each in rolled().warnings if each.code == "machine-types"]
+
+
 def test_with_a_command_a_person_is_asked_between_hosts_and_shells_are_tried_first() -> None:
     plan = rolled(RUN)
     steps = [each for each in told(plan.steps) if ">" not in each]

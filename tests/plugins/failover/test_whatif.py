@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.cluster import Unread
 from bot.testing.power import Fault
 from tests.plugins.failover.test_failover import A, Room, room_in
 
@@ -55,3 +56,13 @@ def test_the_status_counts_what_could_start_and_says_what_proves_each_host_off(r
     assert "none: no power controller" in said
     assert "no answer in 20 s" in said
     assert room.power.orders == []
+
+
+def test_a_host_that_cannot_list_its_bridges_is_not_held_to_lack_one(room: Room) -> None:
+    """As on Debian 13 without libvirt's driver for interfaces: the start itself tells."""
+    for host in ("host-b", "host-c"):
+        room.bot.hypervisor.change(host, bridges=frozenset())
+    assert "lacks: bridge br0" in room.asks("failover drill host-a")
+    for host in ("host-b", "host-c"):
+        room.bot.hypervisor.change(host, unread=(Unread("interface", "", "no driver"),))
+    assert "2 of its 2 running VMs would start" in room.asks("failover drill host-a")

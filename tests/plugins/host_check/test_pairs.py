@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cluster import GIB, Pool, VmDetail
+from bot.domain.cluster import GIB, Pool, Unread, VmDetail
 from bot.domain.message import Message
 from bot.domain.readiness import CommandResult, CpuOrder, HostFacts, PairFacts, Severity
 from bot.testing import draw_cluster
@@ -107,6 +107,8 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
      "virsh pool-define-as local dir --target=/srv"),
     ("no bridge", {"there": {"bridges": frozenset()}}, "bridges", Severity.FAIL, "bridge br0",
      "ip link add br0 type bridge"),
+    ("no driver for bridges", {"there": {"bridges": frozenset(), "unread": (Unread("interface", "", "no driver"),)}},
+     "bridges", Severity.UNKNOWN, "no driver", ""),
     ("no network", {"nics": (("network", "lan"),)}, "bridges", Severity.FAIL, "network lan", "virsh net-start lan"),
     ("an idle bridge", {"there": {"bridges": frozenset()}, "nics": ()}, "bridges", Severity.WARN, "no VM", "br0"),
     ("older QEMU", {"there": {"hypervisor_version": 6_000_000}}, "versions", Severity.WARN, "7.2.0 → 6.0.0",

@@ -300,6 +300,16 @@ def test_what_libvirt_could_not_tell_is_warned_of_by_name() -> None:
     )
 
 
+def test_a_driver_that_newer_debian_has_in_a_package_of_its_own_is_named() -> None:
+    unread = (Unread("interface", "", "no driver"),)
+    new = found(host({"unread": unread, "libvirt_version": 11_003_000, "bridges": frozenset()}))
+    said = shown(new["reading all interfaces"].fix)
+    assert said == "apt-get install libvirt-daemon-driver-interface && systemctl restart libvirtd"
+    assert "bridges" not in new
+    old = found(host({"unread": unread, "libvirt_version": 9_000_000}))
+    assert shown(old["reading all interfaces"].fix) == ""
+
+
 def test_a_vm_that_cannot_be_read_is_warned_of() -> None:
     odd = replace(
         draw_cluster("host-a 8cpu 64G | web 1G").vm("web"), problem="its definition: error 1"

@@ -237,7 +237,6 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "cpu-passthrough": (
         both(vm_with(cpu_mode="host-passthrough"), host_is("host-b", cpu_model="Skylake")), TO_B, "Skylake"),
     "machine": (host_is("host-b", machines=frozenset({"pc-q35-6.2"})), TO_B, "pc-q35-7.2"),
-    "older-qemu": (host_is("host-b", hypervisor_version=6_002_000), TO_B, "6.2.0"),
     "name-taken": (also(lambda vm: replace(vm, uuid=uuid_of("another"), host="host-b", state=VmState.SHUT_OFF)),
                    replace(TO_B, vm=uuid_of("web-1")), "Rename"),
     "leftover": (also(lambda vm: replace(vm, host="host-b", state=VmState.SHUT_OFF)), TO_B, "virsh undefine"),
@@ -323,6 +322,30 @@ def test_what_todays_libvirt_and_qemu_move_is_planned(change: Change) -> None:
 ])  # fmt: skip
 def test_what_the_versions_that_were_read_cannot_move_is_refused(old: Change, code: str) -> None:
     assert [each.code for each in refused(TO_B, old(cluster()))] == [code]
+
+
+@pytest.mark.parametrize("version", ["libvirt_version", "hypervisor_version"])
+def test_a_version_that_could_not_be_read_is_no_reason_to_refuse_a_cached_disk(
+    version: str,
+) -> None:
+    cached = vm_with(disks=(replace(ROOT, cache="writeback"),))
+    assert planned(TO_B, both(cached, host_is("host-a", **{version: 0}))(cluster()))
+
+
+def test_the_way_back_to_an_older_qemu_with_the_machine_type_is_planned_with_a_warning() -> None:
+    seen = host_is("host-b", hypervisor_version=6_002_000)(cluster())
+    (warning,) = planned(TO_B, seen).warnings
+    assert warning.code == "older-qemu"
+    told = str(warning.text)
+    assert "QEMU on host-b (6.2.0) is older than on host-a (7.2.0)" in told
+    assert "machine type" in told
+    back = replace(TO_B, vm="db-1", to="host-a")
+    assert not [each for each in planned(back, seen).warnings if each.code == "older-qemu"]
+
+
+def test_an_older_qemu_without_the_machine_type_is_refused_for_that_alone() -> None:
+    older = host_is("host-b", hypervisor_version=6_002_000, machines=frozenset({"pc-q35-6.2"}))
+    assert [each.code for each in refused(TO_B, older(cluster()))] == ["machine"]
 
 
 def test_a_port_that_libvirt_chooses_anew_is_in_nobodys_way() -> None:

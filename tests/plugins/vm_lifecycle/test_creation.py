@@ -10,7 +10,7 @@ import pytest
 
 from bot import catalog
 from bot.domain import codec
-from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
+from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot, Unread
 from bot.domain.plan import Plan, Refused, Risk
 from bot.flow.commands.parse import as_typed, parse
 from bot.ports.guests import Volume
@@ -360,3 +360,44 @@ def test_a_refusal_of_many_hosts_says_once_what_is_the_same_everywhere_and_names
     assert told[-2] == "26 more hosts cannot take it either."
     assert told[-1].endswith(" and 22 more.")
     assert len(told) == 7
+
+
+def mixed() -> Snapshot:
+    """In the middle of an upgrade: host-a has old QEMU, the others new."""
+    seen = cluster()
+    new = frozenset({"pc", "q35", "pc-q35-10.0", "pc-q35-7.2"})
+    old, *rest = seen.hosts
+    return replace(seen, hosts=(old, *(replace(host, machines=new) for host in rest)))
+
+
+def test_a_new_vm_gets_the_newest_machine_type_that_all_hosts_know_and_its_plan_says_so() -> None:
+    plan = planned(mixed(), host="host-b")
+    assert step(plan).machine == "pc-q35-7.2"
+    (told,) = [each.text for each in plan.reasons if each.code == "machine"]
+    assert "pc-q35-7.2, the newest that all hosts know" in str(told)
+    assert "pc-q35-10.0 of host-b" in str(told)
+
+
+def test_where_its_host_has_nothing_newer_nothing_is_said_of_machine_types() -> None:
+    for seen in (mixed(), cluster()):
+        plan = planned(seen, host="host-a")
+        assert step(plan).machine == "pc-q35-7.2"
+        assert not [each for each in plan.reasons if each.code == "machine"]
+
+
+def test_a_setting_leaves_the_machine_type_to_the_host() -> None:
+    settings = SETTINGS.model_copy(update={"machine_version": "newest"})
+    plan = planned(mixed(), settings, host="host-b")
+    assert step(plan).machine == "q35"
+    assert not [each for each in plan.reasons if each.code == "machine"]
+
+
+def test_a_bridge_of_a_host_that_cannot_list_them_is_taken_and_warned_of() -> None:
+    """As on Debian 13, which does not install libvirt's driver for interfaces by itself."""
+    unread = (Unread("interface", "", "no driver"),)
+    seen = cluster()
+    hosts = tuple(replace(each, bridges=frozenset(), unread=unread) for each in seen.hosts)
+    plan = planned(replace(seen, hosts=hosts), host="host-b", network="br7")
+    assert (step(plan).network_kind, step(plan).network) == ("bridge", "br7")
+    assert [each.code for each in plan.warnings] == ["network-unknown"]
+    assert "network" in refused(seen, host="host-b", network="br7")

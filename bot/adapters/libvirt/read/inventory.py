@@ -367,13 +367,15 @@ def _machines(capabilities: etree._Element) -> Iterator[str]:
 def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
     """Names of the host's bridges, by the interface driver.
 
-    A host without one tells its networks' bridges only.
+    A host without one, as Debian 13 installs by default, tells its networks' bridges only; that
+    its others are not known is noted, for they may well be there.
 
     Inactive ones too: a bridge to which nothing is plugged counts as inactive. An interface that
     cannot be described is taken for a bridge: libvirt describes a bridge with each of its ports and
     fails at one odd port; to take it for absent would refuse every move to that host.
     """
-    for each in parts.list_all("interface", connection.listAllInterfaces):
+    listed = parts.read("interface", "", lambda: list(connection.listAllInterfaces()), absent=())
+    for each in listed or ():
         name = name_of(each)
         root = parts.read("interface", name, partial(describe, each, "interface"))
         if root is not None and root.get("type") == "bridge":

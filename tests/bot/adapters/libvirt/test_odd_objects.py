@@ -184,9 +184,18 @@ def test_a_missing_daemon_is_a_missing_part(method: str, shown: str) -> None:
 
 def test_a_host_without_a_driver_of_a_kind_lacks_nothing() -> None:
     host = OddHost()
-    for method in ("listAllInterfaces", "listAllNetworks", "listAllStoragePools"):
+    for method in ("listAllNetworks", "listAllStoragePools"):
         host.answers.broken["host", method] = failure(libvirt.VIR_ERR_NO_SUPPORT)
     assert told(look(host)) == ""
+
+
+def test_without_a_driver_for_interfaces_bridges_are_not_known_for_they_need_no_libvirt() -> None:
+    host = OddHost()
+    host.answers.broken["host", "listAllInterfaces"] = failure(libvirt.VIR_ERR_NO_SUPPORT)
+    seen = look(host)
+    assert "all interfaces: error" in told(seen)
+    assert seen.hosts[0].why_unread("interface")
+    assert "net0-br" in seen.hosts[0].bridges
 
 
 def test_an_interface_that_cannot_be_described_counts_as_the_bridge_that_vms_need() -> None:
