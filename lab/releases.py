@@ -29,6 +29,7 @@ PACKAGES = (
 )
 """What a host of another release has beside the smallest Debian."""
 
+_NEXT = {"bullseye": "bookworm", "bookworm": "trixie"}
 _NAME = re.compile(r"[a-z]+")
 _STAMP = "drover-tree"
 _MAKE_S = 1500
@@ -45,6 +46,11 @@ def missing() -> Iterator[str]:
             "apt's sources name no archive of Debian, so no other release can be had from it: "
             "add one to /etc/apt/sources.list."
         )
+
+
+def next_release() -> str:
+    """The release after this machine's own; ``sid``, the newest of all, where that is not known."""
+    return _NEXT.get(_codename(), "sid")
 
 
 def check(release: str) -> None:

@@ -78,7 +78,10 @@ def _kind(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """Three real hosts for the whole session; tests make guests with names of their own and heal what they break."""
+    """Three real hosts for the whole session; tests make guests with names of their own and heal what they break.
+
+    ``DROVER_LAB_RELEASES="host-b=trixie host-c=trixie"`` runs every lab test on hosts of other Debian releases.
+    """
     from lab import Lab, missing
 
     lacks = missing()
@@ -87,5 +90,6 @@ def lab() -> Iterator[Lab]:
             "This machine cannot run the lab (or leave its tests out with -m 'not lab'):\n"
             + "\n".join(lacks)
         )
-    with Lab(hosts=3) as cluster:
+    named = os.environ.get("DROVER_LAB_RELEASES", "").split()
+    with Lab(hosts=3, release=dict(each.split("=", 1) for each in named)) as cluster:
         yield cluster

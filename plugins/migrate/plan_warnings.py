@@ -106,7 +106,7 @@ def _older_qemu(case: MigrationCase, target: Host) -> Iterator[Reason]:
             words(
                 "QEMU on {target} ({target_version}) is older than on {source} ({source_version}). "
                 "It has the machine type of {vm}, so libvirt allows the move; should QEMU there "
-                "not understand a device's state, the move fails and {vm} goes on running on "
+                "not understand a device's state, the move fails and {vm} continues to run on "
                 "{source}.",
                 target=target.name,
                 target_version=version_text(target.hypervisor_version),

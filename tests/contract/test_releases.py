@@ -70,8 +70,9 @@ class LabStage:
 @pytest.fixture(scope="module")
 def mixed() -> Iterator[LabStage]:
     from lab import Lab
+    from lab.releases import next_release
 
-    with Lab(2, release={NEW: "trixie"}) as lab:
+    with Lab(2, release={NEW: next_release()}) as lab:
         stage = LabStage(lab)
         yield stage
         stage.hypervisor.close()
