@@ -16,7 +16,7 @@ from bot.domain.cluster import GIB, Host, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.steps import MigrateVm
 from bot.ports import Hypervisor
-from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from tests.waiting import RealClock
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Stage(Protocol):
 
 class FakeStage:
     def __init__(self) -> None:
-        seen = drawn("host-a 4cpu 4G\nhost-b 4cpu 4G")
+        seen = draw_cluster("host-a 4cpu 4G\nhost-b 4cpu 4G")
         self.hypervisor = FakeHypervisor(seen, TickingClock())
         self.hypervisor.change(
             NEW,
@@ -46,7 +46,7 @@ class FakeStage:
         )
 
     def guest(self, name: str, host: str) -> Vm:
-        vm = drawn(f"{host} 4cpu 4G | {name} 128M").vm(name)
+        vm = draw_cluster(f"{host} 4cpu 4G | {name} 128M").vm(name)
         assert vm.detail
         machine = "pc-q35-10.0" if host == NEW else "pc-q35-7.2"
         self.hypervisor.put(replace(vm, detail=replace(vm.detail, machine=machine)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.domain.cluster import Host, Snapshot, VmDetail
 from bot.domain.machine_types import bound_vms, newest, newest_common
-from bot.testing import drawn
+from bot.testing import draw_cluster
 
 OLD = frozenset({"pc", "q35", "pc-q35-7.2", "pc-q35-7.1", "pc-i440fx-7.2", "pc-q35-2.12"})
 NEW = frozenset(
@@ -19,7 +19,7 @@ NEW = frozenset(
 
 
 def hosts(*known: frozenset[str]) -> tuple[Host, ...]:
-    (plain,) = drawn("host-a 8cpu 32G").hosts
+    (plain,) = draw_cluster("host-a 8cpu 32G").hosts
     return tuple(replace(plain, name=f"host-{n}", machines=each) for n, each in enumerate(known))
 
 
@@ -69,7 +69,7 @@ def test_what_is_chosen_is_known_to_all_and_nothing_newer_is(known: list[frozens
 
 def mixed() -> Snapshot:
     """Host-a has old QEMU, the others new; db-1 is of a machine type that only these have."""
-    seen = drawn("host-a 8cpu 32G | web-1 1G\nhost-b 8cpu 32G | db-1 1G\nhost-c 8cpu 32G")
+    seen = draw_cluster("host-a 8cpu 32G | web-1 1G\nhost-b 8cpu 32G | db-1 1G\nhost-c 8cpu 32G")
     vms = tuple(
         replace(vm, detail=VmDetail(machine="pc-q35-10.0" if vm.name == "db-1" else "pc-q35-7.2"))
         for vm in seen.vms

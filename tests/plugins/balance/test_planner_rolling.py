@@ -85,7 +85,7 @@ def test_each_host_is_emptied_worked_on_and_filled_again_before_the_next() -> No
 
 
 def test_vms_whose_machine_type_older_hosts_lack_are_named_before_an_upgrade_begins() -> None:
-    seen = drawn(CLUSTER)
+    seen = draw_cluster(CLUSTER)
     new = frozenset({"pc-q35-10.0", "pc-q35-7.2"})
     hosts = tuple(
         each if each.name == "host-a" else replace(each, machines=new) for each in seen.hosts
