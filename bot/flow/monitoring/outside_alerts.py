@@ -16,21 +16,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-
 from bot.domain.card import Card, Context, Element, Fields, Section, words
 from bot.domain.cluster import Snapshot
-from bot.domain.errors import DroverError, StoreError
+from bot.domain.errors import StoreError
 from bot.domain.message import Message
 from bot.domain.metrics import AlertSeverity
 from bot.domain.plain_card import one_line
 from bot.flow.context import Services
-from bot.flow.monitoring import incidents
+from bot.flow.monitoring import incident_notes, storms
 from bot.flow.monitoring.monitor import Monitor
 from bot.plugin_api import Alert, Remedy
 from bot.ports.series import Notes
-
-log = structlog.get_logger()
 
 PREFIX = "outside:"
 WATCH = "alertmanager"
@@ -62,6 +58,11 @@ class OutsideAlert:
     def name(self) -> str:
         """What it is called."""
         return self.labels.get("alertname", "") or "alert"
+
+    @property
+    def kind(self) -> str:
+        """What alerts of its name have in common, in a form that fits into a key."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,27 +149,30 @@ def keep(notes: Notes, alerts: Iterable[OutsideAlert]) -> None:
 def show(services: Services, monitor: Monitor, seen: Snapshot, rules: OutsideRules) -> None:
     """Show what was received as incidents. Called by the clock, on one replica."""
     now = services.clock.now()
-    for key, text in monitor.notes.notes(PREFIX).items():
+    kept = monitor.notes.notes(PREFIX)
+    alerts: dict[str, Alert] = {}
+    for key, text in kept.items():
         received = OutsideAlert(**json.loads(text))
         over = not received.firing or now - datetime.fromisoformat(received.at) > STALE
-        alert = alert_of(received, seen, rules, over=over)
-        try:
-            incidents.show(services, monitor, alert, WATCH, seen)
-        except DroverError as error:
-            log.warning("not told, the next look tries again", alert=key, error=str(error))
-            continue
-        if over:
+        alerts[key] = alert_of(received, seen, rules, over=over)
+    storms.show(services, monitor, alerts.values(), WATCH, seen)
+    for key, alert in alerts.items():
+        incident, _ = incident_notes.one(monitor.notes, alert.key)
+        if alert.over and (incident is None or not incident.open):
             current, version = monitor.notes.note(key)
-            if current == text:  # no newer word came meanwhile
+            if current == kept[key]:  # no newer word came meanwhile
                 monitor.notes.put_note(key, "", version)
 
 
 def alert_of(
     received: OutsideAlert, seen: Snapshot, rules: OutsideRules, *, over: bool = False
 ) -> Alert:
-    """The alert that people see."""
-    title = received.annotations.get("summary", "") or received.name
-    said = received.annotations.get("description", "") or title
+    """The alert that people see; those of one name are of one kind."""
+    summary = received.annotations.get("summary", "") or received.name
+    said = received.annotations.get("description", "") or summary
+    names = [name for name in _places(received, seen, rules).values() if name not in summary]
+    about = next(iter(names), "")
+    title = words("{alert} ({name})", alert=summary, name=about) if about else summary
     shown = {name: text for name, text in received.labels.items() if name not in SHOWN_ELSEWHERE}
     elements: list[Element] = [Section(said)]
     if shown:
@@ -176,7 +180,7 @@ def alert_of(
     elements.append(Context((words("{alert}, told by Alertmanager", alert=received.name),)))
     grave = SEVERITIES.get(received.labels.get("severity", "").lower(), AlertSeverity.WARNING)
     return Alert(
-        f"{WATCH}:{received.fingerprint}",
+        f"{WATCH}-{received.kind}:{received.fingerprint}",
         Card(said, title, tuple(elements)),
         over=over,
         remedies=() if over else fixes_of(received, seen, rules),
@@ -186,14 +190,19 @@ def alert_of(
 
 def fixes_of(received: OutsideAlert, seen: Snapshot, rules: OutsideRules) -> tuple[Remedy, ...]:
     """The fixes of the first configured rule, else a look at what the alert names."""
-    places = {
-        "{host}": _name_of(received, rules.host_labels, [host.name for host in seen.hosts]),
-        "{vm}": _name_of(received, rules.vm_labels, [vm.name for vm in seen.vms]),
-    }
+    places = _places(received, seen, rules)
     wanted = [each for each in rules.fixes if fnmatch.fnmatchcase(received.name, each.alert)]
     filled = [found for each in wanted if (found := _fill(each, places))]
     filled = filled or [found for each in DEFAULT_FIXES if (found := _fill(each, places))][:1]
     return tuple(filled[:3])
+
+
+def _places(received: OutsideAlert, seen: Snapshot, rules: OutsideRules) -> Mapping[str, str]:
+    """What of the cluster an alert names; '' for what it does not."""
+    return {
+        "{host}": _name_of(received, rules.host_labels, [host.name for host in seen.hosts]),
+        "{vm}": _name_of(received, rules.vm_labels, [vm.name for vm in seen.vms]),
+    }
 
 
 def _fill(fix: Fix, places: Mapping[str, str]) -> Remedy | None:

@@ -110,7 +110,7 @@ def test_an_alert_is_an_incident_with_a_fix_for_this_very_host(site: Site) -> No
     site.looks()
     (card,) = site.shown()
     said = plain_text(card)
-    assert said.startswith("A disk fails\nSMART says so.")
+    assert said.startswith("A disk fails (host-a)\nSMART says so.")
     assert "instance: host-a:9100" in said
     assert site.commands() == ["host drain host-a"]
     (incident,) = site.monitor.measures().incidents
@@ -132,8 +132,27 @@ def test_its_end_is_the_end_of_the_incident_and_is_forgotten(site: Site) -> None
     site.takes(alert("resolved", host="host-a"))
     site.looks()
     (card,) = site.shown()
-    assert str(card.title) == "Resolved: A disk fails"
+    assert str(card.title) == "Resolved: A disk fails (host-a)"
     assert site.monitor.notes.notes(outside_alerts.PREFIX) == {}
+
+
+def test_many_of_one_name_are_one_message_that_names_their_places(site: Site) -> None:
+    many = [alert(host=host, device=f"sd{each}") for host in ("host-a", "host-b") for each in "abc"]
+    other = alert(alertname="BackupMissed", host="host-a")
+    site.takes(*many, other)
+    site.looks()
+    storm, single = sorted(site.shown(), key=lambda card: "more alerts" not in str(card.title))
+    assert str(single.title).startswith("A disk fails (host-a)")
+    assert "and 5 more alerts of the kind" in str(storm.title)
+    said = plain_text(storm)
+    assert "6 active, 0 resolved" in said
+    assert "A disk fails (host-b)" in said
+    for each in many:
+        site.takes({**each, "status": "resolved"})
+    site.looks()
+    (ended,) = (card for card in site.shown() if "more alerts" in str(card.title))
+    assert str(ended.title).startswith("Resolved:")
+    assert len(site.monitor.notes.notes(outside_alerts.PREFIX)) == 1, "the other one stands"
 
 
 def test_what_nobody_repeats_for_a_day_is_over(site: Site) -> None:
