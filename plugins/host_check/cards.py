@@ -69,6 +69,7 @@ LABELS = (
     words("time sync"),
     words("clock"),
     words("daemon mode"),
+    words("modular daemons"),
     words("plain TCP"),
     words("listen settings"),
     words("who may connect"),

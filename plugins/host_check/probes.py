@@ -12,6 +12,8 @@ from bot.domain.readiness import CommandResult
 _MARK = "@@drover"
 _BEGIN = re.compile(rf"^{_MARK} begin (\S+)$", re.MULTILINE)
 
+DRIVERS = ("interface", "network", "nodedev", "nwfilter", "secret", "storage")
+"""What modular daemons do beside virtqemud, each ``virt…d``: libvirt's docs/daemons.rst."""
 UNITS = (
     "libvirtd.service",
     "libvirtd.socket",
@@ -24,6 +26,9 @@ UNITS = (
     "virtproxyd-tcp.socket",
     "virtproxyd-tls.socket",
     "virtlockd.socket",
+    "virtlogd.service",
+    "virtlogd.socket",
+    *(f"virt{each}d.{kind}" for each in DRIVERS for kind in ("service", "socket")),
 )
 CONF_FILES = ("libvirtd.conf", "virtqemud.conf", "virtproxyd.conf", "qemu.conf")
 LENSES: Mapping[str, str] = {

@@ -22,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     rules_resources.versions,
     rules_access.packages,
     rules_access.daemon_mode,
+    rules_access.modular_daemons,
     rules_access.plain_tcp,
     rules_access.listen_settings,
     rules_access.who_may,

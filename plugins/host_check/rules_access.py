@@ -82,6 +82,36 @@ MODES: Mapping[Mode, Words] = {
 }
 
 
+def modular_daemons(case: Case) -> Iterator[Finding]:
+    """Whether each daemon that virtqemud needs beside it can be reached, where they are modular.
+
+    A client of virtqemud is led to the others by their sockets; without virtproxyd no other host
+    and no client of ``libvirt-sock`` gets in. From libvirt's docs/daemons.rst and its units;
+    no host that really runs so was at hand.
+    """
+    seen = case.seen
+    if not seen.shell or mode(seen) is not Mode.MODULAR:
+        return
+    # no message: the name of a check, among `cards.LABELS`
+    name = "modular daemons"
+    running, units = programs(seen.text("processes")), active_units(seen.text("units"))
+    wanted = ("virtqemud", *(f"virt{each}d" for each in probes.DRIVERS), "virtproxyd", "virtlogd")
+    silent = [
+        daemon
+        for daemon in wanted
+        if daemon not in running and not units & {f"{daemon}.socket", f"{daemon}.service"}
+    ]
+    if not silent:
+        yield good(name, words("all are listened for"))
+        return
+    sockets = " ".join(f"{daemon}.socket" for daemon in silent)
+    yield warning(
+        name,
+        words("nothing listens for {daemons}: what they do is missing there", daemons=silent),
+        command(f"systemctl enable --now {sockets}"),
+    )
+
+
 def _listens(seen: Seen) -> bool:
     """Whether libvirtd was started with ``--listen``."""
     return bool(

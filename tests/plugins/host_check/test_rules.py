@@ -93,6 +93,9 @@ TLS_SOCKET = "systemctl disable --now libvirtd-tcp.socket && systemctl enable --
 TCP = "LISTEN 0 30 0.0.0.0:16509 0.0.0.0:*"
 NONE = 'auth_tcp = "none"'
 MODULAR = {"processes": "/usr/sbin/virtqemud", "units": "virtqemud.socket active"}
+DAEMONS = ("virtqemud", "virtinterfaced", "virtnetworkd", "virtnodedevd", "virtnwfilterd", "virtsecretd",
+           "virtstoraged", "virtproxyd", "virtlogd")  # fmt: skip
+WHOLE = "\n".join(f"{each}.socket active" for each in DAEMONS)
 FLAT = "/usr/sbin/libvirtd --listen"
 
 CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
@@ -127,6 +130,13 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("both kinds of daemons", {"units": "libvirtd.socket active\nvirtqemud.socket active"}, "daemon mode",
      Severity.WARN, "side by side", "systemctl disable --now libvirtd.service"),
     ("modular", MODULAR, "daemon mode", Severity.PASS, "modular daemons, socket-activated", ""),
+    ("modular, one alone", MODULAR, "modular daemons", Severity.WARN, "virtinterfaced, virtnetworkd, virtnodedevd",
+     "systemctl enable --now virtinterfaced.socket virtnetworkd.socket"),
+    ("modular, all", {**MODULAR, "units": WHOLE}, "modular daemons", Severity.PASS, "all are listened for", ""),
+    ("modular, no proxy", {**MODULAR, "units": WHOLE.replace("virtproxyd.socket active", "virtproxyd.socket failed")},
+     "modular daemons", Severity.WARN, "nothing listens for virtproxyd:", "systemctl enable --now virtproxyd.socket"),
+    ("modular, started by hand", {"processes": "\n".join(f"/usr/sbin/{each}" for each in DAEMONS), "units": ""},
+     "modular daemons", Severity.PASS, "all are listened for", ""),
     ("no daemon", {"processes": "init", "units": ""}, "daemon mode", Severity.FAIL, "neither", "libvirtd.socket"),
     ("a file nobody reads", {**MODULAR, "conf__libvirtd_conf": "listen_tls = 0"}, "keys of libvirtd.conf",
      Severity.WARN, "do not read", "virtqemud.conf"),
@@ -298,6 +308,15 @@ def test_what_libvirt_could_not_tell_is_warned_of_by_name() -> None:
         shown(found(modular)["reading all pools"].fix)
         == "systemctl enable --now virtstoraged.socket"
     )
+
+
+def test_a_monolithic_libvirtd_needs_no_daemons_beside_it() -> None:
+    assert "modular daemons" not in found(host())
+
+
+def test_every_daemon_that_is_wanted_is_asked_about() -> None:
+    for daemon in DAEMONS:
+        assert {f"{daemon}.socket", f"{daemon}.service"} <= {*probes.UNITS}
 
 
 def test_a_driver_that_newer_debian_has_in_a_package_of_its_own_is_named() -> None:

@@ -253,7 +253,7 @@ class HostReader:
     def _known_facts(self, connection: Connection, *, fresh: bool) -> Facts:
         """What is known of the host; what could not be read is read again at the next reading."""
         known, now = self._facts, time.monotonic()
-        oldest = _UNREAD_OLDEST if known and known[1].unread else _FACTS_OLDEST
+        oldest = _FACTS_OLDEST if known is None or known[1].complete else _UNREAD_OLDEST
         if known is None or fresh or now - known[0] > oldest:
             changes = self._changes
             known = (now, facts(connection, self._facts_before))

@@ -29,6 +29,10 @@ _POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
 _DOMAIN_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
 
 
+# no message: a technical fact, beside what libvirt reports
+NO_INTERFACE_DRIVER = "libvirt has no driver for interfaces"
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What changes seldom about a host. Memory in bytes; versions as libvirt counts them.
@@ -51,6 +55,11 @@ class Facts:
     networks: frozenset[str]
     huge_pages: tuple[tuple[int, int], ...] = ()  # size in bytes and how many, of those set aside
     unread: tuple[Unread, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether reading them again would tell no more, for as long as libvirt's daemon runs."""
+        return all(each.why == NO_INTERFACE_DRIVER for each in self.unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +383,11 @@ def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
     cannot be described is taken for a bridge: libvirt describes a bridge with each of its ports and
     fails at one odd port; to take it for absent would refuse every move to that host.
     """
-    listed = parts.read("interface", "", lambda: list(connection.listAllInterfaces()), absent=())
+    listed = parts.read(
+        "interface", "", lambda: list(connection.listAllInterfaces()), absent=NO_DRIVER
+    )
+    if listed is None and not parts.why("interface", ""):
+        parts.note("interface", "", NO_INTERFACE_DRIVER)
     for each in listed or ():
         name = name_of(each)
         root = parts.read("interface", name, partial(describe, each, "interface"))
