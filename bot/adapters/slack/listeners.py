@@ -67,8 +67,12 @@ FOREIGN = words("Drover accepts requests only from members of its own workspace.
 def _hang_up(socket: SocketModeHandler) -> None:
     """Close the socket.
 
-    The SDK's close waits for a lock that its receiver may hold for ever; a stop must not.
+    The SDK's close waits for a lock that its receiver may hold for ever; a stop must not. Its
+    processor of messages looks once a second whether it is closed, unless something comes: nothing
+    does.
     """
+    socket.client.closed = True
+    socket.client.message_queue.put(None)
     closing = threading.Thread(target=socket.close, name="slack-hangs-up", daemon=True)
     closing.start()
     closing.join(HANG_UP)
