@@ -10,13 +10,14 @@ help.
 from __future__ import annotations
 
 import bisect
+import copy
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.domain.cluster import Host, Snapshot, Vm, sound
-from bot.domain.placement import APART, TOGETHER, is_pinned_here, pin_hosts
+from bot.domain.placement import APART, PIN, TOGETHER, is_pinned_here, pin_hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Shelter:
 
         So a group of as many as there are hosts is no reason why none may fail.
         """
+        self._given = rooms
         self._rooms = sorted((room.memory, room.vcpus, name) for name, room in rooms.items())
         self._huge = {name: room.huge for name, room in rooms.items()}
         self._domains = spread.domains
@@ -126,10 +128,33 @@ class Shelter:
         self._shares = Counter(
             (group, self._domains.get(host)) for group, host in self._held.elements()
         )
-        self._sizes, self._count = (
-            sizes,
-            len({self._domains[name] for name in rooms if name in self._domains}),
-        )
+        self._sizes = sizes
+        self._places = Counter(self._domains[name] for name in rooms if name in self._domains)
+        self._groups: dict[str, list[str]] = {}
+        for group, host in self._held:
+            self._groups.setdefault(host, []).append(group)
+
+    def without(self, lost: str) -> Shelter:
+        """A copy without one host and what it holds, of a shelter in which nothing was put yet.
+
+        To look at the loss of each host, a new one for each would take the square of their number.
+        """
+        left = copy.copy(self)
+        left.lose(lost)
+        return left
+
+    def lose(self, lost: str) -> None:
+        """Take a host away, with what it holds; nothing was put yet. Copies stay as they are."""
+        room = self._given[lost]
+        at = bisect.bisect_left(self._rooms, (room.memory, room.vcpus, lost))
+        self._rooms = self._rooms[:at] + self._rooms[at + 1 :]
+        self._huge = self._huge.copy()
+        self._held, self._shares = self._held.copy(), self._shares.copy()
+        domain = self._domains.get(lost)
+        for group in self._groups.get(lost, ()):
+            self._shares[group, domain] -= self._held.pop((group, lost))
+        if domain is not None:
+            self._places = self._places - Counter((domain,))
 
     def put(self, unit: Unit) -> str:
         """Put a unit on a host; '' when none takes it."""
@@ -154,7 +179,7 @@ class Shelter:
             self._held[group, host] >= self._share(group, len(self._rooms))
             or (
                 domain is not None
-                and self._shares[group, domain] >= self._share(group, self._count)
+                and self._shares[group, domain] >= self._share(group, len(self._places))
             )
             for group in unit.apart
         )
@@ -181,7 +206,8 @@ def losses(seen: Snapshot, ratio: float, domain: str = "") -> tuple[Loss, ...]:
     free = rooms(seen, ratio)
     active = _active(seen, free)
     rules = _Rules(seen, free, domain)
-    return tuple(_loss(name, active[name], free, rules) for name in sorted(free))
+    whole = rules.shelter(free)
+    return tuple(_loss(active[name], whole.without(name), rules, name) for name in sorted(free))
 
 
 class _Rules:
@@ -197,13 +223,14 @@ class _Rules:
         on = [vm for vm in seen.vms if vm.state.active and vm.host in free]
         self.held = [(vm.tags[APART], vm.host) for vm in on if vm.tags.get(APART)]
         self.sizes = Counter(group for group, _ in self.held)
-        self.joined = {(vm.tags[TOGETHER], vm.host) for vm in on if vm.tags.get(TOGETHER)}
+        self.joined: dict[str, set[str]] = {}  # the hosts that each affinity group is on
+        for vm in on:
+            if group := vm.tags.get(TOGETHER):
+                self.joined.setdefault(group, set()).add(vm.host)
 
-    def shelter(self, lost: str, free: Mapping[str, Room]) -> Shelter:
-        """The rooms of all hosts but the lost one."""
-        left = {name: room for name, room in free.items() if name != lost}
-        held = [(group, host) for group, host in self.held if host != lost]
-        return Shelter(left, Spread(held, self.domains), self.sizes)
+    def shelter(self, free: Mapping[str, Room]) -> Shelter:
+        """The rooms of all hosts, before one is lost."""
+        return Shelter(free, Spread(self.held, self.domains), self.sizes)
 
     def units(self, guests: Iterable[Vm]) -> list[Unit]:
         """The guests of a lost host as units, those left out that are bound to it."""
@@ -214,19 +241,18 @@ class _Rules:
         return [self._unit(group, members) for group, members in joined.items()]
 
     def _unit(self, group: str, members: Sequence[Vm]) -> Unit:
-        allowed = [pin_hosts(vm, self.names) for vm in members]
-        lost = members[0].host
-        allowed.append(
-            frozenset(host for name, host in self.joined if name == group and host != lost)
-        )
+        allowed = [pin_hosts(vm, self.names) for vm in members if PIN in vm.tags]
+        if group in self.joined:
+            allowed.append(frozenset(self.joined[group] - {members[0].host}))
         named = [hosts for hosts in allowed if hosts]
+        huge = [vm.memory for vm in members if vm.huge] if self.huge else ()
         return Unit(
-            tuple(vm.uuid for vm in members),
-            sum(vm.memory for vm in members if not (vm.huge and self.huge)),
-            sum(vm.vcpus for vm in members),
-            tuple(vm.tags[APART] for vm in members if vm.tags.get(APART)),
+            tuple([vm.uuid for vm in members]),
+            sum([vm.memory for vm in members]) - sum(huge),
+            sum([vm.vcpus for vm in members]),
+            tuple([vm.tags[APART] for vm in members if vm.tags.get(APART)]),
             frozenset.intersection(*named) if named else None,
-            sum(vm.memory for vm in members if vm.huge and self.huge),
+            sum(huge),
         )
 
 
@@ -242,8 +268,7 @@ def _usable(host: Host) -> bool:
     return host.up and not host.maintenance and not host.held
 
 
-def _loss(lost: str, guests: Sequence[Vm], free: Mapping[str, Room], rules: _Rules) -> Loss:
-    left = rules.shelter(lost, free)
+def _loss(guests: Sequence[Vm], left: Shelter, rules: _Rules, lost: str) -> Loss:
     failed = {
         uuid
         for unit in largest_first(rules.units(guests))
@@ -317,8 +342,9 @@ def _first_failing(
     after = {
         name: room.less(memory * spread[name], vcpus * spread[name]) for name, room in free.items()
     }
+    whole = rules.shelter(after)
     for lost in sorted(free):
-        left = rules.shelter(lost, after)
+        left = whole.without(lost)
         new = [Unit((f"\0{number}",), memory, vcpus) for number in range(spread[lost])]
         if not all(left.put(unit) for unit in largest_first([*rules.units(active[lost]), *new])):
             return lost

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import click
@@ -69,17 +70,15 @@ def command_of(catalog: Catalog, slash: str, text: str) -> tuple[Command, list[s
 
 def usage(command: Command, slash: str, *, full: bool = False) -> str:
     """A command's usage line, or its whole help."""
-    context = click.Context(
-        command.grammar,
-        info_name=f"{slash} {command.name}",
-        terminal_width=WIDTH,
-        max_content_width=WIDTH,
-    )
-    text = command.grammar.get_help(context) if full else command.grammar.get_usage(context)
+    return _usage(command.grammar, f"{slash} {command.name}", full=full)
+
+
+@lru_cache(maxsize=1000)  # each answer to a query tells all commands
+def _usage(grammar: click.Command, name: str, *, full: bool) -> str:
+    context = click.Context(grammar, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH)
+    text = grammar.get_help(context) if full else grammar.get_usage(context)
     text = text.removeprefix("Usage: ").strip()
-    optional = any(
-        isinstance(each, click.Option) and each.expose_value for each in command.grammar.params
-    )
+    optional = any(isinstance(each, click.Option) and each.expose_value for each in grammar.params)
     return text if optional or full else text.replace(" [OPTIONS]", "")
 
 

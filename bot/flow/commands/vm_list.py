@@ -142,7 +142,8 @@ def answer(intent: Vms, seen: View) -> Card:
         text=title,
         title=title,
         elements=(*elements, page_buttons(intent.line, page), Context(notes)),
-        export=_table(found, seen.snapshot),
+        # Of thousands of VMs it takes longer than all the rest, and only a file shows it
+        export=_table(found, seen.snapshot) if seen.whole else None,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.capacity import fits, losses
+from bot.domain.capacity import Room, Shelter, Spread, Unit, fits, losses
 from bot.domain.cluster import GIB, MIB, HugePages, Snapshot, VmDetail
 from bot.domain.placement import is_pinned_here
 from bot.testing import draw_cluster
@@ -169,3 +170,41 @@ def test_the_verdict_ignores_the_order_of_hosts_and_saves_no_more_than_there_is_
             vm for vm in loss.guests if vm not in loss.stranded and not is_pinned_here(vm, names)
         ]
         assert sum(vm.memory for vm in saved) <= left
+
+
+UNITS = st.builds(
+    lambda number, memory, vcpus, apart, hosts, huge: Unit(
+        (f"u{number}",), memory, vcpus, tuple(apart), hosts or None, huge
+    ),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.integers(0, 4),
+    st.lists(st.sampled_from("xy"), max_size=2),
+    st.frozensets(st.sampled_from(["h0", "h1", "h2", "h3"]), max_size=2),
+    st.integers(0, 2),
+)
+
+
+@settings(max_examples=examples(100))
+@given(
+    st.dictionaries(
+        st.sampled_from(["h0", "h1", "h2", "h3", "h4"]),
+        st.builds(Room, st.integers(0, 20), st.integers(0, 9), st.integers(0, 3)),
+        min_size=1,
+    ),
+    st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(["h0", "h1", "h2"])), max_size=8),
+    st.dictionaries(st.sampled_from(["h0", "h1", "h2", "h3"]), st.sampled_from(["east", "west"])),
+    st.lists(UNITS, max_size=8),
+)
+def test_a_shelter_without_a_host_is_as_one_that_never_had_it(
+    rooms: dict[str, Room], held: list[tuple[str, str]], domains: dict[str, str], units: list[Unit]
+) -> None:
+    held = [(group, host) for group, host in held if host in rooms]
+    sizes = Counter(group for group, _ in held)
+    whole = Shelter(rooms, Spread(held, domains), sizes)
+    for lost in rooms:
+        rest = {name: room for name, room in rooms.items() if name != lost}
+        anew = Shelter(rest, Spread([each for each in held if each[1] != lost], domains), sizes)
+        left = whole.without(lost)
+        assert [left.put(unit) for unit in units] == [anew.put(unit) for unit in units]
+        assert left.rooms == anew.rooms

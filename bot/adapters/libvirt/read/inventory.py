@@ -26,6 +26,7 @@ _ISCSI = frozenset({"iscsi", "iscsi-direct"})
 # The largest that a kernel uses for all memory (arm64, ppc64); huge ones are larger
 _ORDINARY_PAGE = 64 << 10
 _POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
+_SPREAD = 1 / 3  # the part of their greatest age within which definitions fall due
 _DOMAIN_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
 
 
@@ -183,7 +184,7 @@ class Definitions:
         """
         now = time.monotonic()
         at, before = self._known.get(uuid, (0.0, CachedVm(None)))
-        old = uuid in self._changed or now - at >= self._limit(uuid)
+        old = uuid in self._changed or self._is_old(uuid, now - at)
         if before.definition and not before.problem and not fresh and not old:
             return before
         self._changed.discard(uuid)
@@ -192,8 +193,10 @@ class Definitions:
             self._known[uuid] = (now, read)
         return read
 
-    def _limit(self, uuid: str) -> float:
-        return self._oldest * (1 - (zlib.crc32(uuid.encode()) % 100) / 300)
+    def _is_old(self, uuid: str, age: float) -> bool:
+        if age < self._oldest * (1 - _SPREAD):
+            return False
+        return age >= self._oldest * (1 - (zlib.crc32(uuid.encode()) % 100) / 100 * _SPREAD)
 
 
 def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | None:
