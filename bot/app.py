@@ -348,7 +348,7 @@ class Drover:
                 log.warning(
                     "host does not answer",
                     host=host.name,
-                    problem=host.problem,
+                    problem=str(host.problem),
                     next_step="drover check",
                 )
 

@@ -433,7 +433,7 @@ def _size(host: Host, vms: int) -> Message:
     )
     if not host.unread:
         return size
-    parts = "; ".join(str(each.text) for each in host.unread)
+    parts = join((each.text for each in host.unread), "; ")
     return words("{size}; could not read {parts}", size=size, parts=parts)
 
 
@@ -442,10 +442,14 @@ def _answering(seen: Snapshot) -> list[Finding]:
         Finding(
             words("host {host}", host=host.name),
             host.up,
-            _size(host, len(seen.on(host.name))) if host.up else host.problem or words("no answer"),
+            _size(host, len(seen.on(host.name))) if host.up else _silence(host),
         )
         for host in seen.hosts
     ]
+
+
+def _silence(host: Host) -> Message:
+    return words("it does not answer: {why}", why=host.problem or words("no answer"))
 
 
 def _database(settings: DroverSettings) -> list[Finding]:

@@ -67,7 +67,7 @@ class Storage:
 
     images: tuple[Image, ...] = ()
     uses: tuple[ImageUse, ...] = ()
-    unknown: tuple[str, ...] = ()
+    unknown: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Message, words
 from bot.domain.suggest import nearest
+from bot.domain.unread import Unread
 from bot.domain.words import names_for
 
 MIB = 1 << 20
@@ -181,7 +182,7 @@ class VmDetail:
     secrets: bool = False
     hugepages: bool = False
     memory_locked: bool = False
-    job: str = ""
+    job: Message = ""
     vcpus_max: int = 0
     topology: int = 0
     numa_cells: int = 0
@@ -227,7 +228,7 @@ class Vm:
     wait: float | None = None
     saved: bool = False
     stored: StoredSize | None = None
-    problem: str = ""
+    problem: Message = ""
 
     @property
     def huge(self) -> bool:
@@ -265,23 +266,6 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """A part of a host that could not be read, and why.
-
-    ``kind`` is what it is (interface, network, pool, …); ``name`` '' stands for all of that kind.
-    """
-
-    kind: str
-    name: str
-    why: str
-
-    @property
-    def text(self) -> str:
-        """Return it as ``pool fast: why``, or ``all pools: why``."""
-        return f"{f'{self.kind} {self.name}' if self.name else f'all {self.kind}s'}: {self.why}"
-
-
-@dataclass(frozen=True, slots=True)
 class Host:
     """One hypervisor.
 
@@ -291,7 +275,7 @@ class Host:
     name: str
     health: Health
     seen_at: datetime | None = None
-    problem: str = ""  # why it is not UP, as the vendor said
+    problem: Message = ""  # why it is not UP
     uuid: str = ""
     hostname: str = ""  # what the host calls itself, and tells others in a migration
     cpus: int = 0
@@ -339,7 +323,7 @@ class Host:
         )
         return next((each for each in there if size in {0, each.size}), None)
 
-    def why_unread(self, kind: str) -> str:
+    def why_unread(self, kind: str) -> Message:
         """Return why all its parts of a kind cannot be read.
 
         '' when they can: what is not listed is not there.
@@ -382,8 +366,9 @@ def sound(vm: Vm) -> Vm:
         return vm
     memory, memory_max, vcpus = (value if _is_number(value, int) else 0 for _, value in _counts(vm))
     cpu, dirty_rate, wait = (value if _is_number(value, float) else None for value in measures)
-    # no message: a problem is what hosts say, literally
-    problem = vm.problem or (f"its host reports impossible values: {', '.join(odd)}" if odd else "")
+    problem = vm.problem or (
+        words("its host reports impossible values: {values}", values=odd) if odd else ""
+    )
     return replace(
         vm, memory=memory, memory_max=memory_max, vcpus=vcpus, cpu=cpu, dirty_rate=dirty_rate, wait=wait,
         problem=problem,
@@ -430,7 +415,7 @@ class CpuFit:
     vm_uuid: str
     host: str
     fits: bool
-    why: str = ""
+    why: Message = ""
 
 
 @dataclass(frozen=True, slots=True)

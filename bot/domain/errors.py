@@ -88,9 +88,19 @@ class ConflictError(DroverError):
 
 
 class HypervisorError(DroverError):
-    """A hypervisor refused or failed; the text carries what it said."""
+    """A hypervisor refused or failed; the text carries what it said.
+
+    Args:
+        why: that alone, to stand inside another sentence; the text when '' is given.
+    """
 
     code = "hypervisor"
+
+    def __init__(
+        self, text: Message, advice: Message = "", *, code: str = "", why: Message = ""
+    ) -> None:
+        super().__init__(text, advice, code=code)
+        self.why = why or text
 
 
 class HostUnreachableError(HypervisorError):

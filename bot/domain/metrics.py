@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from bot.domain.cluster import Unread
 from bot.domain.message import Message
+from bot.domain.unread import Unread
 
 
 class Metric(StrEnum):
@@ -134,7 +134,7 @@ class HostSample:
 
     name: str
     seen_at: datetime | None
-    problem: str = ""
+    problem: Message = ""
     cpus: int = 0
     cpu: float | None = None
     wait: float | None = None

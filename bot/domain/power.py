@@ -67,7 +67,7 @@ class Reading:
     power: Power
     at: datetime
     identity: str = ""
-    problem: str = ""
+    problem: Message = ""
 
 
 @dataclass(frozen=True, slots=True)

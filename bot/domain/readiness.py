@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from bot.domain.cluster import Pool, Unread
+from bot.domain.cluster import Pool
 from bot.domain.message import Message
+from bot.domain.unread import Unread
 
 
 class Severity(StrEnum):
@@ -142,7 +143,7 @@ class PairFacts:
     source: str
     target: str
     cpu: CpuOrder = CpuOrder.UNKNOWN
-    cpu_why: str = ""
+    cpu_why: Message = ""
     migrate_uri: str = ""
     migrate_data_uri: str = ""
     migrate_tls: bool = False
@@ -164,7 +165,7 @@ class GuestCpu:
     model: str = ""
     beyond: tuple[str, ...] = ()
     virt_type: str = ""
-    problem: str = ""
+    problem: Message = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +185,4 @@ class CpuBaseline:
     disabled: tuple[str, ...]
     xml: str
     guests: tuple[GuestCpu, ...] = ()
-    left_out: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, Message], ...] = ()

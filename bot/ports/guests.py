@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from bot.domain.cluster import VmDetail
+from bot.domain.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class DiskUse:
     source: str
     capacity: int
     allocation: int
-    problem: str = ""
+    problem: Message = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +177,4 @@ class GuestSnapshot:
     current: bool
     description: str = ""
     external: bool = False
-    problem: str = ""
+    problem: Message = ""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 from bot.domain.errors import PowerError
+from bot.domain.message import Message
 from bot.domain.power import Device, Power, Reading
 from bot.ports.clock import Clock
 
@@ -94,7 +95,7 @@ class FakePower:
             self._switched(device.host, on)
 
     def _reading(
-        self, device: Device, power: Power, identity: str = "", problem: str = ""
+        self, device: Device, power: Power, identity: str = "", problem: Message = ""
     ) -> Reading:
         return Reading(
             device.host, device.name, device.level, power, self._clock.now(), identity, problem

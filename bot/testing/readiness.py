@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from bot.domain.cluster import Host, Vm
 from bot.domain.errors import HypervisorError
+from bot.domain.message import Message
 from bot.domain.readiness import (
     CommandResult,
     CpuBaseline,
@@ -83,12 +84,12 @@ class FakeReadiness:
             HypervisorError: they have different models, or there are none.
         """
         told: dict[str, HostFacts] = {}
-        left_out: list[tuple[str, str]] = []
+        left_out: list[tuple[str, Message]] = []
         for name in sorted(hosts):
             try:
                 told[name] = self.host_facts(name)
             except HypervisorError as error:
-                left_out.append((name, str(error.text).rstrip(".")))
+                left_out.append((name, error.why))
         names, facts = list(told), list(told.values())
         self._may("cpu_baseline")
         if len({each.cpu_model for each in facts}) != 1:

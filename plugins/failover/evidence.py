@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bot.domain.codec import later
+from bot.domain.message import Message
 from bot.domain.power import Power, Reading
 
 
@@ -53,7 +54,7 @@ class Statement:
     witness: Witness
     said: Heard
     at: datetime
-    detail: str = ""
+    detail: Message = ""
     heard: int = 0
     asked: int = 0
 

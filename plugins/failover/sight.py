@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bot.domain.cluster import Snapshot
+from bot.domain.message import Message
 
 
 @dataclass(slots=True)
@@ -28,7 +29,7 @@ class Sight:
     places: dict[str, str] = field(default_factory=dict)
     boots: dict[str, str] = field(default_factory=dict)
     back: set[str] = field(default_factory=set)
-    mute: dict[tuple[str, str], tuple[datetime, str]] = field(default_factory=dict)
+    mute: dict[tuple[str, str], tuple[datetime, Message]] = field(default_factory=dict)
 
     def note(self, seen: Snapshot) -> None:
         """Keep what a look shows of the bot's own view."""

@@ -57,7 +57,7 @@ class Found:
     silent: tuple[Evidence, ...] = ()
     boots: Mapping[str, str] = field(default_factory=dict)
     back: frozenset[str] = frozenset()
-    mute: Mapping[tuple[str, str], tuple[datetime, str]] = field(default_factory=dict)
+    mute: Mapping[tuple[str, str], tuple[datetime, Message]] = field(default_factory=dict)
     refuted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -246,7 +246,7 @@ def read_all(sight: Sight, snapshot: Snapshot, hypervisor: PowerAccess) -> None:
             sight.mute.pop(key, None)
         else:
             since, _ = sight.mute.get(key, (reading.at, ""))
-            sight.mute[key] = (since, reading.problem.rstrip("."))
+            sight.mute[key] = (since, reading.problem)
 
 
 def refute(snapshot: Snapshot, hypervisor: Hypervisor) -> dict[str, tuple[str, ...]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bot.domain.cluster import Pool, Unread
+from bot.domain.cluster import Pool
 from bot.domain.message import Duration, Message, Names, Percent, Size, join, words
 from bot.domain.readiness import Finding, Net
+from bot.domain.unread import Unread
 from bot.domain.words import command as quoted
 from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
 from plugins.host_check.readings import Mode, is_loopback, mode, version_text
@@ -60,12 +61,8 @@ def unread_parts(case: Case) -> Iterator[Finding]:
     """Parts of the host that libvirt could not read; the rest of the host is known."""
     seen = case.seen
     for each in seen.facts.unread if seen.facts else ():
-        name = f"reading {each.kind} {each.name}" if each.name else f"reading all {each.kind}s"
-        label = (
-            words("reading {kind} {name}", kind=each.kind, name=each.name)
-            if each.name
-            else words("reading every {kind}", kind=each.kind)
-        )
+        name = f"reading {each.kind} {each.name or 'all'}"
+        label = words("reading {part}", part=each.what)
         yield warning(name, each.why, _look_for(seen, each), label)
     for vm in seen.guests:
         if vm.problem:

@@ -129,7 +129,7 @@ def _unreachable(host: HostSample, value: float | None, vms: int) -> Condition:
     )
     wrong = _card(
         title,
-        Words("{problem}.", {"problem": host.problem or words("no answer")}),
+        words("Reason: {problem}.", problem=host.problem or words("no answer")),
         last,
         nwords(
             "{n} VM was last seen there. Unreachable is not dead: it may still be running. "

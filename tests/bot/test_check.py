@@ -281,7 +281,7 @@ def test_a_host_is_told_with_how_many_vms_it_has() -> None:
     assert told == [
         ("host host-a", True, "1 VM, 1 CPU"),
         ("host host-b", True, "2 VMs, 4 CPUs"),
-        ("host host-c", False, "no connection"),
+        ("host host-c", False, "it does not answer: no connection"),
     ]
 
 

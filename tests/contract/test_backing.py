@@ -171,7 +171,7 @@ def test_what_cannot_be_read_is_told_as_unknown(stage: Stage) -> None:
     stage.vm("back-lost", f"<source file='{ELSEWHERE}/nowhere/gone.qcow2'/>")
     assert not stage.storage().unknown, "what is not there stands on nothing"
     stage.vm("back-device", "<source dev='/dev/nothing'/>".replace("dev=", "file="))
-    assert any("/dev/nothing of back-device" in each for each in stage.storage().unknown)
+    assert any("/dev/nothing of back-device" in str(each) for each in stage.storage().unknown)
 
 
 def test_files_of_one_name_on_two_hosts_are_two(stage: Stage) -> None:

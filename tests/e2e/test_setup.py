@@ -117,7 +117,7 @@ def test_what_init_prints_is_enough_for_a_vm_moved_by_chat(lab: Lab, tmp_path: P
     ]
     first = desk.drover("init", *options, "--trust-host-keys")
     assert first.returncode == 1, first.stdout + first.stderr
-    assert "cannot be reached" in first.stdout, "the hosts do not know the bot yet"
+    assert "it does not answer" in first.stdout, "the hosts do not know the bot yet"
     public = (tmp_path / "ssh" / "id_ed25519.pub").read_text()
     for name in NAMES:
         key = (lab.hosts[name].directory / "own" / "host_key.pub").read_text().split()[1]

@@ -164,7 +164,7 @@ def test_a_key_that_is_not_known_is_refused_over_ssh(
     finally:
         hosts.close()
     assert host.health is Health.UNREACHABLE
-    assert "Host key verification failed" in host.problem
+    assert "Host key verification failed" in str(host.problem)
 
 
 def test_with_certificates_every_cell_is_green_and_their_ends_are_foretold(

@@ -14,7 +14,7 @@ import subprocess
 
 from bot.adapters.fence.device import Answer, FenceAddress
 from bot.domain.errors import PowerError
-from bot.domain.message import Duration, words
+from bot.domain.message import Duration, Message, words
 from bot.domain.power import Power
 
 # Agents that read the power of a machine or an outlet from a controller apart from the host. Not
@@ -80,26 +80,25 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _STATUS = {0: Power.ON, 2: Power.OFF}
 
 
-def complaint(address: FenceAddress) -> str:
+def complaint(address: FenceAddress) -> Message:
     """Why this configuration cannot work or would be dangerous; '' when nothing is seen."""
     if address.agent not in AGENTS:
-        # no message: what is wrong with a controller, beside its own words
-        return f"{address.agent} is not one of the fence agents that Drover uses"
+        return words("{agent} is not one of the fence agents that Drover uses", agent=address.agent)
     for name, value in address.options.items():
         if not _NAME.match(name) or "\n" in value or "\r" in value:
-            # no message: what is wrong with a controller, beside its own words
-            return f"the option “{name}” is not a name and a value in one line"
+            return words("the option “{option}” is not a name and a value in one line", option=name)
         if name in _OWN:
-            # no message: what is wrong with a controller, beside its own words
-            return f"the option “{name}” is Drover's own; a password belongs into password_file"
+            return words(
+                "the option “{option}” is Drover's own; a password belongs into `password_file`",
+                option=name,
+            )
     if address.agent == "fence_redfish" and not (
         {"systems_uri", "systems-uri"} & set(address.options)
     ):
         # Without it the agent switches off the last system that the controller lists.
-        return (
-            # no message: what is wrong with a controller, beside its own words
-            "fence_redfish needs the option systems_uri: without it the agent picks a "
-            "machine itself"
+        return words(
+            "fence_redfish needs the option `systems_uri`: without it the agent picks a machine "
+            "itself"
         )
     return ""
 
@@ -130,14 +129,11 @@ class FenceAgent:
         try:
             code, said = self._run("status")
         except PowerError as error:
-            return Answer(Power.UNKNOWN, problem=str(error.text))
+            return Answer(Power.UNKNOWN, problem=error.text)
         power = _STATUS.get(code, Power.UNKNOWN)
-        return Answer(
-            # no message: what is wrong with a controller, beside its own words
-            power,
-            # no message: what is wrong with a controller, beside its own words
-            problem="" if power is not Power.UNKNOWN else said or f"it ended with {code}",
-        )
+        if power is not Power.UNKNOWN:
+            return Answer(power)
+        return Answer(power, problem=said or words("it ended with {code}", code=code))
 
     def order(self, *, on: bool) -> None:
         """Order the power on or off; a code of failure raises, and says nothing of the power."""

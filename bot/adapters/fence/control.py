@@ -12,7 +12,7 @@ from bot.adapters.fence import agents, redfish
 from bot.adapters.fence.device import REDFISH, Agent, Answer, FenceAddress
 from bot.adapters.workers import Workers
 from bot.domain.errors import PowerError
-from bot.domain.message import Duration, words
+from bot.domain.message import Duration, Message, words
 from bot.domain.power import Device, Power, Reading
 from bot.ports.clock import Clock
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 _GRACE = 1.0  # seconds that an agent may end later than its deadline
 
 
-def complaint(address: FenceAddress) -> str:
+def complaint(address: FenceAddress) -> Message:
     """Why a configured controller cannot work; '' when nothing is seen."""
     return redfish.complaint(address) if address.agent == REDFISH else agents.complaint(address)
 
@@ -60,7 +60,7 @@ class FenceControl:
         try:
             answer = self._answer_of(device, self._reading(device))
         except PowerError as error:
-            answer = Answer(Power.UNKNOWN, problem=str(error.text))
+            answer = Answer(Power.UNKNOWN, problem=error.text)
         return Reading(
             device.host,
             device.name,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from bot.domain.message import Message
 from bot.domain.power import Device, Power
 
 REDFISH = "redfish"
@@ -38,7 +39,7 @@ class Answer:
 
     power: Power
     identity: str = ""
-    problem: str = ""
+    problem: Message = ""
 
 
 class Agent(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.adapters.fence.device import Answer, FenceAddress
 from bot.domain.errors import PowerError
-from bot.domain.message import words
+from bot.domain.message import Message, words
 from bot.domain.power import Power
 
 if TYPE_CHECKING:
@@ -21,16 +21,18 @@ _CONNECT_S = 3.0
 _OPTIONS = frozenset({"url", "system", "username", "ca_file", "insecure"})
 
 
-def complaint(address: FenceAddress) -> str:
+def complaint(address: FenceAddress) -> Message:
     """Why this configuration cannot work or would be dangerous; '' when nothing is seen."""
     unknown = sorted(set(address.options) - _OPTIONS)
     if unknown:
-        # no message: what is wrong with a controller, beside its own words
-        return f"there is no option “{unknown[0]}”; there are {', '.join(sorted(_OPTIONS))}"
+        return words(
+            "there is no option “{option}”; there are {options}",
+            option=unknown[0],
+            options=sorted(_OPTIONS),
+        )
     for needed in ("url", "system"):
         if not address.options.get(needed):
-            # no message: what is wrong with a controller, beside its own words
-            return f"the option “{needed}” is missing"
+            return words("the option “{option}” is missing", option=needed)
     return ""
 
 
@@ -69,8 +71,9 @@ class RedfishAgent:
         power = {sushy.PowerState.ON: Power.ON, sushy.PowerState.OFF: Power.OFF}.get(
             state, Power.UNKNOWN
         )
-        # no message: what is wrong with a controller, beside its own words
-        problem = "" if power is not Power.UNKNOWN else f"it tells the power state “{state}”"
+        if power is not Power.UNKNOWN:
+            return Answer(power, identity)
+        problem = words("it tells the power state “{state}”", state=str(state))
         return Answer(power, identity, problem)
 
     def order(self, *, on: bool) -> None:

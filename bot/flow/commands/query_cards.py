@@ -227,9 +227,9 @@ def hosts_card(seen: Snapshot) -> Card:
     elements += [
         Section(
             words(
-                "*{host}* {problem}",
+                "*{host}* does not answer: {problem}",
                 host=host.name,
-                problem=host.problem.removeprefix(f"{host.name} "),
+                problem=host.problem,
             )
         )
         for host in down

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.cluster import Unread
+from bot.domain.unread import Unread
 from bot.testing.power import Fault
 from tests.plugins.failover.test_failover import A, Room, room_in
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cluster import GIB, Pool, Unread, VmDetail
+from bot.domain.cluster import GIB, Pool, VmDetail
 from bot.domain.message import Message
 from bot.domain.readiness import CommandResult, CpuOrder, HostFacts, PairFacts, Severity
+from bot.domain.unread import Unread
 from bot.testing import draw_cluster
 from bot.testing.readiness import facts_of
 from plugins.host_check import cards, matrix, pairs

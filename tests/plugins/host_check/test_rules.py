@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cluster import GIB, Pool, Unread, Vm, VmState
+from bot.domain.cluster import GIB, Pool, Vm, VmState
 from bot.domain.message import Message
 from bot.domain.readiness import CommandResult, Finding, HostFacts, Net, Severity
+from bot.domain.unread import Unread
 from bot.testing import draw_cluster
 from bot.testing.readiness import facts_of
 from plugins.host_check import probes, rules
@@ -305,7 +306,7 @@ def test_what_libvirt_could_not_tell_is_warned_of_by_name() -> None:
         {"unread": unread}, processes="/usr/sbin/virtqemud", units="virtqemud.socket active"
     )
     assert (
-        shown(found(modular)["reading all pools"].fix)
+        shown(found(modular)["reading pool all"].fix)
         == "systemctl enable --now virtstoraged.socket"
     )
 

@@ -29,7 +29,6 @@ from bot.domain.cluster import (
     Snapshot,
     TargetLook,
     Ties,
-    Unread,
     Vm,
     VmDetail,
     VmState,
@@ -38,6 +37,7 @@ from bot.domain.errors import UsageError
 from bot.domain.message import Code, Names, Words
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, MigrationPolicy
+from bot.domain.unread import Unread
 from bot.testing import draw_cluster, uuid_of
 from plugins.migrate import grammar, planner, preflight, queries
 from plugins.migrate.grammar import About, Migrate

@@ -10,8 +10,9 @@ import pytest
 
 from bot import catalog
 from bot.domain import codec
-from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot, Unread
+from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
 from bot.domain.plan import Plan, Refused, Risk
+from bot.domain.unread import Unread
 from bot.flow.commands.parse import as_typed, parse
 from bot.ports.guests import Volume
 from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of

@@ -22,6 +22,7 @@ from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, VANISHED, reason
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.errors import HostUnreachableError
+from bot.domain.message import Message, words
 
 Handle = Any
 """A pool, volume, domain or snapshot of libvirt's; the vendor publishes no types."""
@@ -93,7 +94,7 @@ class _Look:
     refreshes: Refreshes | None = None
     images: dict[str, Image] = field(default_factory=dict)
     uses: list[ImageUse] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
+    unknown: list[Message] = field(default_factory=list)
     known: list[_Pool] = field(default_factory=list)
     wanted: list[_Wanted] = field(default_factory=list)
     handles: dict[str, Handle] = field(default_factory=dict)
@@ -119,8 +120,7 @@ class _Look:
                 if whole:
                     self._volumes_of(pool)
             except _FAULTS as error:
-                # no message: a technical fact, beside what libvirt reports
-                self._unread("A storage pool", error)
+                self._unread(words("A storage pool"), error)
 
     def _volumes_of(self, pool: _Pool) -> None:
         self._refresh(pool)
@@ -145,20 +145,19 @@ class _Look:
             return
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
-                self._unread(f"Pool {pool.name}", error)
+                self._unread(words("Pool {pool}", pool=pool.name), error)
 
     def _note(self, handle: Handle, pool: _Pool) -> Image | None:
         try:
             image = _image(handle, pool)
         except _FAULTS as error:
-            # no message: a technical fact, beside what libvirt reports
-            self._unread(f"A volume of pool {pool.name}", error)
+            self._unread(words("A volume of pool {pool}", pool=pool.name), error)
             return None
         self.images[plain(image.path)] = image
         self.handles[plain(image.path)] = handle
         return image
 
-    def _unread(self, what: str, error: Exception) -> None:
+    def _unread(self, what: Message, error: Exception) -> None:
         """One odd object is not known; what vanished meanwhile is not there.
 
         A broken connection ends the look.
@@ -168,8 +167,8 @@ class _Look:
                 return
             if not is_alive(self.connection):
                 raise error
-        # no message: a technical fact, beside what libvirt reports
-        self.unknown.append(f"{what} could not be read: {reason(error)}.")
+        why = reason(error)
+        self.unknown.append(words("{what} could not be read: {why}.", what=what, why=why))
 
     # Definitions
 
@@ -296,15 +295,12 @@ class _Look:
         if known is not None and known.pool:
             if path.startswith("/dev/"):
                 self._perhaps_unknown(
-                    # no message: a technical fact, beside what libvirt reports
                     wanted,
-                    # no message: a technical fact, beside what libvirt reports
-                    "libvirt does not read what an image on a device stands on",
+                    words("libvirt does not read what an image on a device stands on"),
                 )
             return known
         if not path.startswith("/") or path.startswith(_NEVER_LOOKED_AT):
-            # no message: a technical fact, beside what libvirt reports
-            self._perhaps_unknown(wanted, "what it stands on cannot be read")
+            self._perhaps_unknown(wanted, words("what it stands on cannot be read"))
             return known
         directory = path.rpartition("/")[0] or "/"
         pool = next(
@@ -330,22 +326,22 @@ class _Look:
         self.images[plain(found.path)] = both = replace(found, base=told.base)
         return both
 
-    def _perhaps_unknown(self, wanted: _Wanted, why: str) -> None:
+    def _perhaps_unknown(self, wanted: _Wanted, why: Message) -> None:
         """An image that stands on nothing we know of is only certain when it is raw.
 
         Or its VM's definition tells.
         """
         if wanted.off and not wanted.settled and wanted.format != "raw":
-            self.unknown.append(f"{wanted.path} of {wanted.vm}: {why}.")
+            text = words("{path} of {vm}: {why}.", path=wanted.path, vm=wanted.vm, why=why)
+            self.unknown.append(text)
 
-    def _look_into(self, directory: str) -> str:
+    def _look_into(self, directory: str) -> Message:
         """Read a directory that belongs to no pool, by a pool that exists only for this look.
 
         '' or what went wrong.
         """
         if not self.around:
-            # no message: a technical fact, beside what libvirt reports
-            return "its directory belongs to no storage pool"
+            return words("its directory belongs to no storage pool")
         if directory in self.directories:
             return self.directories[directory]
         name = f"{_LOOK}{hashlib.sha256(directory.encode()).hexdigest()[:12]}"

@@ -11,6 +11,7 @@ from lxml import etree
 
 from bot.adapters.libvirt.read.ties import ties
 from bot.domain.cluster import Disk, Nic, Scheduler, VmDetail
+from bot.domain.message import Message, Words, words
 
 TAGS = "https://drover.dev/tags/1"
 """Namespace of ``<drover:tags><drover:tag key= value=/></drover:tags>`` in ``<metadata>``."""
@@ -58,7 +59,7 @@ class Definition:
     tags: Mapping[str, str]
     detail: VmDetail
     cpu_xml: str
-    problem: str = ""
+    problem: Message = ""
     in_cache: bool = False
 
 
@@ -76,7 +77,7 @@ def parse(xml: str) -> Definition:
     memory_max = numbers.size("memory", root.find("memory"))
     # Without a balloon QEMU starts with all of it, whatever <currentMemory> says.
     memory = (
-        numbers.size("current memory", root.find("currentMemory")) if detail.balloon else 0
+        numbers.size("currentMemory", root.find("currentMemory")) if detail.balloon else 0
     ) or memory_max
     return Definition(
         uuid=root.findtext("uuid", ""),
@@ -137,10 +138,10 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         secrets=any(True for _ in root.iterfind("devices/disk//auth")) or _is_encrypted(root),
         hugepages=root.find("memoryBacking/hugepages") is not None,
         memory_locked=root.find("memoryBacking/locked") is not None,
-        vcpus_max=numbers.count("maximum vCPUs", root.findtext("vcpu") or "1", 1),
+        vcpus_max=numbers.count("vcpu", root.findtext("vcpu") or "1", 1),
         topology=_topology(root, numbers),
         numa_cells=len(root.findall("cpu/numa/cell")),
-        memory_limit=numbers.size("maximum memory", root.find("maxMemory")),
+        memory_limit=numbers.size("maxMemory", root.find("maxMemory")),
         balloon=_of(root, "devices/memballoon", "model") != "none",
         hugepage_size=_hugepage_size(root, numbers),
         pflash=_of(root, "os", "firmware") == "efi" or _of(root, "os/loader", "type") == "pflash",
@@ -156,9 +157,7 @@ def _topology(root: etree._Element, numbers: _Numbers) -> int:
     if found is None:
         return 0
     levels = ("sockets", "dies", "clusters", "cores", "threads")
-    return math.prod(
-        numbers.count(f"topology's {each}", found.get(each, "1"), 1) for each in levels
-    )
+    return math.prod(numbers.count(f"topology {each}", found.get(each, "1"), 1) for each in levels)
 
 
 def _hugepage_size(root: etree._Element, numbers: _Numbers) -> int:
@@ -168,8 +167,7 @@ def _hugepage_size(root: etree._Element, numbers: _Numbers) -> int:
     """
     found = root.iterfind("memoryBacking/hugepages/page")
     sizes = [
-        numbers.bytes_of("page size", each.get("size", "0"), each.get("unit", "KiB"))
-        for each in found
+        numbers.bytes_of("page", each.get("size", "0"), each.get("unit", "KiB")) for each in found
     ]
     return min(sizes, default=0)
 
@@ -287,13 +285,14 @@ class _Numbers:
     """Reads numbers of a definition, and collects those that make no sense."""
 
     def __init__(self) -> None:
-        self._odd: list[str] = []
+        self._odd: list[Words] = []
 
     @property
-    def problem(self) -> str:
+    def problem(self) -> Message:
         """Return what makes no sense, '' for nothing."""
-        # no message: a technical fact, beside what libvirt reports
-        return f"its definition makes no sense: {', '.join(self._odd)}" if self._odd else ""
+        if not self._odd:
+            return ""
+        return words("its definition makes no sense: {parts}", parts=self._odd)
 
     def size(self, what: str, element: etree._Element | None) -> int:
         """Read bytes of ``<memory unit='KiB'>…``; libvirt's own unit when none is given is KiB."""
@@ -305,7 +304,7 @@ class _Numbers:
         """Read bytes written as a number and a unit."""
         scale = _UNITS.get(unit.lower())
         if scale is None:
-            self._odd.append(f"{what} in “{unit}”")
+            self._odd.append(words("{part} in “{unit}”", part=what, unit=unit))
             return 0
         return self.count(what, text, 0, _MOST_BYTES // scale) * scale
 
@@ -317,7 +316,7 @@ class _Numbers:
         """Read how many vCPUs are in use; 1 when the definition does not say."""
         if element is None:
             return 1
-        return self.count("vCPUs", element.get("current") or element.text or "1", 1)
+        return self.count("vcpu", element.get("current") or element.text or "1", 1)
 
     def scheduler(self, tune: etree._Element | None) -> Scheduler:
         """Read ``<cputune>``."""
@@ -344,7 +343,7 @@ class _Numbers:
         except ValueError:
             number = least - 1
         if not least <= number <= most:
-            self._odd.append(f"{what} “{text.strip():.40}”")
+            self._odd.append(words("{part} “{value}”", part=what, value=text.strip()[:40]))
             return None
         return number
 

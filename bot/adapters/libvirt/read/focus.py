@@ -17,13 +17,13 @@ from bot.adapters.libvirt.transport.connections import Connection, Pending
 from bot.adapters.libvirt.transport.parts import NONSENSE, reason
 from bot.domain.cluster import CpuFit, Disk, DiskThere, Snapshot, TargetLook, Vm, VmDetail, VmState
 from bot.domain.errors import HostUnreachableError
+from bot.domain.message import join, words
 from bot.domain.storage import asked_disks
 from bot.ports import Clock
 
 T = TypeVar("T")
 
-# no message: a technical fact, beside what libvirt reports
-_SILENT = "unknown: it does not answer"
+_SILENT = words("unknown: it does not answer")
 _DIRTY_PATIENCE = 2.5
 _DIRTY_POLL = 0.05
 
@@ -236,7 +236,7 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
         return Depth(replace(vm.detail or VmDetail(), job=_SILENT), None)
     except (libvirt.libvirtError, *NONSENSE) as error:
         return Depth(
-            replace(vm.detail or VmDetail(), job=f"unknown: {reason(error)}"),
+            replace(vm.detail or VmDetail(), job=words("unknown: {reason}", reason=reason(error))),
             None,
             problem=reason(error),
         )
@@ -244,7 +244,7 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
 
 def _deepen(vm: Vm, depth: Depth) -> Vm:
     """The VM as the deeper look shows it; a definition that nobody could read stays unknown."""
-    problem = "; ".join(filter(None, (vm.problem, depth.problem)))
+    problem = join((vm.problem, depth.problem), "; ")
     detail = None if vm.detail is None else depth.detail
     return replace(vm, detail=detail, stored=depth.stored, problem=problem)
 

@@ -36,6 +36,7 @@ from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
 from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.domain.cluster import Health, Host, Scheduler, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError
+from bot.domain.message import Message, join, words
 from bot.domain.storage import declare
 from bot.ports import Clock
 
@@ -161,23 +162,21 @@ class HostReader:
         self.look.close(until)
         self.act.close(until)
 
-    def _as_last_seen(self, problem: str) -> Reading:
+    def _as_last_seen(self, problem: Message) -> Reading:
         health = Health.STALE if self.look.is_connected else Health.UNREACHABLE
         return replace(
             self.last,
-            host=replace(self.last.host, health=health, problem=problem.rstrip("."), cpu=None),
+            host=replace(self.last.host, health=health, problem=problem, cpu=None),
         )
 
     def _read(self, connection: Connection, focus: Collection[str], until: float) -> Reading:
         parts = Parts(connection)
         known = self._known_facts(connection, fresh=bool(focus))
-        busy = parts.read("CPU load", "", lambda: host_busy_ns(connection))
+        busy = parts.read("cpu-load", "", lambda: host_busy_ns(connection))
         samples = sweep(connection, parts)
         at = time.monotonic()
-        # no message: a technical fact, beside what libvirt reports
-        starting = parts.read("autostart of VMs", "", lambda: autostarting(connection))
-        # no message: a technical fact, beside what libvirt reports
-        kept = parts.read("saved memory of VMs", "", lambda: saved_memories(connection))
+        starting = parts.read("autostart", "", lambda: autostarting(connection))
+        kept = parts.read("saved-memory", "", lambda: saved_memories(connection))
         self._marks = Marks(
             self._marks.starting if starting is None else starting,
             self._marks.saved if kept is None else kept,
@@ -190,10 +189,10 @@ class HostReader:
                 vms.append(vm)
         self._tidy({sample.uuid for sample in samples})
         shared = self._definitions.cached_bytes({vm.uuid for vm in vms if vm.state.active})
-        free = parts.read("free memory", "", lambda: free_memory(connection, shared))
+        free = parts.read("free-memory", "", lambda: free_memory(connection, shared))
         cpu = None if busy is None else self._host_meter.load(*busy)
         host = self._host(known, free or 0, cpu)
-        huge = parts.read("free huge pages", "", lambda: huge_pages(connection, known))
+        huge = parts.read("free-huge-pages", "", lambda: huge_pages(connection, known))
         stored = self.storage.finish(until)
         unnamed = {vm.name for vm in vms}  # those have their own problem
         unread = [each for each in parts.unread if each.kind != "VM" or each.name not in unnamed]
@@ -233,7 +232,7 @@ class HostReader:
             tags=definition.tags,
             detail=detail,
             saved=not sample.state.active and sample.uuid in self._marks.saved,
-            problem="; ".join(filter(None, (sample.problem, known.problem))),
+            problem=join((sample.problem, known.problem), "; "),
         )
 
     def _load(self, sample: Sample, at: float) -> float | None:
@@ -298,7 +297,7 @@ class HostReader:
         return Host(
             name=address.name,
             health=Health.UNREACHABLE,
-            problem="never seen",
+            problem=words("never seen"),
             reserve=address.reserve,
             tags=address.tags,
             migrate_address=urlsplit(address.migrate_data_uri).hostname or "",

@@ -17,7 +17,9 @@ from lxml import etree
 from bot.adapters.libvirt.read.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, text
-from bot.domain.cluster import HugePages, Pool, Unread
+from bot.domain.cluster import HugePages, Pool
+from bot.domain.message import Message, join
+from bot.domain.unread import Unread
 
 # Kinds of which every host that defines a pool reaches the same storage. For all others the
 # configuration decides.
@@ -81,29 +83,27 @@ def facts(connection: Connection, before: Facts | None = None) -> Facts:
     """
     parts = Parts(connection)
     known = before or _NOTHING
-    # no message: a technical fact, beside what libvirt reports
-    told = parts.read("capabilities", "of the host", lambda: document(connection.getCapabilities()))
-    # no message: a technical fact, beside what libvirt reports
-    arch, cpus = parts.read("number of CPUs", "", lambda: _info(connection)) or (
+    told = parts.read("capabilities", "", lambda: document(connection.getCapabilities()))
+    arch, cpus = parts.read("cpus", "", lambda: _info(connection)) or (
         known.arch,
         known.cpus,
     )
-    memory = parts.read("memory size", "", lambda: _memory(connection)) or known.memory
+    memory = parts.read("memory", "", lambda: _memory(connection)) or known.memory
     if cpus <= 0 or memory <= 0:
         raise ValueError(f"it has {cpus} CPUs and {memory} bytes of memory")
     networks = _networks(parts, connection)
     return Facts(
         uuid=known.uuid if told is None else told.findtext("host/uuid", ""),
-        hostname=parts.read("host name", "", lambda: text(connection.getHostname()))
+        hostname=parts.read("host-name", "", lambda: text(connection.getHostname()))
         or known.hostname,
         cpus=cpus,
         memory=memory,
         cpu_model=known.cpu_model if told is None else told.findtext("host/cpu/model", ""),
         cpu=known.cpu if told is None else frozenset(_cpu(told)),
         arch=known.arch if told is None else told.findtext("host/cpu/arch", "") or arch,
-        hypervisor_version=parts.read("QEMU version", "", lambda: int(connection.getVersion()))
+        hypervisor_version=parts.read("qemu-version", "", lambda: int(connection.getVersion()))
         or known.hypervisor_version,
-        libvirt_version=parts.read("libvirt version", "", lambda: int(connection.getLibVersion()))
+        libvirt_version=parts.read("libvirt-version", "", lambda: int(connection.getLibVersion()))
         or known.libvirt_version,
         machines=known.machines if told is None else frozenset(_machines(told)),
         bridges=frozenset(
@@ -133,7 +133,7 @@ class CachedVm:
     snapshots: int = 0
     vcpus: int = 0
     memory: int = 0
-    problem: str = ""
+    problem: Message = ""
     mark: bytes = b""
 
 
@@ -213,11 +213,9 @@ def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | Non
         return None
     persistent = snapshots = size = None
     if domain is not None:
-        # no message: a technical fact, beside what libvirt reports
-        persistent = ask("whether it is stored", "", lambda: bool(count(domain.isPersistent())))
+        persistent = ask("persistent", "", lambda: bool(count(domain.isPersistent())))
         snapshots = parts.read(
-            # no message: a technical fact, beside what libvirt reports
-            "number of snapshots",
+            "snapshot-count",
             "",
             lambda: count(domain.snapshotNum()),
             absent=_DOMAIN_GONE | NO_DRIVER,
@@ -225,7 +223,7 @@ def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | Non
     if definition is None or definition.problem:
         size = _size(domain)
     vcpus, memory = _sizes(definition or before.definition, size)
-    told = [f"{each.kind}: {each.why}" for each in parts.unread]
+    told: list[Message] = [each.text for each in parts.unread]
     told += [definition.problem] if definition and definition.problem else []
     return CachedVm(
         definition or before.definition,
@@ -233,7 +231,7 @@ def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | Non
         before.snapshots if snapshots is None else snapshots,
         vcpus,
         memory,
-        "; ".join(told),
+        join(told, "; "),
         mark,
     )
 
@@ -317,8 +315,7 @@ def _huge_or_none(
     """The huge pages set aside; None where they cannot be read."""
     if capabilities is None:
         return None
-    # no message: a technical fact, beside what libvirt reports
-    return parts.read("huge pages", "of the host", lambda: pages_set_aside(capabilities))
+    return parts.read("huge-pages", "", lambda: pages_set_aside(capabilities))
 
 
 def pages_set_aside(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:

@@ -17,12 +17,14 @@ from bot.adapters.libvirt.transport.connections import (
 )
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, reason
-from bot.domain.cluster import Unread
 from bot.domain.errors import HostUnreachableError
+from bot.domain.message import Duration, Message, words
+from bot.domain.unread import Unread
 from bot.ports import Clock
 
 _OLDEST = 30.0  # seconds after which pools are read again, for changes that no event tells
 _UNREAD_OLDEST = 5.0  # what could not be read is tried again sooner
+_NONE: Message = ""  # no trouble
 _SHARE = 0.4  # of the host's deadline that a reading waits for its pools at most
 
 
@@ -54,7 +56,7 @@ class Storage:
         self._changes = 0  # what was asked before the newest of them may be old
         self._read_at = float("-inf")
         self._known = Pools()
-        self._trouble = ""
+        self._trouble: Message = ""
 
     def begin(self, *, fresh: bool = False) -> None:
         """Ask for the pools, unless that is under way or what is known is new enough."""
@@ -103,13 +105,13 @@ class Storage:
         """Wait a little for an answer and keep it; one that does not come stays asked for."""
         if not pending.has_answer(until):
             with self._lock:
-                # no message: a technical fact, beside what libvirt reports
-                self._trouble = f"not answered for {time.monotonic() - since:.0f} s"
+                waited = Duration(round(time.monotonic() - since))
+                self._trouble = words("no answer for {time}", time=waited)
             return
         try:
-            known, trouble = pending.wait(time.monotonic()), ""
+            known, trouble = pending.wait(time.monotonic()), _NONE
         except HostUnreachableError as error:
-            known, trouble = self._known, str(error.text).rstrip(".")
+            known, trouble = self._known, error.why
         except libvirt.libvirtError as error:
             known, trouble = self._known, report_text(error)
         except NONSENSE as error:

@@ -140,7 +140,7 @@ class LibvirtReadiness:
     ) -> tuple[
         dict[str, dict[str, str]],
         dict[str, list[tuple[GuestCpu, str]]],
-        tuple[tuple[str, str], ...],
+        tuple[tuple[str, Message], ...],
     ]:
         """The CPUs that hosts offer and those of their running guests, by host.
 
@@ -170,7 +170,7 @@ class LibvirtReadiness:
         return (
             offers,
             running,
-            tuple((name, str(error.text).rstrip(".")) for name, error in failed.items()),
+            tuple((name, error.why) for name, error in failed.items()),
         )
 
     def run(
@@ -326,10 +326,9 @@ def _host_model(connection: Connection, virt_type: str) -> str:
     return etree.tostring(cpu, encoding="unicode")
 
 
-def _compare(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrder, str]:
+def _compare(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrder, Message]:
     if not cpu:
-        # no message: a technical fact, beside what libvirt reports
-        return CpuOrder.UNKNOWN, "the source offers no CPU model"
+        return CpuOrder.UNKNOWN, words("the source offers no CPU model")
     ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
     try:
         answer = connection.compareHypervisorCPU(None, None, None, virt_type, cpu, ask)

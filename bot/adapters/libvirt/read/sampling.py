@@ -36,9 +36,11 @@ from bot.adapters.libvirt.transport.parts import (
     reason,
     text,
 )
-from bot.domain.cluster import Unread, VmState
+from bot.domain.cluster import VmState
 from bot.domain.errors import HostUnreachableError
+from bot.domain.message import Message, words
 from bot.domain.metrics import Counts, HostSample, SnapshotSeen, Sweep, VmSample, rate
+from bot.domain.unread import Unread
 from bot.ports import Clock
 
 # Measured on libvirtd 9, per guest: VCPU 0.67 ms, CPU_TOTAL 0.56, BALLOON 1.0, BLOCK 1.6. What
@@ -216,15 +218,13 @@ class HostSampler:
         try:
             self._last = pending.wait(until)
         except HostUnreachableError as error:
-            return self._silent(str(error.text))
+            return self._silent(error.why)
         except (libvirt.libvirtError, *NONSENSE) as error:
             return self._silent(reason(error))
         return self._last
 
-    def _silent(self, problem: str) -> _Answer:
-        host = replace(
-            self._last.host, problem=problem.rstrip(".") or "no answer", cpu=None, wait=None
-        )
+    def _silent(self, problem: Message) -> _Answer:
+        host = replace(self._last.host, problem=problem or words("no answer"), cpu=None, wait=None)
         return replace(self._last, host=host, vms=())
 
     def _measure(self, connection: Connection) -> _Answer:
@@ -319,8 +319,7 @@ class HostSampler:
         if run is None:
             return 0
         if run not in self._shared:
-            # no message: a technical fact, beside what libvirt reports
-            made = parts.read("definition of VM", name, lambda: parse(domain.XMLDesc()))
+            made = parts.read("definition", name, lambda: parse(domain.XMLDesc()))
             if made is None:
                 return 0
             self._shared[run] = made.in_cache
@@ -337,8 +336,7 @@ class HostSampler:
         now = time.monotonic()
         if now - self._huge[0] > _HUGE_EVERY:
             ask = lambda: pages_set_aside(document(connection.getCapabilities()))  # noqa: E731
-            # no message: a technical fact, beside what libvirt reports
-            found = parts.read("huge pages", "of the host", ask)
+            found = parts.read("huge-pages", "", ask)
             if found is not None:
                 self._huge = (now, sum(size * number for size, number in found))
         return self._huge[1]
@@ -350,7 +348,7 @@ class HostSampler:
         memory, used = max(0, total - huge), max(0, used - huge)
         before, now = (
             self._host_counts,
-            parts.read("CPU load", "", lambda: _host_counts(connection)),
+            parts.read("cpu-load", "", lambda: _host_counts(connection)),
         )
         self._host_counts = None if now is None else (at, now)
         busy = waited = None
@@ -462,7 +460,7 @@ def _list(parts: Parts, connection: Connection, host: str, kind: str) -> tuple[S
     for domain in parts.list_all(kind, lambda: connection.listAllDomains(having)):
         vm = name_of(domain)
         uuid = parts.read("VM", vm, lambda domain=domain: text(domain.UUIDString()))  # type: ignore[misc]
-        made = parts.read(f"{kind}s of VM", vm, lambda domain=domain: list(of(domain)))  # type: ignore[misc]
+        made = parts.read(f"{kind}s", vm, lambda domain=domain: list(of(domain)))  # type: ignore[misc]
         for each in made or [] if uuid else []:
             what = f"{vm}/{name_of_snapshot(each)}"
             seen = parts.read(kind, what, partial(_snapshot_of, host, str(uuid), vm, each))

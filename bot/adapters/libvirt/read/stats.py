@@ -21,6 +21,7 @@ from bot.adapters.libvirt.transport.parts import (
     text,
 )
 from bot.domain.cluster import VmState
+from bot.domain.message import Message, words
 
 # Each group costs the host time per guest (measured: BALLOON 1.0 ms, VCPU 0.67 ms, CPU_TOTAL 0.56
 # ms), so memory and vCPUs come from the cached definition, which events keep true.
@@ -67,7 +68,7 @@ class Sample:
     state: VmState
     paused_by: str
     cpu_ns: int | None
-    problem: str = ""
+    problem: Message = ""
 
 
 class Meter:
@@ -210,7 +211,7 @@ def _sample(parts: Parts, domain: Any, record: Mapping[str, Any]) -> Sample | No
     )
 
 
-def _state(domain: Any, record: Mapping[str, Any]) -> tuple[VmState, str, str]:
+def _state(domain: Any, record: Mapping[str, Any]) -> tuple[VmState, str, Message]:
     """State, who paused it, and why the state is not known.
 
     Of an unknown state it is assumed to run if its handle has a number: what runs must never be
@@ -219,8 +220,7 @@ def _state(domain: Any, record: Mapping[str, Any]) -> tuple[VmState, str, str]:
     try:
         known = _known_state(record)
     except NONSENSE as error:
-        # no message: a technical fact, beside what libvirt reports
-        problem = f"its state is not known: {reason(error)}"
+        problem = words("its state is not known: {reason}", reason=reason(error))
     else:
         return (*known, "")
     try:

@@ -18,22 +18,24 @@ from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count
 from bot.adapters.libvirt.write import volumes
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
+from bot.domain.message import Message, Names, join, words
 
 Domain = Any
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 _JOBS = {
-    libvirt.VIR_DOMAIN_JOB_OPERATION_START: "start",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE: "save",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_RESTORE: "restore",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: "migration in",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: "migration",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT: "snapshot",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT: "snapshot revert",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: "dump",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: "backup",
-    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE: "snapshot delete",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_START: words("start"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE: words("save"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_RESTORE: words("restore"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: words("migration in"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: words("migration"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT: words("snapshot"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT: words("snapshot revert"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: words("dump"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: words("backup"),
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE: words("snapshot delete"),
 }
+_SHOWN = 3  # differing CPU features that are named; the rest is counted
 _BLOCK_JOBS = {
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: "pull",
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: "copy",
@@ -75,7 +77,7 @@ class Depth:
     detail: VmDetail
     live: Definition | None
     stored: StoredSize | None = None
-    problem: str = ""
+    problem: Message = ""
 
 
 def depth(connection: Connection, vm: Vm) -> Depth:
@@ -91,29 +93,24 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     ask = partial(parts.read, absent=())
     if vm.detail.snapshots:
         versions = [
-            # no message: a technical fact, beside what libvirt reports
-            ask("format of disk", each.target, partial(_compat, connection, each))
-            for each in disks
+            ask("disk-format", each.target, partial(_compat, connection, each)) for each in disks
         ]
         disks = tuple(
             replace(disk, compat=version or "")
             for disk, version in zip(disks, versions, strict=True)
         )
-    job = ask("job", "of it", lambda: active_job(domain))
-    snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
+    job = ask("job", "", lambda: active_job(domain))
+    snapshots = ask("snapshots", "", lambda: _snapshot_list(domain))
     if any(not each.external and each.name.isdecimal() for each in snapshots or ()):
-        # no message: a technical fact, beside what libvirt reports
-        numbers = ask("numbers of snapshots", "of it", lambda: _numbers(connection, vm.detail))
+        numbers = ask("snapshot-numbers", "", lambda: _numbers(connection, vm.detail))
         snapshots = tuple(
             replace(each, clashes=_clashes(each, numbers)) for each in snapshots or ()
         )
-    checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
-    stored = ask("stored definition", "of it", lambda: _stored_size(domain, vm))
+    checkpoints = ask("checkpoints", "", lambda: _checkpoints(domain))
+    stored = ask("stored-definition", "", lambda: _stored_size(domain, vm))
     ties = replace(
-        # no message: a technical fact, beside what libvirt reports
         vm.detail.ties,
-        # no message: a technical fact, beside what libvirt reports
-        bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or (),
+        bases=ask("disk-bases", "", lambda: _bases(domain)) or (),
     )
     detail = replace(
         vm.detail,
@@ -123,8 +120,8 @@ def depth(connection: Connection, vm: Vm) -> Depth:
         checkpoints=checkpoints or 0,
         ties=ties,
     )
-    live = ask("live definition", "of it", lambda: _live(domain)) if vm.state.active else None
-    return Depth(detail, live, stored, "; ".join(each.text for each in parts.unread))
+    live = ask("live-definition", "", lambda: _live(domain)) if vm.state.active else None
+    return Depth(detail, live, stored, join((each.text for each in parts.unread), "; "))
 
 
 def _live(domain: Domain) -> Definition | None:
@@ -216,7 +213,7 @@ def snapshot_of(snapshot: Any) -> VmSnapshot:
     return VmSnapshot(root.findtext("name", ""), external, root.findtext("state", ""))
 
 
-def active_job(domain: Domain) -> str:
+def active_job(domain: Domain) -> Message:
     """The kind of the job that holds a guest, '' when none does."""
     try:
         stats = domain.jobStats()
@@ -231,7 +228,7 @@ def active_job(domain: Domain) -> str:
         raise
     if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
         return ""
-    return _JOBS.get(stats.get(_JOB_OPERATION, 0), "job")
+    return _JOBS.get(stats.get(_JOB_OPERATION, 0), words("job"))
 
 
 def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge
@@ -248,7 +245,12 @@ def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge
             vm.uuid,
             there.name,
             fits=False,
-            why=f"{there.name} is {there_facts.arch}, not {live.arch}",
+            why=words(
+                "{host} is {arch}, not {wanted}",
+                host=there.name,
+                arch=there_facts.arch,
+                wanted=live.arch,
+            ),
         )
     if live.detail.cpu_mode in {"host-passthrough", "maximum"}:
         return _same_cpu(vm, live, here, there, there_facts)
@@ -294,8 +296,7 @@ def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
     if not disk.source:
         return disk
     busy = parts.read(
-        # no message: a technical fact, beside what libvirt reports
-        "block job of disk",
+        "block-job",
         disk.target,
         lambda: _block_job(domain, disk.target),
         absent=(),
@@ -347,25 +348,28 @@ def _block_job(domain: Domain, target: str) -> str:
 def _same_cpu(vm: Vm, live: Definition, here: Facts, there: Host, there_facts: Facts) -> CpuFit:
     mode = live.detail.cpu_mode
     if live.virt_type == "qemu":
-        same, what = here.hypervisor_version == there_facts.hypervisor_version, "QEMU versions"
+        same = here.hypervisor_version == there_facts.hypervisor_version
+        different = words(
+            "{mode} needs equal QEMU versions: {here} here, {there} there",
+            mode=mode,
+            here=here.hypervisor_version,
+            there=there_facts.hypervisor_version,
+        )
     else:
-        same, what = here.cpu == there_facts.cpu, "CPUs"
-    different = "" if same else f"{mode} needs equal {what}: {_difference(here, there_facts, what)}"
-    return CpuFit(vm.uuid, there.name, fits=same, why=different)
+        same = here.cpu == there_facts.cpu
+        different = words(
+            "{mode} needs equal CPUs: {differences}",
+            mode=mode,
+            differences=join(_differences(here.cpu, there_facts.cpu), "; "),
+        )
+    return CpuFit(vm.uuid, there.name, fits=same, why="" if same else different)
 
 
-def _difference(here: Facts, there: Facts, what: str) -> str:
-    if what != "CPUs":
-        return f"{here.hypervisor_version} here, {there.hypervisor_version} there"
-    only = [*(f"{each} here only" for each in _some(here.cpu - there.cpu))]
-    return ", ".join([*only, *(f"{each} there only" for each in _some(there.cpu - here.cpu))])
-
-
-def _some(words: frozenset[str]) -> Iterator[str]:
-    ordered = sorted(words)
-    yield from ordered[:3]
-    if len(ordered) > 3:
-        yield f"{len(ordered) - 3} more"
+def _differences(here: frozenset[str], there: frozenset[str]) -> Iterator[Message]:
+    if only := sorted(here - there):
+        yield words("only here: {features}", features=Names(tuple(only), most=_SHOWN))
+    if only := sorted(there - here):
+        yield words("only there: {features}", features=Names(tuple(only), most=_SHOWN))
 
 
 def _ask_fit(connection: Connection, vm: Vm, live: Definition, there: Host) -> CpuFit | None:
@@ -388,10 +392,8 @@ def _ask_fit(connection: Connection, vm: Vm, live: Definition, there: Host) -> C
         raise
     fits = answer in {libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET}
     return CpuFit(
-        # no message: a technical fact, beside what libvirt reports
         vm.uuid,
         there.name,
         fits=fits,
-        # no message: a technical fact, beside what libvirt reports
-        why="" if fits else "its CPU lacks what the guest uses",
+        why="" if fits else words("its CPU lacks what the VM uses"),
     )

@@ -435,6 +435,7 @@ class HostConnection:
                 time=Duration(self._deadline),
             ),
             words("Check that the host and its libvirtd are running. VMs there may still run."),
+            why=words("no answer within {time}", time=Duration(self._deadline)),
         )
 
     def leave(self) -> None:
@@ -469,6 +470,7 @@ class HostConnection:
             words(
                 "Check the host. Drover asks again when that call ends or its connection breaks."
             ),
+            why=words("no answer since {since}", since=since),
         )
 
 
@@ -596,6 +598,7 @@ class _Wire:
         return HostUnreachableError(
             words("{host} cannot be reached: {reason}.", host=self._host, reason=why),
             words("Check the host, its libvirtd and the network to it. VMs there may still run."),
+            why=why,
         )
 
 

@@ -413,7 +413,7 @@ def refusal(error: VendorError, what: Message, move: MigrateVm | None = None) ->
     """Our error for libvirt's; ``what`` could not be done, as in “web-1 cannot move to host-b”."""
     entry = _matching(error, move)
     text = words("{what}: {reason}.", what=what, reason=report_text(error))
-    return HypervisorError(text, entry.advice, code=entry.code)
+    return HypervisorError(text, entry.advice, code=entry.code, why=report_text(error))
 
 
 def _matching(error: VendorError, move: MigrateVm | None) -> Entry:

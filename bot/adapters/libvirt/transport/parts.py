@@ -15,9 +15,9 @@ import libvirt
 
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.errors import report_text
-from bot.domain.cluster import Unread
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, words
+from bot.domain.unread import Unread
 
 T = TypeVar("T")
 
@@ -40,15 +40,14 @@ VANISHED = frozenset({
 _TRIES = 2  # what is read of an object may vanish meanwhile: a bridge is read with its ports
 
 
-def reason(error: BaseException) -> str:
+def reason(error: BaseException) -> Message:
     """Return why something could not be read, without a final stop."""
     if isinstance(error, libvirt.libvirtError):
         return report_text(error)
     if isinstance(error, KeyError):
-        # no message: what libvirt or QEMU prints
-        return f"its answer lacks {error}"
-    # no message: what libvirt or QEMU prints
-    return f"its answer makes no sense ({type(error).__name__}: {error})".rstrip(".")
+        return words("its answer lacks {part}", part=str(error))
+    said = f"{type(error).__name__}: {error}".rstrip(".")
+    return words("its answer makes no sense ({error})", error=said)
 
 
 def nonsense(error: BaseException, what: Message) -> HypervisorError:
@@ -59,6 +58,7 @@ def nonsense(error: BaseException, what: Message) -> HypervisorError:
     return HypervisorError(
         words("{what}: {reason}.", what=what, reason=reason(error)),
         words("Check the libvirt log of the host."),
+        why=reason(error),
     )
 
 
@@ -77,7 +77,7 @@ class Parts:
         """Everything that could not be read so far, in the order of the tries."""
         return tuple(self._unread.values())
 
-    def why(self, kind: str, name: str) -> str:
+    def why(self, kind: str, name: str) -> Message:
         """Return why an object could not be read; '' when it was."""
         found = self._unread.get((kind, name))
         return found.why if found else ""
@@ -94,7 +94,7 @@ class Parts:
         What fails is tried once more.
 
         Args:
-            kind: what it is, for people.
+            kind: what it is, of ``bot.domain.unread``.
             name: its name; '' for all of its kind.
             ask: reads it.
             absent: error codes that mean that there is no such object, which is no fault.
@@ -114,7 +114,7 @@ class Parts:
                 self.note(kind, name, reason(problem))
         return None
 
-    def note(self, kind: str, name: str, why: str) -> None:
+    def note(self, kind: str, name: str, why: Message) -> None:
         """Keep why an object could not be read."""
         self._unread.setdefault((kind, name), Unread(kind, name, why))
 

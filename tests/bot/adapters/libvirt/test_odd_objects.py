@@ -79,7 +79,7 @@ def told(seen: Snapshot) -> str:
     """Everything that is shown of what could not be read."""
     (host,) = seen.hosts
     return " | ".join(
-        [*(each.text for each in host.unread), *(vm.problem for vm in seen.vms)]
+        [*(str(each.text) for each in host.unread), *(str(vm.problem) for vm in seen.vms)]
     ).strip(" |")
 
 
@@ -213,7 +213,7 @@ def test_what_was_known_of_a_part_stands_while_it_cannot_be_read(
     host.answers.broken["host", "getCapabilities"] = "<"
     seen = hypervisor.snapshot(["vm-2"])
     assert (dict(seen.vm("vm-2").tags), seen.vm("vm-2").memory) == ({"env": "dev"}, 512 << 20)
-    assert "error 1" in seen.vm("vm-2").problem
+    assert "error 1" in str(seen.vm("vm-2").problem)
     assert seen.hosts[0].pools == before.hosts[0].pools
     assert seen.hosts[0].cpu_model == "EPYC"
 
@@ -223,7 +223,7 @@ def test_a_host_that_does_not_tell_its_size_is_told_and_not_planned_with() -> No
     host.answers.broken["host", "getInfo"] = ["x86_64", 0, 0, 0, 1, 1, 1, 1]
     (box,) = look(host).hosts
     assert not box.up
-    assert "0 CPUs" in box.problem
+    assert "0 CPUs" in str(box.problem)
 
 
 @settings(max_examples=examples(150))
@@ -338,7 +338,7 @@ def test_a_state_that_nobody_knows_is_running_where_the_handle_has_a_number() ->
     host.answers.broken["vm-2", "state"] = [99, 0]
     vm = look(host).vm("vm-2")
     assert vm.state is VmState.RUNNING
-    assert "no state 99" in vm.problem
+    assert "no state 99" in str(vm.problem)
 
 
 def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(
@@ -362,7 +362,7 @@ def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(
             (box,) = hypervisor.snapshot().hosts
             assert box.up
             assert ("pool", "") in [(each.kind, each.name) for each in box.unread]
-            assert "not answered" in told(hypervisor.snapshot())
+            assert "no answer for" in told(hypervisor.snapshot())
         assert len(asked) == 1, "a question that is on its way is not put again"
         end.set()
         deadline = time.monotonic() + 30

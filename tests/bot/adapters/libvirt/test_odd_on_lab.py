@@ -48,7 +48,7 @@ def test_a_bridge_port_with_a_dot_costs_the_description_of_its_bridge_alone(
         assert (host.up, host.problem) == (True, "")
         assert "br0" in host.bridges, "VMs that need it may still move there"
         assert [(each.kind, each.name) for each in host.unread] == [("interface", "br0")]
-        assert "lab.m" in host.unread[0].why
+        assert "lab.m" in str(host.unread[0].why)
         assert seen.host(B).unread == ()
         assert hypervisor.host_facts(A).unread == host.unread
     finally:

@@ -95,7 +95,7 @@ def test_a_frozen_host_is_stale_and_the_others_go_on(
     try:
         first = hypervisor.snapshot()
         assert first.host(A).health is Health.STALE
-        assert "did not answer within 1.0 s" in first.host(A).problem
+        assert "no answer within 1.0 s" in str(first.host(A).problem)
         assert first.vm(vm.uuid).state is VmState.RUNNING, "as last seen"
         assert [host.up for host in first.hosts] == [False, True, True]
         with pytest.raises(HostUnreachableError, match="did not answer"):
@@ -104,7 +104,7 @@ def test_a_frozen_host_is_stale_and_the_others_go_on(
 
         def is_told() -> bool:
             told.append(str(hypervisor.snapshot().host(A).problem))
-            return "has not answered since" in told[-1]
+            return "no answer since" in told[-1]
 
         until(
             is_told,

@@ -137,8 +137,7 @@ def test_a_removed_guest_is_gone(hypervisor: LibvirtHypervisor) -> None:
 def test_a_host_never_seen_is_in_the_snapshot(hypervisor: LibvirtHypervisor) -> None:
     host = hypervisor.snapshot().host("host-x")
     assert host.health is Health.UNREACHABLE
-    # The rest is libvirt's word, which it may lose
-    assert "host-x cannot be reached" in host.problem
+    assert host.problem, "what libvirt says of it"
     assert host.seen_at is None
     assert not host.migrate_address, (
         "migrate_uri is for the daemons; the memory goes where the host's own name leads"

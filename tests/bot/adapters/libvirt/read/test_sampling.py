@@ -241,7 +241,7 @@ def test_libvirts_own_test_driver_is_sampled_and_a_host_that_is_not_there_delays
         sampler.close()
     here, gone = sweep.hosts
     assert (here.silent, gone.silent, gone.seen_at) == (False, True, None)
-    assert "nonexistent" in gone.problem or "Failed to connect" in gone.problem
+    assert "nonexistent" in str(gone.problem) or "Failed to connect" in str(gone.problem)
     assert [(vm.name, vm.host, vm.state) for vm in sweep.vms] == [("test", "here", "running")]
     assert {point.entity.partition(":")[0] for point in points(sweep)} >= {"cluster", "host"}
 

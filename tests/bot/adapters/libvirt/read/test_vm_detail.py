@@ -81,7 +81,7 @@ def test_what_is_lacking_is_told() -> None:
     found = vm_detail.fit(host, VM, live(CUSTOM), FACTS, THERE, FACTS)
     assert found is not None
     assert not found.fits
-    assert "avx512f" in found.why
+    assert "avx512f" in str(found.why)
 
 
 def test_a_host_that_cannot_say_is_not_an_answer() -> None:
@@ -107,7 +107,7 @@ def test_passthrough_fits_equal_cpus_only(mode: str) -> None:
     assert different is not None
     assert same.fits
     assert not different.fits
-    assert "feature avx512f there only" in different.why
+    assert "only there: feature avx512f" in str(different.why)
 
 
 def test_an_emulated_maximum_depends_on_qemu_alone() -> None:
@@ -127,7 +127,7 @@ def test_another_architecture_never_fits() -> None:
     found = vm_detail.fit(OneAnswer(2), VM, live(CUSTOM, arch="aarch64"), FACTS, THERE, FACTS)
     assert found is not None
     assert not found.fits
-    assert "aarch64" in found.why
+    assert "aarch64" in str(found.why)
 
 
 def test_a_guest_without_a_cpu_element_fits() -> None:
