@@ -152,10 +152,12 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         with self._lock:
             self._hosts[host] = replace(self._hosts[host], **different)  # type: ignore[arg-type]
 
-    def refuse(self, method: str, text: str, advice: str = "", *, times: int = 1) -> None:
+    def refuse(
+        self, method: str, text: str, advice: str = "", *, times: int = 1, code: str = ""
+    ) -> None:
         """Let the next calls of ``method`` (by its name) fail with this error."""
         errors = self._refusals.setdefault(method, [])
-        errors += [HypervisorError(text, advice) for _ in range(times)]
+        errors += [HypervisorError(text, advice, code=code) for _ in range(times)]
 
     def end_next(self, ending: Ending, *, at: float = 1.0) -> None:
         """Let the next migration end so, at this fraction of it (a move is always whole)."""

@@ -215,7 +215,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
         StepHandler(FenceHost, handler.is_off, partial(handler.fence, mine)),
         StepHandler(ConfirmOff, handler.is_proven, handler.confirm),
         StepHandler(ClearCorpse, handler.is_cleared, handler.clear),
-        StepHandler(RestartVm, handler.is_started, handler.restart),
+        StepHandler(RestartVm, handler.is_started, partial(handler.restart, mine)),
         StepHandler(AwaitReady, handler.is_ready, handler.await_ready),
         StepHandler(ReadmitVm, handler.is_readmitted, handler.readmit),
         StepHandler(BindDevice, handler.is_bound, handler.bind),

@@ -45,6 +45,8 @@ from plugins.failover.steps import (
 
 _PATIENCE = 4  # so many times the readings that a proof takes, before none is given any more
 _WORD = 20.0  # seconds that a controller, which answered before, may be without an answer
+_LOCKED = "disk-locked"  # the code of a start that a lock kept from succeeding
+_LOCK_POLL = 5.0  # seconds between two tries
 _POLL = 1.0  # seconds between two readings of power while a host goes off
 
 
@@ -252,7 +254,9 @@ def _runs(seen: Sighting) -> bool:
     return seen.state is not None and seen.state.active and seen.paused_by != CORPSE
 
 
-def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
+def restart(
+    settings: FailoverSettings, step: RestartVm, hypervisor: Hypervisor, progress: Progress
+) -> Facts:
     """Define it on its target and start it, if it can run nowhere else. The proof is read again for that.
 
     Raises:
@@ -269,8 +273,7 @@ def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Fact
         )
     try:
         hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
-        _nowhere_else(step, hypervisor)
-        hypervisor.start(step.target, step.uuid)
+        waited = _start(settings.lock_patience, step, hypervisor, progress)
     except HostUnreachableError:
         raise
     except HypervisorError as error:
@@ -283,7 +286,53 @@ def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Fact
             ),
             error.advice,
         ) from error
-    return {"definition": step.sha}
+    facts: Facts = {"definition": step.sha}
+    return {**facts, "waited for a lock": Duration(waited)} if waited else facts
+
+
+def _start(patience: float, step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> float:
+    """Start it; the seconds that a lock on its disks was waited for.
+
+    A lock of the dead host may outlive it: an NFS server's for its lease, others until somebody
+    removes them. It is never broken. The proof is read again before each try.
+
+    Raises:
+        StepSkippedError: a lock lasts for longer than ``patience`` seconds.
+        StepLostError, HypervisorError: as ``restart`` tells.
+    """
+    waited = 0.0
+    while True:
+        _await_word(step.lost, hypervisor, progress)
+        _nowhere_else(step, hypervisor)
+        try:
+            hypervisor.start(step.target, step.uuid)
+        except HypervisorError as error:
+            if error.code != _LOCKED:
+                raise
+            if waited >= patience:
+                raise _still_locked(step, waited, error) from error
+        else:
+            return waited
+        _check_cancel(step.lost, progress)
+        progress.say(words("A disk of {vm} is locked; waiting", vm=step.name))
+        progress.sleep(_LOCK_POLL)
+        waited += _LOCK_POLL
+
+
+def _still_locked(step: RestartVm, waited: float, error: HypervisorError) -> StepSkippedError:
+    return StepSkippedError(
+        words(
+            "{vm} did not start: a disk is still locked after {time}: {why}",
+            vm=step.name,
+            time=Duration(waited),
+            why=error.text,
+        ),
+        words(
+            "Drover breaks no lock. Remove the lock of {host} on the storage, then: {command}.",
+            host=step.lost,
+            command=f"host failover {step.lost} --only {step.name}",
+        ),
+    )
 
 
 def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:

@@ -74,6 +74,11 @@ class FailoverSettings(BaseModel):
     ready_patience: float = Field(
         180.0, ge=0, description="So long a wave waits for its VMs to be ready."
     )
+    lock_patience: float = Field(
+        120.0,
+        ge=0,
+        description="So long a start waits for a lock on its disks that outlives the dead host.",
+    )
     default: Priority = Field(
         Priority.NORMAL, description="The priority of VMs without the tag `failover`."
     )

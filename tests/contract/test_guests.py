@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -529,3 +531,33 @@ def test_a_screens_password_is_not_kept_and_its_next_screen_has_another(stage: S
     assert "passwd=" in there
     assert "hush-me" not in there
     stage.hypervisor.undefine("host-b", blueprint.uuid)
+
+
+@contextmanager
+def locked(stage: Stage, blueprint: Blueprint) -> Iterator[None]:
+    """Another process has its first disk open, with QEMU's own lock."""
+    if isinstance(stage, FakeStage):
+        stage.hypervisor.refuse("start", 'Failed to get "write" lock', code="disk-locked")
+        yield
+        return
+    assert isinstance(stage, LabStage)
+    disk = stage.lab.hosts[A].directory / "lib" / "images" / blueprint.disks[0].volume
+    with subprocess.Popen(
+        ["qemu-io", "-f", "raw", str(disk)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.read(8) == b"qemu-io>"  # it is open
+        yield
+        other.stdin.close()
+
+
+def test_a_start_that_finds_a_disk_locked_says_so_by_its_code(stage: Stage) -> None:
+    blueprint = made(stage)
+    with locked(stage, blueprint):
+        with pytest.raises(HypervisorError) as refused:
+            stage.hypervisor.start(A, blueprint.uuid)
+        assert refused.value.code == "disk-locked"
+        assert '"write" lock' in str(refused.value.text)
+    stage.hypervisor.start(A, blueprint.uuid)
+    assert state(stage, blueprint) is VmState.RUNNING

@@ -34,7 +34,7 @@ def site() -> Iterator[tuple[Lab, Bmcs]]:
 
 
 SLOW = pytest.mark.slow
-"""One case runs every time; its neighbours run with ``--slow``."""
+"""The shortest failover runs every time; what happens around one runs with ``--slow``."""
 
 
 def has_booted_again(guest: Guest) -> bool:
@@ -42,7 +42,38 @@ def has_booted_again(guest: Guest) -> bool:
     return guest.boots() == 2
 
 
-@pytest.mark.parametrize("death", [pytest.param("power cut", marks=SLOW), "frozen"])
+def test_l1_l12_l15_a_frozen_hosts_vm_runs_again_elsewhere_once(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """Nothing but the failover itself; its VM is not waited for any more once QEMU runs."""
+    lab, served = site
+    name = "once-1"
+    guest = lab.guest(name, host="host-a")
+    ordered = len(served.orders("host-a"))
+    try:
+        with bot_on(site, tmp_path) as stage, Watcher(lab, [name]) as watcher:
+            knows(stage, guest)
+            lab.freeze("host-a")
+            silent(stage, "host-a")
+            stage.asks("host failover host-a")
+            proposal = stage.proposal("Switch host-a off and start 1 VM")
+            assert "no sign of life" in proposal.plain()
+            stage.approves("bruno", proposal)
+            assert len(served.orders("host-a")) == ordered  # L26
+            stage.approves("carla", proposal)
+            stage.ended("Done:", proposal, 120)
+            assert served.orders("host-a")[ordered:] == ("ForceOff",)
+            assert not lab.is_on("host-a")
+            (host,) = lab.where(name)
+            assert host != "host-a"
+            assert watcher.looks > 20
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, name)
+
+
+@SLOW
+@pytest.mark.parametrize("death", ["power cut", "frozen"])
 def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
     site: tuple[Lab, Bmcs], tmp_path: Path, death: str
 ) -> None:

@@ -110,6 +110,10 @@ _MEMORY = words(
     "there."
 )
 _JOB = words("Another job runs on the VM. Wait until it ends, or cancel it.")
+_LOCKED = words(
+    "Something else has a disk of the VM open, or its lock outlived it: see which host uses the "
+    "disk. Drover breaks no lock."
+)
 _GONE = words("The VM moved or was removed meanwhile: ask again.")
 _CPU = words(
     "{target} lacks CPU features that {vm} uses. Choose another host, or set a lower CPU model "
@@ -120,6 +124,8 @@ _SNAPSHOTS = words(
     "libvirt cannot migrate a VM that has snapshots. Leave it on {source}, or check "
     "which snapshots you still need: {snapshots}."
 )
+
+_LOCKSPACE = (libvirt.VIR_ERR_RESOURCE_BUSY, libvirt.VIR_ERR_SYSTEM_ERROR)
 
 # Codes that carry whatever went wrong inside libvirt or QEMU; for these the phrases are.
 _VAGUE = (
@@ -303,6 +309,11 @@ _PHRASES = {
     ),  # no message
     "postcopy": "cannot abort migration in post-copy mode",  # no message
     "job": "another migration job is already running for domain|domain has active block job",
+    # QEMU's file locks; virtlockd; sanlock
+    "lock": (
+        r'Failed to get "(write|consistent read)" lock|Failed to get shared "\w+" lock|'
+        r"Lockspace resource '.*' is locked|Failed to acquire lock"
+    ),  # no message
     "machine": "Emulator '?.*'? ?does not support machine type '",  # no message
     "cgroup": "cgroup CPU controller is not mounted",  # no message
 }
@@ -361,6 +372,7 @@ _BY_PHRASE: tuple[Entry, ...] = (
         phrase=_PHRASES["postcopy"],
     ),
     *_entries("busy", *_VAGUE, advice=_JOB, phrase=_PHRASES["job"]),
+    *_entries("disk-locked", *_VAGUE, *_LOCKSPACE, advice=_LOCKED, phrase=_PHRASES["lock"]),
     *_entries(
         "no-machine-type",
         *_VAGUE,
