@@ -15,7 +15,6 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 from dbos._serialization import DefaultSerializer
 
 from bot.adapters import engine_tables
-from bot.adapters.engine_pace import SELDOM, Pace
 from bot.adapters.replicas import Beats, Pulse
 from bot.domain.errors import StoreError, TooEarlyError
 from bot.domain.message import words
@@ -51,8 +50,7 @@ class DurableWork:
             ``dbos``).
         executor_id: this replica's name: the same after a restart, no two alike at one time.
         replicas: where replicas count their heartbeats; None: there is only one.
-        poll: seconds between two looks at the queue while something happens.
-        seldom: seconds between two looks when nothing happens.
+        poll: seconds between two looks at the queue. Each costs some milliseconds, idle or not.
         beat_every: seconds between two heartbeats.
         dead_after: seconds of silence after which a replica's operations are taken over.
         on_fenced: told when another replica took this one for dead: the process has to end.
@@ -68,8 +66,7 @@ class DurableWork:
         database_url: str,
         executor_id: str,
         replicas: Beats | None = None,
-        poll: float = 0.1,
-        seldom: float = SELDOM,
+        poll: float = 0.4,
         beat_every: float = 3.0,
         dead_after: float = 15.0,
         on_silent: Callable[[str], None] = lambda _: None,
@@ -81,13 +78,11 @@ class DurableWork:
         self._executor = executor_id
         self._poll = poll
         self._per_host = per_host
-        self._pace = Pace(_QUEUE, seldom)
         self._pulse: Pulse | None = None
         if replicas is not None:
 
             def take_over(silent: str) -> None:
                 _take_over(silent)
-                self._pace.stir()
                 on_silent(silent)
 
             self._pulse = Pulse(
@@ -120,7 +115,6 @@ class DurableWork:
                 self._workflow_body()
             )
             DBOS.launch()
-            self._pace.begin()
             DBOS.register_queue(
                 _QUEUE,
                 partition_concurrency=self._per_host,
@@ -170,7 +164,6 @@ class DurableWork:
                 return
             with SetWorkflowID(attempt), SetEnqueueOptions(queue_partition_key=partition):
                 DBOS.enqueue_workflow(_QUEUE, self._workflow, operation.id)
-            self._pace.stir()
         except Exception as error:
             raise _failure(error) from error
 
@@ -221,12 +214,10 @@ class DurableWork:
         with self._changed:
             (self._running.add if running else self._running.discard)(operation_id)
             self._changed.notify_all()
-        self._pace.stir()
 
     def _let_go(self) -> None:
         if self._pulse is not None:
             self._pulse.stop()
-        self._pace.end()
         DBOS.destroy(destroy_registry=True)
 
 

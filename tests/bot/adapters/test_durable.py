@@ -14,24 +14,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from bot.adapters import engine_pace
 from bot.adapters.durable import DurableWork
 from bot.domain.errors import StoreError
 from bot.domain.operation import Operation, open_operation
 from bot.domain.steps import HoldHost, SetMaintenance
 from bot.ports import Perform, Work
 from tests.operations import move, planned, proposal
-from tests.waiting import until
 
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[3]
-Working = Callable[..., DurableWork]
+Working = Callable[[Perform], DurableWork]
 
 
 def operation(number: int, source: str = "host-a") -> Operation:
@@ -62,13 +59,12 @@ class Done:
 def working(tmp_path: Path) -> Iterator[Working]:
     started: list[DurableWork] = []
 
-    def start(perform: Perform, **more: Any) -> DurableWork:
+    def start(perform: Perform) -> DurableWork:
         work = DurableWork(
             perform,
             database_url=f"sqlite:///{tmp_path}/work.sqlite",
             executor_id="replica-1",
             poll=0.05,
-            **more,
         )
         work.start()
         started.append(work)
@@ -119,30 +115,6 @@ def test_operations_of_one_host_wait_for_each_other_in_order(working: Working) -
         work.enqueue(operation(n))
     assert done.wait_for(5) == [f"op-{n}" for n in range(1, 6)]
     assert max(most) == 1
-
-
-NEVER = 3600.0  # seconds: whoever waits for a look by the clock waits too long for the test
-
-
-def test_an_engine_that_hardly_looks_by_the_clock_is_told_what_happens(
-    working: Working, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_pace, "LIVELY", 0.2)
-    done = Done()
-    work = working(done, seldom=NEVER)
-    waits = work._pace._changed
-
-    def asleep() -> bool:
-        return bool(waits._waiters) and not work._pace._is_lively()  # type: ignore[attr-defined]
-
-    until(asleep)
-    work.enqueue(operation(1))
-    assert done.wait_for(1) == ["op-1"]
-    until(asleep)
-    monkeypatch.setattr(engine_pace, "LIVELY", NEVER)
-    for n in range(2, 5):  # of one host: each begins when the one before has ended
-        work.enqueue(operation(n))
-    assert done.wait_for(4) == [f"op-{n}" for n in range(1, 5)]
 
 
 def test_operations_of_different_hosts_run_side_by_side(working: Working) -> None:
@@ -252,7 +224,6 @@ def test_enqueueing_before_the_start_is_told(tmp_path: Path) -> None:
 CHILD = """
 import os, signal, sys, threading
 from pathlib import Path
-from bot.adapters import engine_pace
 from bot.adapters.durable import DurableWork
 from tests.bot.adapters.test_durable import operation
 
