@@ -19,6 +19,7 @@ from bot.ports import Hypervisor
 from plugins.failover import boot, copies, planner, quiet, reports, whatif, witnesses
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import (
+    ATTEST,
     COPIES,
     FAILOVER,
     READMIT,
@@ -127,7 +128,14 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
     boots = {**view.memory.get("boots", {}), **fresh}
     reborn = sorted(anew) if settings.mode is Mode.ALERT else []
     changes, kept = _readiness(settings, view)
-    memory = {"told": sorted(standing), "back": keys, "boots": boots, "reborn": reborn, **kept}
+    memory = {
+        "told": sorted(standing),
+        "back": keys,
+        "boots": boots,
+        "reborn": reborn,
+        "held": _last_held(settings, view),
+        **kept,
+    }
     lasting = {key: value for key, value in memory.items() if value}
     return Looked(tuple(noticed), lasting, changes)
 
@@ -316,7 +324,7 @@ def _notices(settings: FailoverSettings, view: WatchView, evidence: Evidence) ->
     if judged.verdict in {Verdict.GONE, Verdict.DEAD}:
         if host.held or _under_way(view.history, host.name):
             return  # its failover tells of it
-        if _may_still_act(settings, view.history, evidence, judged):
+        if _may_still_act(settings, view, evidence, judged):
             return
         plan = planner.what_if(
             settings,
@@ -337,7 +345,7 @@ def _proposal(
     settings: FailoverSettings, view: WatchView, evidence: Evidence, judged: Judged
 ) -> Proposal:
     since = evidence.last_heard or evidence.at
-    by_itself = settings.mode is Mode.AUTO and may_act(settings, view.history, evidence, judged)
+    by_itself = settings.mode is Mode.AUTO and _may_act(settings, view, evidence, judged)
     return Proposal(
         FAILOVER,
         Failover(evidence.host, by_itself=by_itself),
@@ -349,7 +357,7 @@ def _proposal(
 
 
 def _may_still_act(
-    settings: FailoverSettings, history: History, evidence: Evidence, judged: Judged
+    settings: FailoverSettings, view: WatchView, evidence: Evidence, judged: Judged
 ) -> bool:
     """Whether only a second kind of witness is missing, which may be late.
 
@@ -358,20 +366,22 @@ def _may_still_act(
     if settings.mode is not Mode.AUTO or evidence.silent_for >= settings.silence + _GRACE:
         return False
     late = automatic_objection(evidence, judged) is Cause.ONE_KIND
-    return late and _within_limits(settings, history, evidence)
+    return late and _within_limits(settings, view, evidence)
 
 
-def may_act(
-    settings: FailoverSettings, history: History, evidence: Evidence, judged: Judged
+def _may_act(
+    settings: FailoverSettings, view: WatchView, evidence: Evidence, judged: Judged
 ) -> bool:
     """Whether a failover may begin by itself: one in a window, no host twice in its time, two kinds of witnesses."""
     if automatic_objection(evidence, judged) is not None:
         return False
-    return _within_limits(settings, history, evidence)
+    return _within_limits(settings, view, evidence)
 
 
-def _within_limits(settings: FailoverSettings, history: History, evidence: Evidence) -> bool:
-    for each in _failovers(history):
+def _within_limits(settings: FailoverSettings, view: WatchView, evidence: Evidence) -> bool:
+    if evidence.host in _last_held(settings, view):
+        return False
+    for each in _failovers(view.history):
         age = (evidence.at - each.proposed_at).total_seconds()
         if age < settings.window and each.ruling.automatic:
             return False
@@ -382,8 +392,20 @@ def _within_limits(settings: FailoverSettings, history: History, evidence: Evide
     return True
 
 
+def _last_held(settings: FailoverSettings, view: WatchView) -> dict[str, str]:
+    """The hosts that were on hold within the time of ``flap``, with the end of that hour.
+
+    Operations tell of it too, but only of the newest few of all kinds.
+    """
+    hour = view.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    held = {host.name: hour.isoformat() for host in view.snapshot.hosts if host.held}
+    known: Mapping[str, str] = {**view.memory.get("held", {}), **held}
+    oldest = view.now - timedelta(seconds=settings.flap)
+    return {host: at for host, at in known.items() if datetime.fromisoformat(at) > oldest}
+
+
 def _failovers(history: History) -> Iterable[Operation]:
-    return (each for each in history.operations(limit=RECENT) if each.action == FAILOVER)
+    return (each for each in history.operations(limit=RECENT) if each.action in {FAILOVER, ATTEST})
 
 
 def _host(operation: Operation) -> str:

@@ -1,0 +1,123 @@
+"""Which VMs of a dead host start elsewhere, in which wave and where, as laws over drawn clusters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.cluster import Snapshot, VmDetail, VmState
+from bot.domain.definition import Definition, sha_of
+from bot.domain.placement import APART
+from bot.testing import draw_cluster
+from plugins.failover.candidates import Candidate, StaysOff, choose, old_copies
+from plugins.failover.places import place
+from plugins.failover.settings import FailoverSettings, Priority
+
+GIB = 1 << 30
+SETTINGS = FailoverSettings()
+RANK = {"first": 0, "normal": 1, "last": 2}
+NAMES = [f"vm-{number}" for number in range(6)]
+
+
+def kept_of(seen: Snapshot) -> tuple[Definition, ...]:
+    """Each VM's definition as it would be kept."""
+    return tuple(
+        Definition(
+            vm.uuid, vm.name, vm.host, vm.name, sha_of(vm.name), seen.taken_at, seen.taken_at,
+            vm.state, vm.vcpus, vm.memory, vm.detail or VmDetail(), vm.tags,
+        )
+        for vm in seen.vms
+    )  # fmt: skip
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> Snapshot:
+    """host-a with up to six VMs of all states and tags, and two smaller hosts with a few."""
+    vms = []
+    for name in NAMES[: draw(st.integers(0, 6))]:
+        state = draw(st.sampled_from(["", "", "", " off", " paused"]))
+        tags = [f"failover={draw(st.sampled_from(['first', 'normal', 'last', 'off', 'soon']))}"]
+        if after := draw(st.lists(st.sampled_from([*NAMES, "nobody"]), max_size=2, unique=True)):
+            tags.append(f"failover.after={'+'.join(after)}")
+        if draw(st.booleans()):
+            tags.append(f"{APART}={draw(st.sampled_from(['x', 'y']))}")
+        if draw(st.integers(0, 4)) == 0:
+            tags.append(f"pin={draw(st.sampled_from(['host-a', 'host-b']))}")
+        vms.append(f"{name} {draw(st.sampled_from([1, 4, 9]))}G{state} [{' '.join(tags)}]")
+    there = [f"old-{number} {draw(st.sampled_from([1, 5]))}G" for number in (1, 2)]
+    text = " | ".join(["host-a  64cpu 64G", *vms])
+    text += f"\nhost-b  8cpu 16G reserve 1G | {there[0]} [{APART}=x]\nhost-c  8cpu 12G | {there[1]}"
+    return draw_cluster(text)
+
+
+def chosen(seen: Snapshot) -> tuple[tuple[Candidate, ...], tuple[StaysOff, ...]]:
+    return choose(SETTINGS, seen, "host-a", kept_of(seen))
+
+
+@given(clusters())
+def test_l16_each_vm_that_was_active_is_started_or_told_and_only_what_ran_is_started(
+    seen: Snapshot,
+) -> None:
+    found, off = chosen(seen)
+    active = {vm.uuid for vm in seen.on("host-a") if vm.state.active}
+    assert {each.vm.uuid for each in found} | {each.uuid for each in off} == active
+    assert len(found) + len(off) == len(active)
+    assert all(str(each.why.text) for each in off)
+    for each in found:
+        assert each.vm.state is VmState.RUNNING
+        assert each.priority is not Priority.OFF
+        assert each.kept.uuid == each.vm.uuid
+
+
+@given(clusters())
+def test_l16_without_a_kept_definition_or_with_a_copy_that_runs_nothing_is_started(
+    seen: Snapshot,
+) -> None:
+    assert choose(SETTINGS, seen, "host-a", ())[0] == ()
+    twice = replace(
+        seen, vms=(*seen.vms, *(replace(vm, host="host-b") for vm in seen.on("host-a")))
+    )
+    assert choose(SETTINGS, twice, "host-a", kept_of(seen))[0] == ()
+
+
+@given(clusters())
+def test_l18_waves_go_by_priority_and_dependency_and_a_circle_ends(seen: Snapshot) -> None:
+    found, _ = chosen(seen)
+    by_uuid = {each.vm.uuid: each for each in found}
+    assert {each.wave for each in found} == set(range(1, len({each.wave for each in found}) + 1))
+    for each in found:
+        assert all(by_uuid[uuid].wave < each.wave for uuid in each.after)
+    for one in found:
+        for other in found:
+            if not one.after and not other.after:
+                first = RANK[one.priority] <= RANK[other.priority]
+                assert (one.wave <= other.wave) is first
+
+
+@given(clusters())
+def test_l17_no_place_breaks_memory_vcpus_a_pin_or_a_group_apart(seen: Snapshot) -> None:
+    found, _ = chosen(seen)
+    placed, nowhere = place(SETTINGS, seen, "host-a", found)
+    assert len(placed) + len(nowhere) == len(found)
+    for host in seen.hosts:
+        mine = [each.candidate.vm for each in placed if each.target == host.name]
+        if host.name == "host-a":
+            assert mine == []
+            continue
+        runs = [vm for vm in seen.on(host.name) if vm.state.active]
+        assert sum(vm.memory for vm in (*runs, *mine)) <= host.memory - host.reserve
+        assert sum(vm.vcpus for vm in (*runs, *mine)) <= SETTINGS.vcpus_per_core * host.cpus
+        groups = [vm.tags[APART] for vm in (*runs, *mine) if vm.tags.get(APART)]
+        assert len(groups) == len(set(groups))
+        assert all(vm.tags.get("pin", host.name) == host.name for vm in mine)
+
+
+@given(st.floats(0, 3 * 86400))
+def test_l23_a_definition_that_is_older_than_it_should_be_is_warned_of(age: float) -> None:
+    seen = draw_cluster("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G")
+    found, _ = chosen(seen)
+    told = old_copies(found, seen.taken_at + timedelta(seconds=age), SETTINGS)
+    assert [each.code for each in told] == (["old-definition"] if age > SETTINGS.stale else [])
