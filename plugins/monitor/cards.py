@@ -274,9 +274,10 @@ def _host_row(
 
 
 def _silence(host: Host, sample: HostSample | None, now: datetime) -> Words:
-    seen_at = sample.seen_at if sample else host.seen_at
-    if seen_at is None:
+    answers = [at for at in (sample and sample.seen_at, host.seen_at) if at]
+    if not answers:
         return words("*never seen*")
+    seen_at = max(answers)
     return words("*unreachable for {time}*", time=Duration((now - seen_at).total_seconds()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.domain.card import Card, Chart, Table
@@ -84,3 +85,17 @@ def test_what_waits_least_is_told_first_and_never_among_those_left_out() -> None
     assert "host-002 does not answer" not in shown
     assert "vm-5 waits" not in shown
     assert gravest_first(told) == (dead, *started, over)
+
+
+def test_a_host_that_either_look_has_seen_was_seen() -> None:
+    drawing = draw_cluster("host-001 16cpu 64G\nhost-003 16cpu 64G down")
+    seen = replace(
+        drawing,
+        hosts=tuple(
+            replace(each, seen_at=NOW - timedelta(minutes=2)) if each.name == "host-003" else each
+            for each in drawing.hosts
+        ),
+    )
+    silent = HostSample("host-003", None, "gone")
+    card = cards.status_card(seen, Measured(Sweep(NOW, (silent,))), (), (), NOW)
+    assert "unreachable for 2 minutes" in text(card)
