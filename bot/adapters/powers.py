@@ -14,7 +14,7 @@ from typing import NoReturn
 import structlog
 
 from bot.domain.cluster import Sighting
-from bot.domain.definition import Definition
+from bot.domain.definition import Definition, Variables
 from bot.domain.errors import PowerError
 from bot.domain.message import words
 from bot.domain.power import (
@@ -86,6 +86,10 @@ class ProvenPowers:
     def definition(self, uuid: str, sha: str) -> Definition | None:
         """The kept version of a VM's definition; see the port."""
         return next((each for each in self._holds.definitions(uuid=uuid) if each.sha == sha), None)
+
+    def variables(self, uuid: str) -> Variables | None:
+        """The kept copy of a VM's UEFI variables; see the port."""
+        return self._holds.variables(uuid)
 
     def bind(self, bound: Bound) -> None:
         """Keep whose a controller is; see the port."""
@@ -197,6 +201,10 @@ class NoPowers:
         """There is nowhere to keep it."""
 
     def definition(self, uuid: str, sha: str) -> Definition | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def variables(self, uuid: str) -> Variables | None:  # noqa: ARG002
         """None."""
         return None
 

@@ -43,6 +43,19 @@ class Definition:
     nvram: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """A copy of the file with a VM's UEFI variables: its bytes with gzip, in base64.
+
+    ``stamp``: when it was last written and its size, as its host tells; ``at``: when it was read.
+    """
+
+    uuid: str
+    at: datetime
+    stamp: str
+    data: str
+
+
 def sha_of(xml: str) -> str:
     """SHA-256 of a definition, first 16 hex digits."""
     return hashlib.sha256(xml.encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from bot.domain.definition import Definition
+from bot.domain.definition import Definition, Variables
 from bot.domain.power import Bound, Device, Hold, LastSeen, Proof, Reading
 
 
@@ -63,6 +63,10 @@ class Holds(Protocol):
         """Kept definitions; see the port ``Store``."""
         ...
 
+    def variables(self, uuid: str) -> Variables | None:
+        """The kept copy of a VM's UEFI variables; None: none is kept."""
+        ...
+
     def put_hold(self, hold: Hold) -> None:
         """Put a host on hold, or change what is known of one that is; it outlives a power cut."""
         ...
@@ -112,6 +116,10 @@ class Powers(PowerControl, Protocol):
 
     def definition(self, uuid: str, sha: str) -> Definition | None:
         """The kept version ``sha`` of a VM's definition; None when it is not kept any more."""
+        ...
+
+    def variables(self, uuid: str) -> Variables | None:
+        """The kept copy of a VM's UEFI variables; None: none is kept."""
         ...
 
     def bind(self, bound: Bound) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.definition import Definition
+from bot.domain.definition import Definition, Variables
 from bot.domain.message import Message
 from bot.domain.operation import Attempted, Event, Operation, Proposed, State
 from bot.ports.chat import MessageRef, Request
@@ -147,6 +147,10 @@ class Store(Holds, Protocol):
 
         A VM that its host has no more keeps its versions, with host ''.
         """
+        ...
+
+    def keep_variables(self, copies: Collection[Variables]) -> None:
+        """Keep copies of VMs' UEFI variables, each in place of the one before."""
         ...
 
     def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:

@@ -30,7 +30,7 @@ from bot.domain.power import (
 )
 from bot.plugin_api import Settled
 from bot.ports import ClusterReader, Hypervisor, PowerAccess, Progress, VmLookup
-from plugins.failover import witnesses
+from plugins.failover import variables, witnesses
 from plugins.failover.planner import CORPSE
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import (
@@ -273,6 +273,8 @@ def restart(
         )
     try:
         hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
+        if kept.detail.nvram and not step.reset_nvram:
+            variables.restore(step.target, kept, hypervisor)
         waited = _start(settings.lock_patience, step, hypervisor, progress)
     except HostUnreachableError:
         raise

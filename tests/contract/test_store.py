@@ -23,7 +23,7 @@ from bot.catalog import core_codec
 from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, VmDetail, VmState
 from bot.domain.codec import Unknown
-from bot.domain.definition import Definition, sha_of
+from bot.domain.definition import Definition, Variables, sha_of
 from bot.domain.errors import (
     ConflictError,
     FencedError,
@@ -421,6 +421,23 @@ def test_what_was_last_read_of_a_host_is_kept_in_place_of_older(
     store.put_last_seen([second])
     assert reopen().last_seen("host-a") == second
     assert reopen().last_seen("host-b") == LastSeen("host-b", later(3))
+
+
+def test_a_copy_of_uefi_variables_is_kept_in_place_of_the_one_before(
+    store: SqlStore, reopen: Reopen
+) -> None:
+    uefi = VmDetail(nvram="/var/lib/libvirt/qemu/nvram/vm-u-1_VARS.fd")
+    store.keep_definitions([kept(detail=uefi), kept("u-2")], ["host-a"])
+    assert store.variables("u-1") is None
+    assert [each.nvram for each in store.definitions()] == [False, False]
+    store.keep_variables([Variables("u-1", later(0), "1-540672", "H4sI")])
+    second = Variables("u-1", later(9), "2-540672", "H4sJ")
+    store.keep_variables([second])
+    store.keep_variables([])
+    assert reopen().variables("u-1") == second
+    assert {each.uuid: each.nvram for each in store.definitions()} == {"u-1": True, "u-2": False}
+    store.keep_definitions([kept(detail=uefi, xml="<two/>")], ["host-a"])
+    assert [each.nvram for each in store.definitions(uuid="u-1")] == [True, True]
 
 
 def kept(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,7 +13,7 @@ from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, transaction
 from bot.domain import cluster, codec
 from bot.domain.codec import Codec
-from bot.domain.definition import MOST_VERSIONS, Definition, merge
+from bot.domain.definition import MOST_VERSIONS, Definition, Variables, merge
 
 _PARTS: tuple[type, ...] = tuple(
     each
@@ -21,7 +22,7 @@ _PARTS: tuple[type, ...] = tuple(
 )
 _READ_AT_ONCE = 1000
 _AT_ONCE = 100  # definitions that one transaction writes
-_CODEC = Codec((Definition, *_PARTS))
+_CODEC = Codec((Definition, Variables, *_PARTS))
 
 
 class SqlDefinitions:
@@ -86,6 +87,28 @@ class SqlDefinitions:
         row = insert(table).values(uuid=uuid, version=version, **values)
         connection.execute(row.on_conflict_do_nothing())
 
+    def keep_variables(self, copies: Iterable[Variables]) -> None:
+        """Keep copies of UEFI variables; see the port."""
+        table = models.variables
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        row = insert(table)
+        row = row.on_conflict_do_update(
+            index_elements=[table.c.uuid], set_={"data": row.excluded.data}
+        )
+        rows = [{"uuid": each.uuid, "data": codec.text(each)} for each in copies]
+        if rows:
+            with transaction(self._engine, SOON) as connection:
+                connection.execute(row, rows)
+
+    def variables(self, uuid: str) -> Variables | None:
+        """The kept copy of a VM's UEFI variables; see the port."""
+        table = models.variables
+        with transaction(self._engine, READ) as connection:
+            stored = connection.execute(
+                sa.select(table.c.data).where(table.c.uuid == uuid)
+            ).scalar_one_or_none()
+            return None if stored is None else _CODEC.loads(stored)
+
     def read(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
         """Kept definitions; see the port."""
         table = models.definitions
@@ -98,7 +121,12 @@ class SqlDefinitions:
             wanted = sa.select(newest.c.data).order_by(newest.c.uuid)
             wanted = wanted.where(newest.c.host == host) if host else wanted
         with transaction(self._engine, READ) as connection:
-            return tuple(_read(data) for data in connection.execute(wanted).scalars())
+            found = [_read(data) for data in connection.execute(wanted).scalars()]
+            copies = set(connection.execute(sa.select(models.variables.c.uuid)).scalars())
+        return tuple(
+            replace(each, nvram=True) if each.uuid in copies and each.detail.nvram else each
+            for each in found
+        )
 
 
 def _read(data: str) -> Definition:

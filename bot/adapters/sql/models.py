@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 ALIVE = "alive"
@@ -137,6 +137,13 @@ bonds = Table(  # which power controller was shown to be whose
     metadata,
     Column("host", String, primary_key=True),
     Column("device", String, primary_key=True),
+    Column("data", Text, nullable=False),
+)
+
+variables = Table(  # copies of VMs' UEFI variables
+    "variables",
+    metadata,
+    Column("uuid", String, primary_key=True),
     Column("data", Text, nullable=False),
 )
 

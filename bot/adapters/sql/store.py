@@ -25,7 +25,7 @@ from bot.adapters.sql.projections import End, Projection, Projections
 from bot.adapters.sql.schema import check, migrate
 from bot.domain import codec, legible
 from bot.domain.codec import Codec, CodecError, Unknown
-from bot.domain.definition import Definition
+from bot.domain.definition import Definition, Variables
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
 from bot.domain.message import Message, words
 from bot.domain.operation import (
@@ -504,6 +504,14 @@ class SqlStore:
     def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
         """Keep what hosts told of their VMs' definitions; see the port."""
         self._definitions.keep(seen, answered)
+
+    def keep_variables(self, copies: Collection[Variables]) -> None:
+        """Keep copies of VMs' UEFI variables; see the port."""
+        self._definitions.keep_variables(copies)
+
+    def variables(self, uuid: str) -> Variables | None:
+        """The kept copy of a VM's UEFI variables; see the port."""
+        return self._definitions.variables(uuid)
 
     def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
         """Kept definitions; see the port."""

@@ -13,6 +13,7 @@ import structlog
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.definition import Definition
 from bot.domain.errors import HypervisorError
+from bot.flow.monitoring.variables import KeptVariables
 from bot.ports import Clock, Hypervisor, Store
 
 log = structlog.get_logger()
@@ -35,6 +36,11 @@ class KeptDefinitions:
     _read_at: dict[str, datetime] = field(default_factory=dict)
     _marks: dict[str, frozenset[tuple[object, ...]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _variables: KeptVariables = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Copy UEFI variables with the definitions that name their files."""
+        self._variables = KeptVariables(self.hypervisor, self.store, self.clock)
 
     def keep(self, seen: Snapshot | None) -> tuple[str, ...]:
         """Read the hosts whose turn it is; their names.
@@ -57,6 +63,8 @@ class KeptDefinitions:
             self.store.keep_definitions(
                 tuple(each for found in told.values() for each in found), tuple(told)
             )
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="variables") as pool:
+                list(pool.map(self._variables.keep, told, told.values()))
             for name in told:
                 self._read_at[name], self._marks[name] = now, marks[name]
             return tuple(told)
