@@ -41,10 +41,13 @@ def wire_host(switch: Room, host: Room, index: int) -> None:
     ``eth0`` with its address, ``eth1`` as uplink of its guest bridge.
     """
     management, guests = _ports(host)
+    # A machine that boots keeps its cards' addresses. With another one, what its peers send goes
+    # nowhere until they have forgotten the old one, and a lost SYN is sent again ever more seldom.
+    own = [f"02:77:00:00:{part:02x}:{11 + index:02x}" for part in range(2)]
     _links(
         switch,
-        f"link add name {management} type veth peer name eth0 netns {host.pid}\n"
-        f"link add name {guests} type veth peer name eth1 netns {host.pid}\n"
+        f"link add name {management} type veth peer name eth0 address {own[0]} netns {host.pid}\n"
+        f"link add name {guests} type veth peer name eth1 address {own[1]} netns {host.pid}\n"
         f"link set {management} master mgmt up\nlink set {guests} master guests up\n",
     )
     _links(

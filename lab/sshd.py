@@ -3,7 +3,6 @@
 With keys of its own, reached from outside by a proxy command.
 """
 
-import os
 import shlex
 import shutil
 import socket
@@ -88,7 +87,7 @@ def serve(lab: Lab, host: str) -> Door:
     if proxy.exists() and proxy.read_text() == now:
         return door
     proxy.write_text(now)
-    program, libraries = _program()
+    program, libraries = _program(lab, host)
     lab.run(host, "mount", "--bind", str(directory / "passwd"), "/etc/passwd")
     lab.run(host, "mkdir", "-p", "/run/sshd")
     # In the background of a shell: as a child of process 1 with a session of its own it takes
@@ -203,10 +202,13 @@ def _passwd() -> str:
     return "\n".join([*kept, _USER, ""])
 
 
-def _program() -> tuple[Path, str]:
-    """Sshd and the directories with libraries that only it needs."""
-    installed = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if installed:
-        return Path(installed), ""
+def _program(lab: Lab, host: str) -> tuple[Path, str]:
+    """Sshd as a host sees it, and the directories with libraries that only it needs.
+
+    One of another release has its own, which the libraries there fit.
+    """
+    seen = lab.run(host, "sh", "-c", "PATH=$PATH:/usr/sbin command -v sshd", check=False).strip()
+    if seen:
+        return Path(seen), ""
     home = packages.unpacked("sshd", _PACKAGES, "usr/sbin/sshd")
     return home / "usr/sbin/sshd", packages.libraries(home)

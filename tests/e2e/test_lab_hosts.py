@@ -343,6 +343,9 @@ def test_a_missing_bridge_keeps_a_guest_from_arriving(lab: Lab, web: Guest) -> N
 
 def test_a_host_loses_power_and_comes_back_with_its_autostart_guests(lab: Lab) -> None:
     guest = lab.guest("early", host="host-b", autostart=True)
+    cards = [
+        lab.run("host-b", "cat", f"/sys/class/net/{name}/address") for name in ("eth0", "eth1")
+    ]
     lab.power_off("host-b")
     assert lab.where("early") == []
     with pytest.raises(LabError):
@@ -351,6 +354,9 @@ def test_a_host_loses_power_and_comes_back_with_its_autostart_guests(lab: Lab) -
     until(lambda: guest.boots() == 2)
     assert lab.where("early") == ["host-b"]
     assert hears(lab, "host-a", "host-b")
+    # As a machine's own cards: what its peers send arrives at once
+    now = [lab.run("host-b", "cat", f"/sys/class/net/{name}/address") for name in ("eth0", "eth1")]
+    assert now == cards
     lab.kill_guest("early")
 
 

@@ -432,20 +432,27 @@ def _with_range(middle: float, low: float | None, high: float | None) -> Line:
 
 
 def compared_text(operation: Operation) -> Line:
-    """What was predicted of a move beside what it took; '' where either is not known."""
-    plan, ended = operation.plan, operation.ended
-    if operation.state is not State.DONE or not ended:
-        return ""
-    alone = len(ended) == 1 and isinstance(plan.steps[ended[0].index], MigrateVm)
+    """What was predicted of moves beside what they took; '' where either is not known."""
+    plan, told = operation.plan, operation.plan.prediction
     moves = list(done_moves((operation,)))
-    if not alone or not moves or plan.prediction.seconds is None:
+    wanted = [step for step in plan.steps if isinstance(step, MigrateVm)]
+    if operation.state is not State.DONE or not moves or told.seconds is None:
         return ""
-    told = plan.prediction
+    if len(moves) != len(wanted):
+        return ""  # what was skipped or copied was predicted too
+    if len(plan.steps) > 1:
+        return nwords(
+            "{n} migration took {actual}, predicted {predicted}.",
+            "{n} migrations took {actual} added up, predicted {predicted}.",
+            n=len(moves),
+            actual=Duration(sum(each.seconds for each in moves)),
+            predicted=_with_range(told.seconds, told.least, told.most),
+        )
     lines: list[Line] = [
         words(
             "Time: {actual}, predicted {predicted}.",
             actual=Duration(moves[0].seconds),
-            predicted=_with_range(plan.prediction.seconds, told.least, told.most),
+            predicted=_with_range(told.seconds, told.least, told.most),
         )
     ]
     if moves[0].pause is not None and told.downtime is not None:

@@ -47,7 +47,7 @@ def define(connection: Connection, blueprint: Blueprint) -> None:
     log = ""
     if blueprint.log_pool and (directory := volumes.pool_path(connection, blueprint.log_pool)):
         log = f"{directory}/{blueprint.uuid}-serial.log"  # its name may change
-    virt_type = _virt_type(connection, blueprint)
+    virt_type = choose_accelerator(connection, blueprint.accelerator)
     xml = domain_build.domain(blueprint, disks, virt_type=virt_type, log=log)
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
@@ -303,10 +303,13 @@ def _nic(domain: Domain, mac: str, flags: int) -> str:
     return ""
 
 
-def _virt_type(connection: Connection, blueprint: Blueprint) -> str:
-    """``kvm`` where the CPU has it: that ``/dev/kvm`` exists proves nothing."""
-    if blueprint.accelerator != "auto":
-        return blueprint.accelerator
+def choose_accelerator(connection: Connection, wanted: str) -> str:
+    """``kvm`` where the CPU has it: that ``/dev/kvm`` exists proves nothing.
+
+    What is ``wanted`` is taken as it is, unless it is ``auto``.
+    """
+    if wanted != "auto":
+        return wanted
     capabilities = document(connection.getCapabilities())
     offered = any(each.get("type") == "kvm" for each in capabilities.iterfind("guest/arch/domain"))
     cpu = capabilities.find("host/cpu")
@@ -320,5 +323,10 @@ def _virt_type(connection: Connection, blueprint: Blueprint) -> str:
         if error.get_error_code() in _CANNOT_NOW:
             return "qemu"
         raise
-    features = {each.get("name") for each in document(whole).iterfind("feature")}
+    # Libvirt 11 also names what the model has and this CPU lacks
+    features = {
+        each.get("name")
+        for each in document(whole).iterfind("feature")
+        if each.get("policy") not in {"disable", "forbid"}
+    }
     return "kvm" if features & {"vmx", "svm"} else "qemu"

@@ -322,6 +322,23 @@ def test_predictions_learn_and_stand_beside_what_was_measured(bot: Bot) -> None:
     assert "pause: 1 of 1 within the predicted range" in digest
 
 
+def test_the_moves_of_a_whole_operation_stand_beside_what_was_predicted_of_them(bot: Bot) -> None:
+    handlers = dict(bot.services.catalog.handlers)
+    real = handlers[MigrateVm]
+
+    def measured(*given: object) -> dict[str, object]:
+        real.run(*given)  # type: ignore[arg-type]
+        return {"took": Duration(4.0)}
+
+    handlers[MigrateVm] = replace(real, run=measured)  # type: ignore[arg-type]
+    bot.services = replace(bot.services, catalog=replace(bot.services.catalog, handlers=handlers))
+    bot.types("host drain host-c")
+    approve(bot)
+    bot.works()
+    assert "3 migrations took 12 s added up, predicted" in text(bot.shown())
+    assert field(bot.shown(), "Prediction") == "", "it stands beside what was measured"
+
+
 def test_a_resize_that_waits_for_a_restart_says_so_with_a_button(bot: Bot) -> None:
     bot.types("vm resize app-1 --memory 4G")
     approve(bot)
