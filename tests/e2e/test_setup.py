@@ -59,7 +59,7 @@ def furnish(lab: Lab, host: LabHost) -> None:
     change(lab, host, 'unix_sock_rw_perms = "0700"', 'unix_sock_group = "libvirt"\nunix_sock_rw_perms = "0770"')  # fmt: skip
     sshd._generate(folder / "host_key")
     (folder / "sshd_config").write_text(f"HostKey {folder}/host_key\nUsePAM no\nUseDNS no\n")
-    program, libraries = sshd._program()
+    program, libraries = sshd._program(lab, host.name)
     start = f"LD_LIBRARY_PATH={libraries} {program} -D -f {folder}/sshd_config -E {folder}/log &"
     lab.run(host.name, "sh", "-c", start)
     sshd._await_banner(lab, host.name)
