@@ -301,6 +301,8 @@ class Host:
     held: bool = field(
         default=False, metadata={"later": True}
     )  # it failed, and was not admitted again
+    # Family, model and stepping as the CPU itself tells them; another libvirt gives it another name
+    cpu_signature: str = field(default="", metadata={"later": True})
 
     @property
     def set_aside(self) -> int:

@@ -142,8 +142,7 @@ def _cpu(case: MigrationCase, target: Host) -> Iterator[Objection]:
                 vm=vm.name,
             ),
         )
-    known = source.cpu_model and target.cpu_model
-    if mode in ("host-passthrough", "maximum") and known and source.cpu_model != target.cpu_model:
+    if mode in ("host-passthrough", "maximum") and not _may_be_alike(source, target):
         yield Objection(
             "cpu-passthrough",
             words(
@@ -160,6 +159,17 @@ def _cpu(case: MigrationCase, target: Host) -> Iterator[Objection]:
                 "Choose a host with the same CPU, or give the VM a named CPU model and restart it."
             ),
         )
+
+
+def _may_be_alike(one: Host, other: Host) -> bool:
+    """Whether nothing tells two hosts' CPUs apart.
+
+    Each version of libvirt names the models that it knows: one CPU has two names in an upgrade.
+    """
+    if one.cpu_signature and one.cpu_signature == other.cpu_signature:
+        return True
+    models = {host.cpu_model for host in (one, other)}
+    return "" in models or len(models) == 1
 
 
 def _machine(case: MigrationCase, target: Host) -> Iterator[Objection]:

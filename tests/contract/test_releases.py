@@ -107,6 +107,7 @@ def test_each_host_tells_its_own_versions_and_machine_types(stage: Stage) -> Non
     assert old.libvirt_version < new.libvirt_version
     assert new.machines - old.machines
     assert new.machines & old.machines
+    assert old.cpu_signature == new.cpu_signature, "one machine, whatever libvirt calls its CPU"
 
 
 def test_a_vm_of_the_older_host_moves_to_the_newer_and_back(stage: Stage) -> None:

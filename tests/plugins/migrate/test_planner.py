@@ -343,6 +343,20 @@ def test_the_way_back_to_an_older_qemu_with_the_machine_type_is_planned_with_a_w
     assert not [each for each in planned(back, seen).warnings if each.code == "older-qemu"]
 
 
+def test_one_cpu_that_two_versions_of_libvirt_name_differently_is_one() -> None:
+    """Libvirt 9 says EPYC, libvirt 11 EPYC-v1; the CPU tells both the same signature."""
+    passed = vm_with(cpu_mode="host-passthrough")
+    named = both(
+        host_is("host-a", cpu_signature="family 26, model 2"),
+        host_is("host-b", cpu_model="EPYC-v1", cpu_signature="family 26, model 2"),
+    )
+    assert planned(TO_B, both(passed, named)(cluster()))
+    other = host_is("host-b", cpu_model="Skylake", cpu_signature="family 6, model 85")
+    assert [each.code for each in refused(TO_B, both(passed, named, other)(cluster()))] == [
+        "cpu-passthrough"
+    ]
+
+
 def test_an_older_qemu_without_the_machine_type_is_refused_for_that_alone() -> None:
     older = host_is("host-b", hypervisor_version=6_002_000, machines=frozenset({"pc-q35-6.2"}))
     assert [each.code for each in refused(TO_B, older(cluster()))] == ["machine"]

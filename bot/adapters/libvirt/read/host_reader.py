@@ -284,6 +284,7 @@ class HostReader:
             memory_free=free,
             cpu=cpu,
             cpu_model=known.cpu_model,
+            cpu_signature=known.signature,
             arch=known.arch,
             hypervisor_version=known.hypervisor_version,
             libvirt_version=known.libvirt_version,

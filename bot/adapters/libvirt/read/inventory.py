@@ -32,6 +32,7 @@ _SPREAD = 1 / 3  # the part of their greatest age within which definitions fall 
 _DOMAIN_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
 
 
+_SIGNATURE = "signature "
 # no message: a technical fact, beside what libvirt reports
 NO_INTERFACE_DRIVER = "libvirt has no driver for interfaces"
 
@@ -58,6 +59,11 @@ class Facts:
     networks: frozenset[str]
     huge_pages: tuple[tuple[int, int], ...] = ()  # size in bytes and how many, of those set aside
     unread: tuple[Unread, ...] = ()
+
+    @property
+    def signature(self) -> str:
+        """The CPU's family, model and stepping; '' where libvirt does not tell them."""
+        return next((each for each in self.cpu if each.startswith(_SIGNATURE)), "")
 
     @property
     def complete(self) -> bool:
@@ -362,7 +368,7 @@ def _cpu(capabilities: etree._Element) -> Iterator[str]:
     yield f"vendor {cpu.findtext('vendor', '')}"
     signature = cpu.find("signature")
     if signature is not None:
-        yield f"signature {sorted(signature.attrib.items())}"
+        yield f"{_SIGNATURE}{sorted(signature.attrib.items())}"
     yield from (f"feature {each.get('name')}" for each in cpu.iterfind("feature"))
 
 
