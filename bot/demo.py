@@ -18,14 +18,16 @@ from typing import Any
 import click
 
 from bot import tour
+from bot.adapters.language import Language, Languages
 from bot.domain.errors import DroverError
+from bot.domain.message import Join, Message, Names, words
 from bot.factories import app_manifest
 from bot.settings import DroverSettings, PluginsSection
 from bot.stage import POLICY, BotProcess, config_for, hosts_for, image_for, with_power
 from lab import Guest, Lab, LabError, missing
 from lab.bmc import Bmcs
 from lab.slack import Workspace
-from lab.slack.shown import Message
+from lab.slack.shown import Message as SlackMessage
 from lab.sshd import Door, serve
 
 GUESTS: Mapping[str, Mapping[str, Any]] = {
@@ -41,6 +43,8 @@ GUESTS: Mapping[str, Mapping[str, Any]] = {
     "mail-1": {"host": "host-b", "tags": {"env": "prod", "failover": "last"}},
     "db-1": {"host": "host-c", "disk": "local", "tags": {"env": "prod"}},
 }
+DEMO = "demo"
+APPROVES = words("clicks Approve and confirms")
 BALANCE: Mapping[str, Any] = {"cooldown_minutes": 0}
 ON_HOST_B = ("web-1", "mail-1")
 TWO_VOTES: Mapping[str, Any] = {
@@ -55,21 +59,23 @@ TWO_VOTES: Mapping[str, Any] = {
         *POLICY["rules"],
     ]
 }
-TRY = """
-The workspace is open at {page}
-  You are Ana, the engineer; switch to Bruno or Carla (approvers) or Gil (no rights) at the left. Try in #ops:
-  · /kvm help                                        what you may do
-  · /kvm status   /kvm hosts   /kvm vms   /kvm top   the cluster
-  · /kvm migrate web-2                               Drover picks the host; approve it as Bruno in #approvals
-  · /kvm migrate db-1 host-a                         refused, with what to do; try it with --copy-storage
-  · /kvm vm create shop-1 --reason "to see it"       a VM from one line; then /kvm vm show shop-1, vm screenshot shop-1
-  · /kvm balance   /kvm host drain host-a            even load, an empty host: one approval, a live checklist
-  · /kvm host check host-b   /kvm host pair --all    is it ready, and what to type if not
-  · /kvm failover status   /kvm failover drill host-a   what if host-a died now: who starts where, who cannot
-  · /kvm host drain host-a --in 2m                   approved now, run then; /kvm ops --scheduled
-  · /kvm audit op-1   /kvm why web-1                 everything that happened, and why it is where it is
-The bot's log: {log}
-Ctrl-C ends everything and leaves nothing behind."""
+TRY: Sequence[Message] = (
+    words("You are Ana, the engineer; at the left you become Bruno or Carla (approvers) or Gil (no "
+          "rights). Try in #ops:"),
+    words("`/kvm help`: what you may do"),
+    words("`/kvm status`, `/kvm hosts`, `/kvm vms`, `/kvm top`: the cluster"),
+    words("`/kvm migrate web-2`: Drover picks the host; approve it as Bruno in #approvals"),
+    words("`/kvm migrate db-1 host-a`: refused, with what to do; try it with `--copy-storage`"),
+    words('`/kvm vm create shop-1 --reason "to see it"`: a VM from one line; then '
+          "`/kvm vm show shop-1` and `/kvm vm screenshot shop-1`"),
+    words("`/kvm balance`, `/kvm host drain host-a`: even load, an empty host: one approval, a live "
+          "checklist"),
+    words("`/kvm host check host-b`, `/kvm host pair --all`: is it ready, and what to type if not"),
+    words("`/kvm failover status`, `/kvm failover drill host-a`: what if host-a died now: who starts "
+          "where, who cannot"),
+    words("`/kvm host drain host-a --in 2m`: approved now, run then; `/kvm ops --scheduled`"),
+    words("`/kvm audit op-1`, `/kvm why web-1`: everything that happened, and why it is where it is"),
+)  # fmt: skip
 
 
 PEOPLE = {
@@ -100,12 +106,18 @@ def _name_of(found: re.Match[str]) -> str:
 
 @dataclass
 class Transcript:
-    """Prints what happens with the seconds since the start."""
+    """Prints what happens with the seconds since the start, in the language of the workspace."""
 
+    language: Language
     began: float = field(default_factory=time.monotonic)
 
-    def say(self, who: str, text: str) -> None:
+    def translate(self, message: Message) -> str:
+        """A message as it is read."""
+        return str(self.language.translate(message)).replace("`", "")
+
+    def say(self, speaker: Message, message: Message) -> None:
         """One line with its time; further lines are indented."""
+        who, text = self.translate(speaker), self.translate(message)
         first, *rest = text.splitlines() or [""]
         click.echo(
             f"{time.monotonic() - self.began:7.1f} s  {click.style(who, bold=True)}  {first}"
@@ -154,9 +166,8 @@ def perform(
         DroverError: the machine cannot, or a step did not happen; nothing is left behind.
     """
     if lacking := missing():
-        # no message: the transcript of the demo
-        raise DroverError("This machine cannot run the demo: " + " ".join(lacking))
-    told = Transcript()
+        raise DroverError(words("This machine cannot run the demo: {why}", why=" ".join(lacking)))
+    told = Transcript(Languages(locale).of(locale))
     with ended_by_signals(), _tell_signal(told), ExitStack() as stack:
         try:
             stage = _set_up(stack, told, Wish(hosts, port, locale, plugins))
@@ -164,22 +175,21 @@ def perform(
             _dead_host(stage, told)
         except (TimeoutError, LabError) as error:
             raise DroverError(
-                # no message: the transcript of the demo
-                # no message: the transcript of the demo
-                f"The demo stopped: {error}",
-                # no message: the transcript of the demo
-                "The machine may be very busy; try again.",
+                words("The demo stopped: {error}", error=str(error)),
+                words("The machine may be very busy; try again."),
             ) from error
         if leave:
             told.say(
-                "demo",
-                "asked, approved, moved, verified; a host died, and its VMs run again. "
-                "To try it yourself: ./drover demo, without --exit",
+                DEMO,
+                words(
+                    "Asked, approved, moved, verified; a host died, and its VMs run again. To try it "
+                    "yourself: `./drover demo`, without `--exit`"
+                ),
             )
             return
         workspace = stage.workspace
         tour.post(workspace.bot_token, workspace.web_api, "C0OPS", locale)
-        click.echo(TRY.format(page=workspace.page, log=stage.bot.log))
+        _invite(told, workspace.page, stage.bot.log)
         _until_interrupted()
 
 
@@ -189,8 +199,7 @@ def _tell_signal(told: Transcript) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        # no message: the transcript of the demo
-        told.say("demo", "ended before it was ready; nothing is left behind")
+        told.say(DEMO, words("Ended before it was ready; nothing is left behind."))
         sys.exit(130)
 
 
@@ -218,15 +227,13 @@ class Wish:
 def _set_up(stack: ExitStack, told: Transcript, wish: Wish) -> DemoStage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
     told.say(
-        "demo",
-        # no message: the transcript of the demo
-        f"starting {wish.hosts} hosts: libvirtd and QEMU, each in namespaces of its own",
+        DEMO,
+        words("Starting hosts ({n}): libvirtd and QEMU, each in namespaces of its own", n=wish.hosts),
     )
     lab = stack.enter_context(Lab(hosts=wish.hosts))
     guests = {name: _boot(lab, told, name, each) for name, each in GUESTS.items()}
     powers = stack.enter_context(Bmcs(lab))
-    # no message: the transcript of the demo
-    told.say("demo", "each host has a power controller (Redfish), which can switch it off")
+    told.say(DEMO, words("Each host has a power controller (Redfish), which can switch it off"))
     workspace = stack.enter_context(
         Workspace(
             wish.port,
@@ -240,8 +247,7 @@ def _set_up(stack: ExitStack, told: Transcript, wish: Wish) -> DemoStage:
         BotProcess(workspace, directory, _config(lab, workspace, directory, hosts, wish))
     )
     workspace.wait_connected()
-    # no message: the transcript of the demo
-    told.say("demo", "the bot is connected to the local workspace")
+    told.say(DEMO, words("The bot is connected to the local workspace"))
     return DemoStage(lab, workspace, bot, guests, powers)
 
 
@@ -250,8 +256,10 @@ def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
     try:
         return {name: serve(lab, name) for name in lab.hosts}
     except LabError as error:
-        # no message: the transcript of the demo
-        told.say("demo", f"the hosts get no SSH, so `host check` can tell less: {error}")
+        told.say(
+            DEMO,
+            words("The hosts get no SSH, so `host check` can tell less: {error}", error=str(error)),
+        )
         return {}
 
 
@@ -288,8 +296,7 @@ def _config(
 def _boot(lab: Lab, told: Transcript, name: str, wish: Mapping[str, Any]) -> Guest:
     host = wish["host"] if wish["host"] in lab.hosts else "host-b"
     guest = lab.guest(name, **{**wish, "host": host})
-    # no message: the transcript of the demo
-    told.say("demo", f"{name} has booted on {host}")
+    told.say(DEMO, words("{vm} has booted on {host}", vm=name, host=host))
     return guest
 
 
@@ -300,42 +307,42 @@ def _build_page(told: Transcript) -> None:
     try:
         built_page()
     except PageBuildError as error:
-        # no message: the transcript of the demo
-        told.say("demo", f"the web page could not be built, going on without: {error}")
+        told.say(
+            DEMO,
+            words("The web page could not be built, going on without: {error}", error=str(error)),
+        )
 
 
 def _main_job(stage: DemoStage, told: Transcript) -> None:
     ana, bruno = stage.workspace.person("ana"), stage.workspace.person("bruno")
     ticks = stage.guests["web-1"].ticks()
     line = '/kvm migrate web-1 to host-b --reason "disk swap on host-a"'
-    told.say("Ana in #ops", line)
+    told.say(_in("Ana", "#ops"), line)
     ana.command(line, "#ops")
     proposal = _await_message(stage, told, "#approvals", _is_open)
-    # no message: the transcript of the demo
-    told.say("Bruno in #approvals", "clicks Approve and confirms")
+    told.say(_in("Bruno", "#approvals"), APPROVES)
     bruno.click(proposal, "op.approve")
     done = _await_message(stage, told, "#approvals", _is_over, timeout=120)
     if "op.again" in _buttons(done):
-        # no message: the transcript of the demo
-        raise DroverError("The migration failed.", done.plain())
+        raise DroverError(words("The migration failed."), done.plain())
     _prove(stage, told, ticks)
-    told.say("Ana in #ops", "/kvm audit op-1")
+    told.say(_in("Ana", "#ops"), "/kvm audit op-1")
     ana.command("/kvm audit op-1", "#ops")
     _await_message(stage, told, "#ops", _is_trail, seen_by="ana")
 
 
-def _buttons(message: Message) -> set[str]:
+def _buttons(message: SlackMessage) -> set[str]:
     """What can be pressed under a message, whatever language it is in."""
     rows = [block for block in message.blocks if block["type"] == "actions"]
     return {str(each.get("action_id")) for row in rows for each in row["elements"]}
 
 
-def _is_over(message: Message) -> bool:
+def _is_over(message: SlackMessage) -> bool:
     """Whether an operation's message is at its end: nothing is left to stop or decide."""
     return "op.details" in _buttons(message) and not {"op.cancel", "op.approve"} & _buttons(message)
 
 
-def _is_trail(message: Message) -> bool:
+def _is_trail(message: SlackMessage) -> bool:
     """Whether it tells everything that happened to the operation."""
     return "op-1" in message.plain() and any(block["type"] == "table" for block in message.blocks)
 
@@ -344,13 +351,13 @@ def _await_message(
     stage: DemoStage,
     told: Transcript,
     channel: str,
-    wanted: Callable[[Message], bool],
+    wanted: Callable[[SlackMessage], bool],
     *,
     timeout: float = 30,
     seen_by: str | None = None,
-) -> Message:
+) -> SlackMessage:
     found = stage.workspace.wait_message(channel, wanted, timeout, seen_by=seen_by)
-    told.say(f"Drover in {channel}", readable(found.plain()))
+    told.say(_in("Drover", channel), readable(found.plain()))
     return found
 
 
@@ -358,46 +365,57 @@ def _prove(stage: DemoStage, told: Transcript, ticks: int) -> None:
     """Ask the machine, not the bot: one QEMU process, on the target, and the guest went on counting."""
     where = stage.lab.where("web-1")
     if where != ["host-b"]:
-        # no message: the transcript of the demo
-        raise DroverError(f"The message says done, but web-1's QEMU processes are on: {where}.")
+        raise DroverError(
+            words("The message says done, but web-1's QEMU processes are on: {hosts}.", hosts=where)
+        )
     deadline = time.monotonic() + 20
     guest = stage.guests["web-1"]
     while guest.ticks() <= ticks:
         if time.monotonic() > deadline:
-            # no message: the transcript of the demo
-            raise DroverError("web-1 stands still after the migration.")
+            raise DroverError(words("{vm} stands still after the migration.", vm="web-1"))
         time.sleep(0.1)
     told.say(
-        "demo",
-        # no message: the transcript of the demo
-        "checked on the machine itself: web-1's one QEMU process runs on host-b, and the guest goes on",
+        DEMO,
+        words(
+            "Checked on the machine itself: the one QEMU process of {vm} runs on {host}, and the VM "
+            "goes on",
+            vm="web-1",
+            host="host-b",
+        ),
     )
 
 
 def _dead_host(stage: DemoStage, told: Transcript) -> None:
     """A host loses its power; two people agree; its VMs run again elsewhere; it is admitted again."""
     ana = stage.workspace.person("ana")
-    told.say("Ana in #ops", "/kvm failover status")
+    told.say(_in("Ana", "#ops"), "/kvm failover status")
     _status(stage, told)
     boots = {name: stage.guests[name].boots() for name in ON_HOST_B}
-    # no message: the transcript of the demo
-    told.say("demo", f"somebody pulls the plug of host-b, with {' and '.join(ON_HOST_B)} on it")
+    told.say(
+        DEMO,
+        words(
+            "Host {host} loses its power, with {vms} on it",
+            host="host-b",
+            vms=Names(ON_HOST_B, Join.AND),
+        ),
+    )
     stage.lab.power_off("host-b")
     proposal = _await_message(stage, told, "#approvals", _is_open, timeout=180)
     done = _both_approve(stage, told, proposal)
     if "op.again" in _buttons(done):
-        # no message: the transcript of the demo
-        raise DroverError("The failover failed.", done.plain())
+        raise DroverError(words("The failover failed."), done.plain())
     _prove_failover(stage, told, boots)
-    told.say("Ana in #ops", "/kvm failover report")
+    told.say(_in("Ana", "#ops"), "/kvm failover report")
     ana.command("/kvm failover report", "#ops")
     _await_message(stage, told, "#ops", _is_report, seen_by="ana")
-    # no message: the transcript of the demo
-    told.say("demo", "host-b is repaired and switched on; nothing on it starts by itself")
+    told.say(
+        DEMO,
+        words("{host} is repaired and switched on; nothing on it starts by itself", host="host-b"),
+    )
     stage.lab.power_on("host-b")
     _doors(stage.lab, told)
     _await_message(stage, told, "#ops", _offers("host readmit host-b"), timeout=120)
-    told.say("Ana in #ops", "/kvm host readmit host-b")
+    told.say(_in("Ana", "#ops"), "/kvm host readmit host-b")
     ana.command("/kvm host readmit host-b", "#ops")
     _both_approve(stage, told, _await_message(stage, told, "#approvals", _is_open))
 
@@ -413,21 +431,20 @@ def _status(stage: DemoStage, told: Transcript) -> None:
             if time.monotonic() > deadline:
                 raise
         else:
-            told.say("Drover in #ops", readable(found.plain()))
+            told.say(_in("Drover", "#ops"), readable(found.plain()))
             return
 
 
-def _both_could_start(message: Message) -> bool:
+def _both_could_start(message: SlackMessage) -> bool:
     """Whether a table says that both VMs of host-b could start elsewhere."""
     lines = message.plain().splitlines()
     return any("bmc-host-b" in line and line.rstrip().endswith("2/2") for line in lines)
 
 
-def _both_approve(stage: DemoStage, told: Transcript, proposal: Message) -> Message:
+def _both_approve(stage: DemoStage, told: Transcript, proposal: SlackMessage) -> SlackMessage:
     """Two people click; the same message at the end of its operation."""
     for name in ("bruno", "carla"):
-        # no message: the transcript of the demo
-        told.say(f"{name.title()} in #approvals", "clicks Approve and confirms")
+        told.say(_in(name.title(), "#approvals"), APPROVES)
         stage.workspace.person(name).click(proposal, "op.approve")
     return _await_message(
         stage,
@@ -438,18 +455,18 @@ def _both_approve(stage: DemoStage, told: Transcript, proposal: Message) -> Mess
     )
 
 
-def _is_open(message: Message) -> bool:
+def _is_open(message: SlackMessage) -> bool:
     """Whether an operation waits for votes."""
     return "op.approve" in _buttons(message)
 
 
-def _is_report(message: Message) -> bool:
+def _is_report(message: SlackMessage) -> bool:
     """Whether it tells how long each VM was away."""
     tables = [block for block in message.blocks if block["type"] == "table"]
     return bool(tables) and len(tables[0]["rows"][0]) == 9
 
 
-def _offers(command: str) -> Callable[[Message], bool]:
+def _offers(command: str) -> Callable[[SlackMessage], bool]:
     """Whether a button of a message types this."""
     return lambda message: any(command in value for _, _, value in message.buttons())
 
@@ -459,19 +476,38 @@ def _prove_failover(stage: DemoStage, told: Transcript, boots: Mapping[str, int]
     for name, before in boots.items():
         where = stage.lab.where(name)
         if len(where) != 1 or where == ["host-b"]:
-            # no message: the transcript of the demo
-            raise DroverError(f"{name}'s QEMU processes are on: {where}.")
+            raise DroverError(
+                words("The QEMU processes of {vm} are on: {hosts}.", vm=name, hosts=where)
+            )
         deadline = time.monotonic() + 120
         while stage.guests[name].boots() <= before:
             if time.monotonic() > deadline:
-                # no message: the transcript of the demo
-                raise DroverError(f"{name} did not boot again.")
+                raise DroverError(words("{vm} did not boot again.", vm=name))
             time.sleep(0.2)
         told.say(
-            "demo",
-            # no message: the transcript of the demo
-            f"checked on the machine itself: {name} runs once, on {where[0]}, and has booted",
+            DEMO,
+            words(
+                "Checked on the machine itself: {vm} runs once, on {host}, and has booted",
+                vm=name,
+                host=where[0],
+            ),
         )
+
+
+def _invite(told: Transcript, page: str, log: Path) -> None:
+    """Say what to try, and how it ends."""
+    first, *rest = TRY
+    click.echo()
+    click.echo(told.translate(words("The workspace is open at {page}", page=page)))
+    click.echo(f"  {told.translate(first)}")
+    for each in rest:
+        click.echo(f"  · {told.translate(each)}")
+    click.echo(told.translate(words("The log of the bot: {file}", file=str(log))))
+    click.echo(told.translate(words("Ctrl-C ends everything and leaves nothing behind.")))
+
+
+def _in(who: str, channel: str) -> Message:
+    return words("{who} in {channel}", who=who, channel=channel)
 
 
 def _until_interrupted() -> None:
