@@ -228,7 +228,9 @@ def _set_up(stack: ExitStack, told: Transcript, wish: Wish) -> DemoStage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
     told.say(
         DEMO,
-        words("Starting hosts ({n}): libvirtd and QEMU, each in namespaces of its own", n=wish.hosts),
+        words(
+            "Starting hosts ({n}): libvirtd and QEMU, each in namespaces of its own", n=wish.hosts
+        ),
     )
     lab = stack.enter_context(Lab(hosts=wish.hosts))
     guests = {name: _boot(lab, told, name, each) for name, each in GUESTS.items()}

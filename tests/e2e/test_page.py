@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -363,8 +364,17 @@ def node() -> Node:
 
 @pytest.fixture
 def stage(node: Node) -> Iterator[Stage]:
+    with open_stage(node) as opened:
+        yield opened
+
+
+@contextmanager
+def open_stage(node: Node, locales: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """Open a stage; ``locales``: what people read who read no English, by id."""
     command = Command("/kvm", "Run the cluster", "help | hosts | migrate VM [to HOST] | audit ID")
-    with Workspace(commands=(command,), trigger_seconds=60, ack_seconds=60, pace=PACE) as workspace:
+    with Workspace(
+        commands=(command,), trigger_seconds=60, ack_seconds=60, pace=PACE, locales=locales
+    ) as workspace:
         client = WebClient(token=workspace.bot_token, base_url=workspace.web_api)
         heard = Heard()
         handler = SocketModeHandler(
@@ -376,6 +386,36 @@ def stage(node: Node) -> Iterator[Stage]:
         workspace.wait_connected()
         yield Stage(workspace, client, heard, node)
         handler.close()  # type: ignore[no-untyped-call]
+
+
+# What the page shows of others, and is the same in every language
+GIVEN = re.compile(
+    r"Drover Lab|drover|APP|web-1|ops|approvals|general|Ana Souza|Bruno Lima|Carla Dias|Gil Ramos"
+    r"|/kvm|help \| hosts \| migrate VM \[to HOST\] \| audit ID|:\w+:|white_check_mark|eyes"
+    r"|[BIS](?!\w)|</>"
+)
+
+
+def test_the_page_s_own_words_are_in_the_reader_s_language(node: Node) -> None:
+    with open_stage(node, {"U0ANA": "en-XA"}) as stage:
+        stage.propose()
+        read = stage.play("chrome")["read"]
+    written = " ".join(map(str, texts_of([proposal(), DENY, CONFIRM])))
+    own = [each for each in read if each not in written]
+    assert "Ｖｉｅｗ ａｓ" in own
+    assert [each for each in own if re.search(r"[A-Za-z]", GIVEN.sub("", each))] == []
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text that the app gave."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from texts_of(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts_of(each)
 
 
 def test_a_command_is_completed_and_runs(stage: Stage) -> None:

@@ -13,6 +13,7 @@ from bot import translations
 from bot.translations import literals, load, packages, problems, templates
 
 ROOT = Path(__file__).parents[2]
+HOLE = re.compile(r"\{\w+\}")
 NOT_YET: frozenset[str] = frozenset()
 """Packages with sentences that are no messages yet, or not translated.
 
@@ -129,3 +130,21 @@ def test_a_translation_that_does_not_fit_is_told(package: Path, translated: str,
         text.replace('stop`"\nmsgstr ""', f'stop`"\nmsgstr "{translated}"'), encoding="utf-8"
     )
     assert any(what in each.what for each in problems(package) if not each.missing)
+
+
+def test_every_text_of_the_page_is_in_portuguese_with_the_same_holes() -> None:
+    page = ROOT / "lab/slack/page/src"
+    table = dict(
+        re.findall(r'^  "([^"]+)": "([^"]+)",$', (page / "texts.ts").read_text(), re.MULTILINE)
+    )
+    used = {
+        text
+        for file in page.glob("*.ts*")
+        for text in re.findall(r'[^\w.]t\(\s*"([^"]+)"', file.read_text())
+    }
+    assert len(used) > 60
+    assert used - set(table) == set()
+    holes = {text: (re.findall(HOLE, text), re.findall(HOLE, said)) for text, said in table.items()}
+    assert {
+        text for text, (ours, theirs) in holes.items() if sorted(ours) != sorted(theirs)
+    } == set()

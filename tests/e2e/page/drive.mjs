@@ -26,7 +26,54 @@ const messages = (page) => page.locator("main article.message");
 const last = (page) => messages(page).last();
 const textOf = (locator) => locator.innerText();
 
+/** What of the page is read, seen or heard, but for what the app and people wrote, names and times. */
+const chrome = () => {
+  const theirs = ".blocks, .library, .message-text, .home-view, .author, .person-name > :not(small), time, .day, .row-name, kbd";
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const parent = node.parentElement;
+    const mine = parent.closest(".field-error, .optional") ?? !parent.closest(theirs);
+    if (mine && node.textContent.trim()) found.push(node.textContent.trim());
+  }
+  for (const name of ["aria-label", "title", "placeholder"])
+    for (const node of document.querySelectorAll(`[${name}]`))
+      if (!node.closest(`${theirs}, article, .suggestions [role=option]`)) found.push(node.getAttribute(name));
+  return [document.title, ...found];
+};
+
 const scenes = {
+  async chrome(context) {
+    const page = await open(context, "U0ANA", "C0OPS");
+    const read = new Set();
+    const look = async () => (await page.evaluate(chrome)).forEach((each) => read.add(each));
+    await look();
+    await composer(page).pressSequentially("/kv");
+    await page.locator(".suggestions").waitFor();
+    await look();
+    await composer(page).fill("");
+    await last(page).locator(".message-tools button").last().click();
+    await page.locator("aside.thread").waitFor();
+    await look();
+    await last(page).getByRole("button", { name: "Approve" }).click();
+    await page.locator("dialog.confirm").waitFor();
+    await look();
+    await page.keyboard.press("Escape");
+    await page.locator("dialog").waitFor({ state: "detached" });
+    await last(page).getByRole("button", { name: "Deny…" }).click();
+    await page.locator("dialog.modal").waitFor();
+    await page.locator("dialog.modal button[type=submit]").click();
+    await page.locator(".field-error").first().waitFor();
+    await look();
+    await page.keyboard.press("Escape");
+    await page.locator("dialog").waitFor({ state: "detached" });
+    await page.goto(at("U0ANA", "home"));
+    await page.locator(".home-view").waitFor();
+    await look();
+    await picture(page, "chrome");
+    return { read: [...read] };
+  },
+
   async completion(context) {
     const page = await open(context, "U0ANA", "C0OPS");
     await composer(page).pressSequentially("/kv");

@@ -9,6 +9,7 @@ import { isDirect, Sidebar } from "./sidebar";
 import { change, markRead } from "./store";
 import type { LiveEvent, View, WorkspaceState } from "./types";
 import { HomeTab, Modal } from "./view";
+import { setTexts, t } from "./texts";
 
 interface Where {
   as: string;
@@ -57,6 +58,7 @@ function useWorkspace(as: string) {
     try {
       const fresh = await api.state(as);
       setLocale(fresh.me.locale);
+      setTexts(fresh.me.locale);
       setState(fresh);
       setView((await api.view(as)).view);
       await Promise.all(fresh.channels.map(({ id }) => loadChannel(id)));
@@ -105,9 +107,9 @@ function AppHome({ state, home, setHome, onTab }: HomeProps) {
     api.home(as).then(({ view }) => view && setHome(view), () => undefined);
   }, [as, setHome]);
   return (
-    <main className="channel" aria-label={`${state.app.name} home`}>
+    <main className="channel" aria-label={t("{name} home", { name: state.app.name })}>
       <AppHead app={state.app} tab="home" direct={state.channels.find(isDirect)} onTab={onTab} />
-      <div className="messages" tabIndex={0} aria-label="App Home">
+      <div className="messages" tabIndex={0} aria-label={t("App Home")}>
         <HomeTab as={as} view={home} appName={state.app.name} />
       </div>
     </main>
@@ -116,8 +118,8 @@ function AppHome({ state, home, setHome, onTab }: HomeProps) {
 
 function Banner({ linked, problem, state }: { linked: boolean; problem: string | null; state: WorkspaceState | null }) {
   const words = !linked
-    ? "Connection lost. Reconnecting…"
-    : (problem ?? (state && state.apps_connected === 0 ? `${state.app.name} is not connected: commands and buttons will not be answered.` : null));
+    ? t("Connection lost. Reconnecting…")
+    : (problem ?? (state && state.apps_connected === 0 ? t("{name} is not connected: commands and buttons will not be answered.", { name: state.app.name }) : null));
   return (
     <div role="status" className={words ? "banner" : "sr-only"}>
       {words}
@@ -172,7 +174,7 @@ export function App() {
   if (!state || (where.as && me !== where.as && !problem))
     return (
       <div className="loading" role="status">
-        {problem ?? "Loading…"}
+        {problem ?? t("Loading…")}
       </div>
     );
   return (
@@ -186,7 +188,7 @@ export function App() {
           ) : channel ? (
             <ChannelView state={state} store={store} channel={channel} thread={where.thread} onThread={onThread} onDismiss={onDismiss} onTab={onTab} />
           ) : (
-            <main className="empty">There is no channel {place} here. Choose one on the left.</main>
+            <main className="empty">{t("There is no channel {place} here. Choose one on the left.", { place })}</main>
           )}
         </div>
         {view && <Modal as={me} view={view} onView={onView(view.id)} />}

@@ -1,16 +1,17 @@
 // The page API: one function per call, and the live socket that reconnects by itself.
 import type { Answer, Container, LiveEvent, Message, OptionGroup, Option, Values, View, WorkspaceState } from "./types";
+import { t } from "./texts";
 
 /** The workspace or the app behind it said no. */
 export class Refusal extends Error {}
 
 // What people read at Slack when an app does not answer; a bare error name alone would tell them nothing.
 const spoken = (error: string): string =>
-  /^[a-z_]+$/.test(error) ? `We had some trouble connecting. Try again? (${error})` : error;
+  /^[a-z_]+$/.test(error) ? t("We had some trouble connecting. Try again? ({error})", { error }) : error;
 
 async function read<T>(response: Response): Promise<T> {
   const body = await response.json().catch(() => null);
-  if (!response.ok || body === null) throw new Error(body?.error ?? `The workspace answered ${response.status}.`);
+  if (!response.ok || body === null) throw new Error(body?.error ?? t("The workspace answered {status}.", { status: response.status }));
   // A submit that is refused field by field is an answer to show, not a failure.
   if (body.ok === false && !body.response_action) throw new Refusal(spoken(body.error ?? "unknown_error"));
   return body as T;

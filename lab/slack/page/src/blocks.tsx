@@ -6,6 +6,7 @@ import { LIBRARY_BLOCKS, ReadOnly } from "./readonly";
 import { SurfaceContext } from "./surface";
 import { DataTable, Table } from "./table";
 import type { Block, BlockElement, Open, TextObject } from "./types";
+import { t } from "./texts";
 
 const SPOKEN = ["text", "title", "subtitle", "body", "label", "caption", "description", "alt_text", "name", "url"];
 
@@ -100,7 +101,7 @@ export function Picture({ src, alt, title }: { src: string; alt: string; title?:
     <figure className="picture">
       <figcaption>
         {title}
-        <button type="button" className="link" aria-expanded={shown} onClick={() => setShown(!shown)} aria-label={shown ? "Hide image" : "Show image"}>
+        <button type="button" className="link" aria-expanded={shown} onClick={() => setShown(!shown)} aria-label={shown ? t("Hide image") : t("Show image")}>
           <span aria-hidden="true">{shown ? "▾" : "▸"}</span>
         </button>
       </figcaption>
@@ -133,7 +134,7 @@ function Input({ block }: { block: Block }) {
     <div className="input" data-block-id={block_id}>
       <label htmlFor={inputId}>
         {words(block.label)}
-        {block.optional && <span className="optional"> (optional)</span>}
+        {block.optional && <span className="optional"> {t("(optional)")}</span>}
       </label>
       <Element
         block_id={block_id}

@@ -7,6 +7,7 @@ import { MessageRow } from "./message";
 import { isDirect } from "./sidebar";
 import { threads, type Store } from "./store";
 import type { Channel, Message, WorkspaceState } from "./types";
+import { t } from "./texts";
 
 const COMPACT_WITHIN_S = 300;
 const NEAR_BOTTOM_PX = 80;
@@ -77,7 +78,7 @@ interface ListProps {
 function MessageList({ as, messages, replies, place, intro, days, onThread, onDismiss }: ListProps) {
   const { list, behind, toBottom, onScroll } = useStickToBottom(messages.at(-1)?.ts, place);
   return (
-    <div className="messages" ref={list} onScroll={onScroll} role="log" aria-label="Messages" aria-live="polite" tabIndex={0}>
+    <div className="messages" ref={list} onScroll={onScroll} role="log" aria-label={t("Messages")} aria-live="polite" tabIndex={0}>
       <div className="messages-inner">
         {intro}
         {messages.map((message, index) => {
@@ -100,7 +101,7 @@ function MessageList({ as, messages, replies, place, intro, days, onThread, onDi
       </div>
       {behind && (
         <button type="button" className="button newer" onClick={toBottom}>
-          New messages ↓
+          {t("New messages ↓")}
         </button>
       )}
     </div>
@@ -109,7 +110,7 @@ function MessageList({ as, messages, replies, place, intro, days, onThread, onDi
 
 /** The head of the app's own place, with its two tabs. */
 export function AppHead({ app, tab, direct, onTab }: { app: WorkspaceState["app"]; tab: string; direct?: Channel; onTab: (place: string) => void }) {
-  const tabs: [string, string][] = [["home", "Home"], ...(direct ? [[direct.id, "Messages"] as [string, string]] : [])];
+  const tabs: [string, string][] = [["home", t("Home")], ...(direct ? [[direct.id, t("Messages")] as [string, string]] : [])];
   return (
     <header className="channel-head app-head">
       <Avatar id={app.user_id} name={app.name} bot size={28} />
@@ -144,7 +145,7 @@ export function ChannelView({ state, store, channel, thread, onThread, onDismiss
   const dismiss = useMemo(() => (ts: string) => onDismiss(channel.id, ts), [channel.id, onDismiss]);
   return (
     <>
-      <main className="channel" aria-label={direct ? `Messages with ${title}` : `Channel ${channel.name}`}>
+      <main className="channel" aria-label={direct ? t("Messages with {name}", { name: title }) : t("Channel {name}", { name: channel.name })}>
         {direct ? (
           <AppHead app={state.app} tab={channel.id} direct={channel} onTab={onTab} />
         ) : (
@@ -153,7 +154,7 @@ export function ChannelView({ state, store, channel, thread, onThread, onDismiss
               <span aria-hidden="true"># </span>
               {channel.name}
             </h2>
-            {channel.purpose && <p>{channel.purpose}</p>}
+            {channel.purpose && <p>{t(channel.purpose)}</p>}
           </header>
         )}
         <MessageList
@@ -167,23 +168,27 @@ export function ChannelView({ state, store, channel, thread, onThread, onDismiss
           intro={
             <div className="intro">
               <h3>{title}</h3>
-              <p>This is the very beginning of {direct ? `your conversation with ${title}` : title}.</p>
+              <p>
+                {direct
+                  ? t("This is the very beginning of your conversation with {name}.", { name: title })
+                  : t("This is the very beginning of {place}.", { place: title })}
+              </p>
             </div>
           }
         />
-        <Composer as={as} channel={channel.id} placeholder={`Message ${title}`} commands={state.commands} />
+        <Composer as={as} channel={channel.id} placeholder={t("Message {place}", { place: title })} commands={state.commands} />
       </main>
       {root && (
-        <aside className="thread" aria-label="Thread">
+        <aside className="thread" aria-label={t("Thread")}>
           <header className="channel-head">
-            <h2>Thread</h2>
+            <h2>{t("Thread")}</h2>
             <p>{title}</p>
-            <button type="button" className="icon" aria-label="Close thread" onClick={() => onThread(null)}>
+            <button type="button" className="icon" aria-label={t("Close thread")} onClick={() => onThread(null)}>
               ×
             </button>
           </header>
           <MessageList as={as} messages={inThread} place={`${as}/${root.ts}`} onDismiss={dismiss} />
-          <Composer as={as} channel={channel.id} thread_ts={root.ts} placeholder="Reply…" commands={state.commands} />
+          <Composer as={as} channel={channel.id} thread_ts={root.ts} placeholder={t("Reply…")} commands={state.commands} />
         </aside>
       )}
     </>

@@ -4,6 +4,7 @@ import { api, Refusal } from "./api";
 import { NamesContext } from "./mrkdwn";
 import { TellContext } from "./surface";
 import type { SlashCommand } from "./types";
+import { t } from "./texts";
 
 const COMPLETE_AFTER_MS = 60;
 const MOST_SUGGESTIONS = 10;
@@ -30,7 +31,7 @@ function commandSuggestions(text: string, commands: SlashCommand[]): Suggestion[
     .map(({ command, description, usage_hint }) => ({
       text: `${command} `,
       shown: [command, usage_hint].filter(Boolean).join(" "),
-      detail: description,
+      detail: description && t(description),
     }));
 }
 
@@ -72,7 +73,7 @@ function useSuggestions({ as, commands, thread_ts }: Props, text: string): Sugge
   const wanted = mention[2].toLowerCase();
   const known = [
     ...(names.app ? [{ name: names.app.name, detail: "App" }] : []),
-    ...names.people.map((p) => ({ name: p.real_name || p.name, detail: p.title ?? "" })),
+    ...names.people.map((p) => ({ name: p.real_name || p.name, detail: p.title ? t(p.title) : "" })),
   ];
   return known
     .filter(({ name }) => name.toLowerCase().startsWith(wanted))
@@ -183,8 +184,8 @@ export function Composer(props: Props) {
     <div className="composer">
       {offering && (
         <div className="suggestions">
-          <div className="popup-label">{text.startsWith("/") ? "Commands" : "People and apps"}</div>
-          <ul role="listbox" id={listId} aria-label="Suggestions">
+          <div className="popup-label">{text.startsWith("/") ? t("Commands") : t("People and apps")}</div>
+          <ul role="listbox" id={listId} aria-label={t("Suggestions")}>
             {suggestions.map((suggestion, index) => (
               <li
                 key={suggestion.text}
@@ -201,13 +202,13 @@ export function Composer(props: Props) {
             ))}
           </ul>
           <div className="popup-note" aria-hidden="true">
-            <kbd>Tab</kbd> to complete, <kbd>↑</kbd> <kbd>↓</kbd> to choose
+            <kbd>Tab</kbd> {t("to complete,")} <kbd>↑</kbd> <kbd>↓</kbd> {t("to choose")}
           </div>
         </div>
       )}
-      <div className="composer-tools" role="toolbar" aria-label="Formatting">
+      <div className="composer-tools" role="toolbar" aria-label={t("Formatting")}>
         {STYLES.map(([name, mark, face]) => (
-          <button key={name} type="button" className={`icon style-${name.toLowerCase()}`} aria-label={name} title={name} onClick={() => style(mark)}>
+          <button key={name} type="button" className={`icon style-${name.toLowerCase()}`} aria-label={t(name)} title={t(name)} onClick={() => style(mark)}>
             {face}
           </button>
         ))}
@@ -230,8 +231,8 @@ export function Composer(props: Props) {
         <button
           type="button"
           className="icon"
-          aria-label="Slash command"
-          title="Slash command"
+          aria-label={t("Slash command")}
+          title={t("Slash command")}
           disabled={thread_ts !== undefined}
           onClick={() => {
             write("/");
@@ -243,8 +244,8 @@ export function Composer(props: Props) {
         <button
           type="button"
           className="icon"
-          aria-label="Mention someone"
-          title="Mention someone"
+          aria-label={t("Mention someone")}
+          title={t("Mention someone")}
           onClick={() => {
             write(text && !/\s$/.test(text) ? `${text} @` : `${text}@`);
             field.current?.focus();
@@ -252,7 +253,7 @@ export function Composer(props: Props) {
         >
           @
         </button>
-        <button type="button" className={`send ${text.trim() ? "ready" : ""}`} aria-label="Send" disabled={!text.trim()} onClick={() => void send()}>
+        <button type="button" className={`send ${text.trim() ? "ready" : ""}`} aria-label={t("Send")} disabled={!text.trim()} onClick={() => void send()}>
           <svg viewBox="0 0 20 20" width="16" height="16" fill="currentColor" aria-hidden="true">
             <path d="M2.5 2.6 18 10 2.5 17.4 4.6 11 11 10 4.6 9z" />
           </svg>

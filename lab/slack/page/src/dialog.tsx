@@ -3,6 +3,7 @@ import { useCallback, useEffect, useId, useRef, useState, type ReactNode } from 
 import { Text, words } from "./mrkdwn";
 import { AskContext, TellContext, type Ask } from "./surface";
 import type { ConfirmObject } from "./types";
+import { t } from "./texts";
 
 interface Props {
   title: ReactNode;
@@ -39,12 +40,12 @@ export function Dialog({ title, className, onClose, onBack, closeLabel, children
     >
       <header className="dialog-head">
         {onBack && (
-          <button type="button" className="icon" aria-label="Back" onClick={onBack}>
+          <button type="button" className="icon" aria-label={t("Back")} onClick={onBack}>
             ‹
           </button>
         )}
         <h2 id={titleId}>{title}</h2>
-        <button type="button" className="icon" aria-label={closeLabel ?? "Close"} onClick={onClose}>
+        <button type="button" className="icon" aria-label={closeLabel ?? t("Close")} onClick={onClose}>
           ×
         </button>
       </header>
@@ -60,13 +61,13 @@ interface Question {
 
 function ConfirmDialog({ question: { confirm, answer } }: { question: Question }) {
   return (
-    <Dialog title={words(confirm.title) || "Are you sure?"} className="confirm" onClose={() => answer(false)}>
+    <Dialog title={words(confirm.title) || t("Are you sure?")} className="confirm" onClose={() => answer(false)}>
       <div className="dialog-body">
         <Text of={confirm.text} />
       </div>
       <footer className="dialog-foot">
         <button type="button" className="button" onClick={() => answer(false)}>
-          {words(confirm.deny) || "Cancel"}
+          {words(confirm.deny) || t("Cancel")}
         </button>
         <button
           type="button"
@@ -74,7 +75,7 @@ function ConfirmDialog({ question: { confirm, answer } }: { question: Question }
           className={`button ${confirm.style === "danger" ? "button-danger-solid" : "button-primary"}`}
           onClick={() => answer(true)}
         >
-          {words(confirm.confirm) || "Yes"}
+          {words(confirm.confirm) || t("Yes")}
         </button>
       </footer>
     </Dialog>
@@ -112,7 +113,7 @@ export function Asking({ children }: { children: ReactNode }) {
           {notice !== null && (
             <div className="toast">
               {notice}
-              <button type="button" className="icon" aria-label="Dismiss" onClick={() => setNotice(null)}>
+              <button type="button" className="icon" aria-label={t("Dismiss")} onClick={() => setNotice(null)}>
                 ×
               </button>
             </div>

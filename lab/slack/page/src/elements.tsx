@@ -5,6 +5,7 @@ import { NamesContext, Text, words, type Names } from "./mrkdwn";
 import { Picker } from "./picker";
 import { elementKey, useSurface } from "./surface";
 import type { Answer, BlockElement, Option, OptionGroup } from "./types";
+import { t } from "./texts";
 
 interface Props {
   block_id: string;
@@ -97,8 +98,8 @@ function Select(props: Props) {
   const [stable] = useState(() => (query: string) => load.current(query));
   return (
     <Picker
-      label={props.label ?? (words(element.placeholder) || "Select")}
-      placeholder={words(element.placeholder) || "Select an option"}
+      label={props.label ?? (words(element.placeholder) || t("Select"))}
+      placeholder={words(element.placeholder) || t("Select an option")}
       many={element.type.startsWith("multi_")}
       limit={element.max_selected_items}
       chosen={chosenOptions(answer, options)}
@@ -135,7 +136,7 @@ function Radios(props: Props) {
   const name = useId();
   const [answer, give] = useAnswer(props);
   return (
-    <div className="choices" role="radiogroup" aria-label={props.label ?? "Choose one"} aria-describedby={props.describedBy}>
+    <div className="choices" role="radiogroup" aria-label={props.label ?? t("Choose one")} aria-describedby={props.describedBy}>
       {(props.element.options as Option[]).map((option) => (
         <Choice
           key={option.value}
@@ -157,7 +158,7 @@ function Checkboxes(props: Props) {
   const toggled = (option: Option) =>
     (props.element.options as Option[]).filter((o) => (o.value === option.value ? !has(o) : has(o)));
   return (
-    <div className="choices" role="group" aria-label={props.label ?? "Choose any"} aria-describedby={props.describedBy}>
+    <div className="choices" role="group" aria-label={props.label ?? t("Choose any")} aria-describedby={props.describedBy}>
       {(props.element.options as Option[]).map((option) => (
         <Choice
           key={option.value}
@@ -209,7 +210,7 @@ function Overflow({ block_id, element }: Props) {
       <button
         type="button"
         className="button button-icon"
-        aria-label={element.accessibility_label ?? "More actions"}
+        aria-label={element.accessibility_label ?? t("More actions")}
         aria-haspopup="menu"
         aria-expanded={open}
         disabled={surface.busy !== null}
@@ -248,7 +249,7 @@ function TextInput(props: Props) {
     id: props.inputId,
     className: "text-input",
     placeholder: words(element.placeholder),
-    "aria-label": props.label ? undefined : words(element.placeholder) || "Text",
+    "aria-label": props.label ? undefined : words(element.placeholder) || t("Text"),
     "aria-invalid": props.invalid || undefined,
     "aria-describedby": props.describedBy,
     autoFocus: element.focus_on_load as boolean | undefined,
@@ -283,7 +284,7 @@ function Moment(props: Props) {
   const shared = {
     id: props.inputId,
     className: "text-input moment",
-    "aria-label": props.label ?? (words(props.element.placeholder) || "Date"),
+    "aria-label": props.label ?? (words(props.element.placeholder) || t("Date")),
     "aria-invalid": props.invalid || undefined,
     "aria-describedby": props.describedBy,
   };

@@ -8,6 +8,7 @@ import { emojiFor } from "./emoji";
 import { Mrkdwn, NamesContext, personName } from "./mrkdwn";
 import { SurfaceContext, TellContext, useNewSurface } from "./surface";
 import type { Container, FileInfo, Message } from "./types";
+import { t } from "./texts";
 
 const NO_BLOCKS: never[] = [];
 
@@ -32,7 +33,7 @@ function File({ file }: { file: FileInfo }) {
       </span>
       <span>
         <b>{name}</b>
-        <small>{file.mimetype ?? "file"}</small>
+        <small>{file.mimetype ?? t("file")}</small>
       </span>
     </a>
   );
@@ -48,13 +49,13 @@ const QUICK_REACTIONS = ["white_check_mark", "eyes", "+1"];
 function Tools({ as, message, onThread }: { as: string; message: Message; onThread: (ts: string) => void }) {
   const react = useReact(as, message);
   return (
-    <div className="message-tools" role="toolbar" aria-label="Message actions">
+    <div className="message-tools" role="toolbar" aria-label={t("Message actions")}>
       {QUICK_REACTIONS.map((name) => (
-        <button key={name} type="button" className="icon emoji" aria-label={`React with ${name}`} title={`:${name}:`} onClick={() => react(name)}>
+        <button key={name} type="button" className="icon emoji" aria-label={t("React with {name}", { name })} title={`:${name}:`} onClick={() => react(name)}>
           {emojiFor(name)}
         </button>
       ))}
-      <button type="button" className="icon" aria-label="Reply in thread" title="Reply in thread" onClick={() => onThread(message.ts)}>
+      <button type="button" className="icon" aria-label={t("Reply in thread")} title={t("Reply in thread")} onClick={() => onThread(message.ts)}>
         <svg viewBox="0 0 20 20" width="16" height="16" fill="none" stroke="currentColor" strokeWidth="1.5" aria-hidden="true">
           <path d="M3 4.5h14v9H9l-3.5 3v-3H3z" strokeLinejoin="round" />
           <path d="M6.5 8h7M6.5 10.5h4" strokeLinecap="round" />
@@ -69,7 +70,7 @@ function Reactions({ message, as }: { message: Message; as: string }) {
   const react = useReact(as, message);
   if (!message.reactions?.length) return null;
   return (
-    <ul className="reactions" aria-label="Reactions">
+    <ul className="reactions" aria-label={t("Reactions")}>
       {message.reactions.map(({ name, users = [], count }) => (
         <li key={name}>
           <button
@@ -99,8 +100,8 @@ function ThreadBar({ replies, count, onOpen }: { replies: Message[]; count: numb
       {authors.map((reply) => (
         <Avatar key={reply.user} id={reply.user ?? ""} name={authorName(names, reply)} bot={reply.is_bot} size={22} />
       ))}
-      <b>{count === 1 ? "1 reply" : `${count} replies`}</b>
-      {last && <span>Last reply at {clock(last.ts)}</span>}
+      <b>{count === 1 ? t("1 reply") : t("{count} replies", { count })}</b>
+      {last && <span>{t("Last reply at {time}", { time: clock(last.ts) })}</span>}
     </button>
   );
 }
@@ -114,7 +115,7 @@ function Body({ as, message }: { as: string; message: Message }) {
   const container = useMemo<Container>(() => ({ type: "message", channel, ts }), [channel, ts]);
   const blocks = message.blocks ?? NO_BLOCKS;
   const surface = useNewSurface(as, container, blocks);
-  const edited = message.edited ? <small className="edited">(edited)</small> : null;
+  const edited = message.edited ? <small className="edited">{t("(edited)")}</small> : null;
   return (
     <SurfaceContext.Provider value={surface}>
       {blocks.length > 0 ? (
@@ -157,7 +158,7 @@ export const MessageRow = memo(function MessageRow(props: MessageProps) {
             <path d="M1.8 10S4.6 4.8 10 4.8 18.2 10 18.2 10 15.4 15.2 10 15.2 1.8 10 1.8 10Z" />
             <circle cx="10" cy="10" r="2.4" />
           </svg>
-          Only visible to you
+          {t("Only visible to you")}
         </div>
       )}
       <div className="gutter">{compact ? time : <Avatar id={message.user ?? ""} name={name} bot={message.is_bot} />}</div>
@@ -174,7 +175,7 @@ export const MessageRow = memo(function MessageRow(props: MessageProps) {
         {onThread && count > 0 && <ThreadBar replies={replies} count={count} onOpen={() => onThread(message.ts)} />}
         {message.ephemeral && onDismiss && (
           <button type="button" className="link dismiss" onClick={() => onDismiss(message.ts)}>
-            Dismiss message
+            {t("Dismiss message")}
           </button>
         )}
       </div>

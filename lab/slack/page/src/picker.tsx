@@ -3,6 +3,7 @@ import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState, type Keyb
 import { createPortal } from "react-dom";
 import { words } from "./mrkdwn";
 import type { Option, OptionGroup } from "./types";
+import { t } from "./texts";
 
 const LOAD_AFTER_MS = 150;
 const POPUP_HEIGHT = 260;
@@ -40,17 +41,18 @@ function useOffered({ groups, load, minQuery = 0 }: Props, query: string, open: 
     if (!load || !open) return;
     if (query.length < minQuery) {
       setLoaded([]);
-      setNote(`Type ${minQuery - query.length} more character${minQuery - query.length === 1 ? "" : "s"} to search.`);
+      const n = minQuery - query.length;
+      setNote(n === 1 ? t("Type 1 more character to search.") : t("Type {n} more characters to search.", { n }));
       return;
     }
     let stale = false;
-    setNote("Loading…");
+    setNote(t("Loading…"));
     const timer = window.setTimeout(() => {
       load(query).then(
         (found) => {
           if (stale) return;
           setLoaded(found);
-          setNote(found.some((group) => group.options.length > 0) ? "" : "No results");
+          setNote(found.some((group) => group.options.length > 0) ? "" : t("No results"));
         },
         (error: Error) => {
           if (stale) return;
@@ -66,7 +68,7 @@ function useOffered({ groups, load, minQuery = 0 }: Props, query: string, open: 
   }, [load, minQuery, open, query]);
   if (load) return [loaded, note];
   const found = matching(groups ?? [], query);
-  return [found, found.length ? "" : "No results"];
+  return [found, found.length ? "" : t("No results")];
 }
 
 /** Where the popup fits: under the field, or above it when the window ends. */
@@ -157,7 +159,7 @@ export function Picker(props: Props) {
             {words(option.text)}
             <button
               type="button"
-              aria-label={`Remove ${words(option.text)}`}
+              aria-label={t("Remove {name}", { name: words(option.text) })}
               onClick={() => onChange(chosen.filter((c) => c.value !== option.value))}
             >
               ×

@@ -2,6 +2,7 @@
 import { Avatar } from "./avatar";
 import { unread, type Store } from "./store";
 import type { Channel, Person, WorkspaceState } from "./types";
+import { t } from "./texts";
 
 interface Props {
   state: WorkspaceState;
@@ -24,11 +25,11 @@ function ChannelRow({ channel, as, store, here, onOpen }: { channel: Channel; as
         </span>
         <span className="row-name">{channel.name}</span>
         {fresh && mentions > 0 && (
-          <span className="badge" aria-label={`${mentions} for you`}>
+          <span className="badge" aria-label={t("{mentions} for you", { mentions })}>
             {mentions}
           </span>
         )}
-        {fresh && <span className="sr-only">{count} unread</span>}
+        {fresh && <span className="sr-only">{t("{count} unread", { count })}</span>}
       </button>
     </li>
   );
@@ -37,14 +38,14 @@ function ChannelRow({ channel, as, store, here, onOpen }: { channel: Channel; as
 function People({ people, me, onPerson }: { people: Person[]; me: string; onPerson: (id: string) => void }) {
   return (
     <fieldset className="people">
-      <legend>View as</legend>
+      <legend>{t("View as")}</legend>
       {people.map((person) => (
         <label key={person.id} className={`row person ${person.id === me ? "here" : ""}`}>
           <input type="radio" name="view-as" value={person.id} checked={person.id === me} onChange={() => onPerson(person.id)} />
           <Avatar id={person.id} name={person.real_name || person.name} size={28} />
           <span className="person-name">
             {person.real_name || person.name}
-            {person.title && <small>{person.title}</small>}
+            {person.title && <small>{t(person.title)}</small>}
           </span>
         </label>
       ))}
@@ -61,23 +62,23 @@ export function Sidebar({ state, store, place, onPlace, onPerson }: Props) {
   const inApp = place === "home" || place === direct?.id;
   const waiting = direct && !inApp ? unread(store, state.me.id, direct.id).count : 0;
   return (
-    <nav className="sidebar" aria-label="Workspace">
+    <nav className="sidebar" aria-label={t("Workspace")}>
       <h1>{state.team.name}</h1>
       <div className="sidebar-scroll">
-        <h2>Channels</h2>
+        <h2>{t("Channels")}</h2>
         <ul>{rows(state.channels.filter((c) => !isDirect(c)))}</ul>
-        <h2>Apps</h2>
+        <h2>{t("Apps")}</h2>
         <ul>
           <li>
             <button type="button" className={`row ${inApp ? "here" : ""} ${waiting ? "unread" : ""}`} aria-current={inApp ? "page" : undefined} onClick={() => onPlace("home")}>
               <Avatar id={state.app.user_id} name={state.app.name} bot size={20} />
               <span className="row-name">{state.app.name}</span>
               {waiting > 0 && (
-                <span className="badge" aria-label={`${waiting} unread`}>
+                <span className="badge" aria-label={t("{count} unread", { count: waiting })}>
                   {waiting}
                 </span>
               )}
-              <span className={`presence ${state.apps_connected > 0 ? "on" : ""}`} role="img" aria-label={state.apps_connected > 0 ? "connected" : "not connected"} />
+              <span className={`presence ${state.apps_connected > 0 ? "on" : ""}`} role="img" aria-label={state.apps_connected > 0 ? t("connected") : t("not connected")} />
             </button>
           </li>
         </ul>

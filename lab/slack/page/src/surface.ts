@@ -3,6 +3,7 @@ import { createContext, useCallback, useContext, useMemo, useState } from "react
 import { api } from "./api";
 import { defaultAnswer } from "./answers";
 import type { Answer, Block, BlockElement, ConfirmObject, Container, OptionGroup, Values } from "./types";
+import { t } from "./texts";
 
 export interface Surface {
   container: Container;
@@ -109,7 +110,7 @@ export function useNewSurface(as: string, container: Container, blocks: Block[],
   const load = useCallback(
     async (block_id: string, action_id: string, query: string) => {
       const answer = await api.options(as, container, block_id, action_id, query);
-      if (answer.error) throw new Error(`The app did not answer (${answer.error}).`);
+      if (answer.error) throw new Error(t("The app did not answer ({error}).", { error: answer.error }));
       return answer.option_groups ?? [{ options: answer.options ?? [] }];
     },
     [as, container],

@@ -3,6 +3,7 @@ import { useState, type ReactNode } from "react";
 import { Plain } from "./mrkdwn";
 import { ReadOnly } from "./readonly";
 import type { Block, Open } from "./types";
+import { t } from "./texts";
 
 function Cell({ cell }: { cell: Open }): ReactNode {
   if (cell.type === "rich_text") return <ReadOnly block={cell as Block} />;
@@ -17,7 +18,7 @@ const columnStyle = (settings: Open[] | undefined, column: number): React.CSSPro
 export function Table({ block }: { block: Block }) {
   const [head, ...rows] = block.rows as Open[][];
   return (
-    <div className="table-scroll" tabIndex={0} role="region" aria-label={block.caption ?? "Table"}>
+    <div className="table-scroll" tabIndex={0} role="region" aria-label={block.caption ?? t("Table")}>
       <table>
         <thead>
           <tr>

@@ -7,25 +7,26 @@ import { Dialog } from "./dialog";
 import { words } from "./mrkdwn";
 import { forgetDraft, stateValues, SurfaceContext, TellContext, useNewSurface } from "./surface";
 import type { Answer, Block, BlockElement, Container, Values, View } from "./types";
+import { t } from "./texts";
 
 const NO_BLOCKS: Block[] = [];
 
 type Errors = Record<string, string>;
 
 function problem(element: BlockElement, answer: Answer | undefined, optional: boolean): string | null {
-  if (!answer || isEmpty(answer)) return optional ? null : "Please complete this required field.";
+  if (!answer || isEmpty(answer)) return optional ? null : t("Please complete this required field.");
   const value: string | undefined = typeof answer.value === "string" ? answer.value : undefined;
   if (value === undefined) return null;
   if (element.min_length !== undefined && value.length < element.min_length)
-    return `Please enter at least ${element.min_length} characters.`;
+    return t("Please enter at least {n} characters.", { n: element.min_length });
   if (element.type !== "number_input") return null;
   const number = Number(value);
-  if (Number.isNaN(number)) return "Please enter a number.";
-  if (!element.is_decimal_allowed && !Number.isInteger(number)) return "Please enter a whole number.";
+  if (Number.isNaN(number)) return t("Please enter a number.");
+  if (!element.is_decimal_allowed && !Number.isInteger(number)) return t("Please enter a whole number.");
   if (element.min_value !== undefined && number < Number(element.min_value))
-    return `Must be ${element.min_value} or more.`;
+    return t("Must be {least} or more.", { least: element.min_value });
   if (element.max_value !== undefined && number > Number(element.max_value))
-    return `Must be ${element.max_value} or less.`;
+    return t("Must be {most} or less.", { most: element.max_value });
   return null;
 }
 
@@ -129,7 +130,7 @@ function ModalForm({ as, view, onView, trouble }: ModalProps & { trouble: string
         <div role="alert">{trouble !== null && <p className="dialog-trouble">{trouble}</p>}</div>
         <footer className="dialog-foot">
           <button type="button" className="button" onClick={() => void close()}>
-            {words(view.close) || (view.submit ? "Cancel" : "Close")}
+            {words(view.close) || (view.submit ? t("Cancel") : t("Close"))}
           </button>
           {view.submit && (
             <button type="submit" className="button button-primary" disabled={sending} aria-busy={sending}>
@@ -150,7 +151,7 @@ export function HomeTab({ as, view, appName }: { as: string; view: View | null; 
   if (!view)
     return (
       <div className="empty">
-        <p>{appName} has not published a home view for you yet.</p>
+        <p>{t("{name} has not published a home view for you yet.", { name: appName })}</p>
       </div>
     );
   return (
