@@ -32,7 +32,7 @@ from bot.domain.metrics import Incident, gravest_first
 from bot.domain.operation import Operation
 from bot.domain.owner import OWNER, owners_of, vms_of_owner
 from bot.domain.personal import About, Personal
-from bot.flow.commands import query_cards
+from bot.domain.state_names import VM_STATES
 from bot.flow.context import Services
 from bot.flow.operations import operation_cards
 from bot.plugin_api import View
@@ -282,7 +282,7 @@ def _digest(services: Services, user: str, seen: Snapshot, incidents: Iterable[I
     ]
     recent = {found.id: found for vm in mine for found in services.store.touching(vm.uuid, limit=3)}
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (vm.name, query_cards.VM_STATES[vm.state], vm.host) for vm in mine[:SHOWN]
+        (vm.name, VM_STATES[vm.state], vm.host) for vm in mine[:SHOWN]
     )
     columns = (words("VM"), words("State"), words("Host"))
     return Card(

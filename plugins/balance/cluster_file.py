@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from plugins.balance.solver.model import NO_GROUP, BadProblem, Floats, Ints, Problem
+from plugins.balance.solver.model import NO_GROUP, BadProblem, Floats, Problem, group_numbers
 
 MIB_PER_GIB = 1024.0
 
@@ -45,7 +45,7 @@ def _problem(
         vcpus=_column(vms, "vcpus"),
         cpu=_column(vms, "cpu"),
         host=np.array([index[vm["host"]] for vm in vms], dtype=np.intp),
-        anti_affinity=_groups([vm.get("aa") for vm in vms]),
+        anti_affinity=group_numbers([vm.get("aa") for vm in vms]),
         affinity=np.full(len(vms), NO_GROUP, dtype=np.intp),
         fixed=("",) * len(vms),
         transfer=size,
@@ -54,10 +54,3 @@ def _problem(
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Floats:
     return np.array([row[name] for row in rows], dtype=np.float64)
-
-
-def _groups(names: Sequence[str | None]) -> Ints:
-    known: dict[str, int] = {}
-    return np.array(
-        [known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp
-    )

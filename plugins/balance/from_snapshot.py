@@ -15,7 +15,7 @@ from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm
 from bot.domain.placement import APART, PIN, TOGETHER, Rule, pin_hosts
 from bot.domain.plan import Objection
 from plugins.balance.settings import BalanceSettings, Domains
-from plugins.balance.solver.model import NO_GROUP, Bools, Ints, Problem, SearchLimits, Solution
+from plugins.balance.solver.model import Bools, Ints, Problem, SearchLimits, Solution, group_numbers
 from plugins.balance.solver.search import solve
 
 KEEP, RATIO = "balance", "vcpu-ratio"
@@ -150,8 +150,8 @@ def case_of(
         vcpus=np.array([float(vm.vcpus) for vm in vms]),
         cpu=np.array([_load(vm) for vm in vms]),
         host=np.array([names[vm.host] for vm in vms], dtype=np.intp),
-        anti_affinity=_groups([vm.tags.get(APART, "") for vm in vms]),
-        affinity=_groups([vm.tags.get(TOGETHER, "") for vm in vms]),
+        anti_affinity=group_numbers([vm.tags.get(APART, "") for vm in vms]),
+        affinity=group_numbers([vm.tags.get(TOGETHER, "") for vm in vms]),
         fixed=tuple(why.why_fixed(vm) for vm in vms),
         transfer=np.array([_cost(vm, settings) for vm in vms]),
         allowed=_pins(hosts, vms, why.everywhere),
@@ -238,7 +238,7 @@ def _pins(hosts: Sequence[Host], vms: Sequence[Vm], everywhere: frozenset[str]) 
 def _zones(hosts: Sequence[Host], settings: BalanceSettings) -> Ints | None:
     """Each host's failure domain by its tag; None when there are none, or they do not count."""
     named = [host.tags.get(settings.domain_tag, "") for host in hosts]
-    return _groups(named) if any(named) and settings.domains is not Domains.OFF else None
+    return group_numbers(named) if any(named) and settings.domains is not Domains.OFF else None
 
 
 def _coming(snapshot: Snapshot, host: Host) -> int:
@@ -263,10 +263,3 @@ def _cost(vm: Vm, settings: BalanceSettings) -> float:
     """GiB to send: what is written meanwhile is sent again, at most four times the memory."""
     share = (vm.dirty_rate or 0.0) / (settings.assumed_mib_s * MIB)
     return vm.memory / GIB / max(0.25, 1.0 - share)
-
-
-def _groups(names: Sequence[str]) -> Ints:
-    known: dict[str, int] = {}
-    return np.array(
-        [known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp
-    )

@@ -7,26 +7,15 @@ from collections.abc import Sequence
 from bot.domain.card import Card, Context, Element, Section, Table
 from bot.domain.cluster import Vm
 from bot.domain.message import Code, Message, Percent, Person, join, words
-from bot.domain.operation import BOT, Operation, State
+from bot.domain.operation import BOT, Operation
 from bot.domain.plan import Objection
+from bot.domain.state_names import OPERATION_STATES, VM_STATES
 from bot.domain.steps import MigrateVm
-from plugins.migrate.case import STATES, as_code
+from plugins.migrate.case import as_code
 from plugins.migrate.preflight import HostVerdict
 
 SHOWN_OPERATIONS = 8
 SHOWN_HOSTS = 100  # what one table of a chat holds
-OPERATION_STATES = {
-    State.PROPOSED: words("proposed"),
-    State.APPROVED: words("approved"),
-    State.RUNNING: words("running"),
-    State.DONE: words("done"),
-    State.FAILED: words("failed"),
-    State.CANCELLED: words("cancelled"),
-    State.DENIED: words("denied"),
-    State.WITHDRAWN: words("withdrawn"),
-    State.EXPIRED: words("expired"),
-    State.STALE: words("stale"),
-}
 
 
 def why_card(
@@ -46,7 +35,7 @@ def why_card(
     elements.append(_hosts(vm, verdicts))
     return Card(
         text=words(
-            "{vm} is on {host} ({state}).", vm=vm.name, host=vm.host, state=STATES[vm.state]
+            "{vm} is on {host} ({state}).", vm=vm.name, host=vm.host, state=VM_STATES[vm.state]
         ),
         title=words("Why {vm} is on {host}", vm=vm.name, host=vm.host),
         elements=tuple(elements),
@@ -106,7 +95,9 @@ def _because(vm: Vm, operations: Sequence[Operation]) -> Message:
 
 
 def _state(vm: Vm) -> Message:
-    return words("*{vm}* is {state} on *{host}*.", vm=vm.name, state=STATES[vm.state], host=vm.host)
+    return words(
+        "*{vm}* is {state} on *{host}*.", vm=vm.name, state=VM_STATES[vm.state], host=vm.host
+    )
 
 
 def _has_ended(operation: Operation, step: MigrateVm) -> bool:

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bot.domain.cluster import Disk, Host, Scheduler, Seen, Snapshot, Vm, VmDetail, VmState
+from bot.domain.cluster import Disk, Host, Scheduler, Seen, Snapshot, Vm, VmDetail
 from bot.domain.message import Code, Message, Names, Percent, words
 from bot.domain.storage import is_medium, is_shared, sightings
 from bot.domain.words import command
-
-STATES: dict[VmState, Message] = {
-    VmState.RUNNING: words("running"),
-    VmState.PAUSED: words("paused"),
-    VmState.SHUT_OFF: words("powered off"),
-    VmState.CRASHED: words("crashed"),
-    VmState.SHUTTING_DOWN: words("shutting down"),
-    VmState.SUSPENDED: words("asleep"),
-    VmState.UNKNOWN: words("in an unknown state"),
-}
-"""What stands behind “the VM is”."""
 
 AUTOSTART, SCHEDULER = words("autostart"), words("CPU scheduling")
 DEFAULT_PERIOD = 100_000  # microseconds; libvirt's own when none is set

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from bot.domain.cluster import Sighting
 from bot.domain.errors import Remedy, StepLostError
 from bot.domain.message import Message, join, words
+from bot.domain.state_names import VM_STATES
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command
-from plugins.migrate.case import STATES, as_code
+from plugins.migrate.case import as_code
 from plugins.migrate.outcome import Place
 
 # no message: an argument of a command, kept in the audit trail as it was typed
@@ -28,8 +29,8 @@ def _state_text(each: Sighting) -> Message:
     if each.state is None:
         return words("not there")
     if each.paused_by:
-        return words("{state} ({reason})", state=STATES[each.state], reason=each.paused_by)
-    return STATES[each.state]
+        return words("{state} ({reason})", state=VM_STATES[each.state], reason=each.paused_by)
+    return VM_STATES[each.state]
 
 
 def loss_error(step: MigrateVm, place: Place, sightings: Iterable[Sighting]) -> StepLostError:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from bot.domain.cluster import Disk, Host, Inbound, Vm, VmState
 from bot.domain.message import Code, Message, Names, Size, nwords, words
 from bot.domain.plan import Objection
+from bot.domain.state_names import VM_STATES
 from bot.domain.storage import is_medium, local_disks
 from plugins.migrate.case import (
-    STATES,
     MigrationCase,
     as_code,
     disk_targets,
@@ -49,7 +49,9 @@ def _state(case: MigrationCase) -> Iterator[Objection]:
     elif vm.state not in (VmState.RUNNING, VmState.PAUSED):
         yield Objection(
             "vm-state",
-            words("{vm} is {state} on {host}.", vm=vm.name, state=STATES[vm.state], host=vm.host),
+            words(
+                "{vm} is {state} on {host}.", vm=vm.name, state=VM_STATES[vm.state], host=vm.host
+            ),
             words("Wait until it runs (wake it if it sleeps), then try again."),
         )
     elif normalize_reason(vm.paused_by) == "postcopyfailed":
@@ -65,7 +67,7 @@ def _broken_postcopy(vm: Vm) -> Objection:
             "{vm} is {state} on {host}, but its post-copy migration failed: only part of its "
             "memory is there.",
             vm=vm.name,
-            state=STATES[vm.state],
+            state=VM_STATES[vm.state],
             host=vm.host,
         ),
         words(
@@ -170,7 +172,7 @@ def _already_moving(vm: Vm, move: Inbound | None) -> Message:
 
 
 def _place(vm: Vm, host: Host) -> Message:
-    state = STATES[vm.state]
+    state = VM_STATES[vm.state]
     if host.up:
         return words("{host} ({state})", host=host.name, state=state)
     return words("{host} (last seen {state}; does not answer)", host=host.name, state=state)

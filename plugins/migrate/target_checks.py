@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from bot.domain.cluster import Disk, Host, Lack, Listener, Nic, Pool, Seen, Vm
 from bot.domain.message import Message, Names, Size, words
 from bot.domain.plan import Objection
+from bot.domain.state_names import VM_STATES
 from bot.domain.storage import local_disks, pool_of
-from plugins.migrate.case import STATES, MigrationCase, as_code, disks_and_sources
+from plugins.migrate.case import MigrationCase, as_code, disks_and_sources
 from plugins.migrate.source_checks import declare_shared, local_disk, local_media, tpm_too_old
 
 ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared, not bound
@@ -97,7 +98,7 @@ def _not_taken(case: MigrationCase, target: Host) -> Iterator[Objection]:
                     "{host} still has an old definition of {vm} (same UUID, {state}).",
                     host=other.host,
                     vm=case.vm.name,
-                    state=STATES[other.state],
+                    state=VM_STATES[other.state],
                 ),
                 words(
                     "Compare both. If the one on {host} is old, remove it there: {command} (its "
@@ -114,7 +115,7 @@ def _not_taken(case: MigrationCase, target: Host) -> Iterator[Objection]:
                     host=other.host,
                     vm=case.vm.name,
                     uuid=other.uuid,
-                    state=STATES[other.state],
+                    state=VM_STATES[other.state],
                 ),
                 words(
                     "Rename one of them (`virsh domrename` while it is off), or choose another "

@@ -44,8 +44,9 @@ from bot.domain.metrics import (
     VmSample,
     gravest_first,
 )
-from bot.domain.operation import Operation, State
+from bot.domain.operation import Operation
 from bot.domain.plan import Reason
+from bot.domain.state_names import OPERATION_STATES
 from bot.plugin_api import Measured
 from plugins.monitor.rates import By, cpu_share, memory_share
 from plugins.monitor.rollups import Point
@@ -102,12 +103,6 @@ VM_STATES = (
     words("no state"),
 )
 """States of VMs, which are shown by the name that libvirt gives them."""
-OPERATION_STATES: Mapping[State, Words] = {
-    State.APPROVED: words("approved"),
-    State.RUNNING: words("running"),
-    State.FAILED: words("failed"),
-    State.STALE: words("stale"),
-}
 
 
 def show(value: Value) -> Words:

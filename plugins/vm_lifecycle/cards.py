@@ -13,8 +13,8 @@ from bot.domain.errors import Remedy
 from bot.domain.message import Message, Names, Value, When, Words, nwords, words
 from bot.domain.owner import OWNER, tag_value
 from bot.domain.plan import Objection
+from bot.domain.state_names import VM_STATES
 from bot.domain.words import command
-from plugins.vm_lifecycle import texts
 
 _MOST_NAMED = 6  # VMs that a title names
 
@@ -110,7 +110,7 @@ def ttl_ends(vm: Vm, ends: datetime) -> Card:
 
 def ttl_paused(vm: Vm, ends: datetime) -> Card:
     """The TTL of a VM ended that cannot react to a shutdown request."""
-    state = texts.STATES[vm.state]
+    state = VM_STATES[vm.state]
     line = words(
         "The TTL of *{vm}* on {host} ended at {ends}. "
         "The VM is {state}, so it cannot react to a shutdown request.",

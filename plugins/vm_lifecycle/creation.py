@@ -27,6 +27,7 @@ from bot.domain.message import (
 )
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.domain.state_names import VM_STATES
 from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of
 from plugins.vm_lifecycle import changes, cloud_init, texts
@@ -197,7 +198,7 @@ def name_objections(wanted: Sequence[str], snapshot: Snapshot) -> Iterator[Objec
     for vm in snapshot.vms:
         if vm.name not in wanted:
             continue
-        args = {"vm": vm.name, "uuid": vm.uuid, "host": vm.host, "state": texts.STATES[vm.state]}
+        args = {"vm": vm.name, "uuid": vm.uuid, "host": vm.host, "state": VM_STATES[vm.state]}
         yield Objection(
             "name-taken",
             words("{vm} already exists: {uuid} on {host} ({state}).", **args)

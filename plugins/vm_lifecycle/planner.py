@@ -14,6 +14,7 @@ from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.owner import has_tag
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import version_text
@@ -117,7 +118,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
 
 
 def _touches(vm: Vm) -> Reason:
-    args = {"vm": vm.name, "host": vm.host, "state": texts.STATES[vm.state]}
+    args = {"vm": vm.name, "host": vm.host, "state": VM_STATES[vm.state]}
     if tags := texts.own_tags(vm):
         return Reason("touches", words("{vm} on {host}, {state}: {tags}", **args, tags=tags))
     return Reason("touches", words("{vm} on {host}, {state}", **args))
@@ -363,7 +364,7 @@ def copy_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
                     words(
                         "{vm} is {state} on {host}.",
                         vm=vm.name,
-                        state=texts.STATES[other.state],
+                        state=VM_STATES[other.state],
                         host=other.host,
                     ),
                     words("Check both hosts first."),
@@ -394,7 +395,7 @@ def must_be_off(vm: Vm, only: Message) -> Objection:
     deaf = vm.state in {VmState.PAUSED, VmState.SUSPENDED}
     return Objection(
         "runs",
-        join((words("{vm} is {state}.", vm=vm.name, state=texts.STATES[vm.state]), only)),
+        join((words("{vm} is {state}.", vm=vm.name, state=VM_STATES[vm.state]), only)),
         words(
             "Resume it first with {resume}, then shut it down with {shutdown}.",
             resume=texts.chat("vm resume {}", vm.name),
@@ -440,7 +441,7 @@ def _already(vm: Vm) -> Objection:
     text = words(
         "{vm} is already {state} on {host}.",
         vm=vm.name,
-        state=texts.STATES[vm.state],
+        state=VM_STATES[vm.state],
         host=vm.host,
     )
     return Objection(IDLE, text)
@@ -525,7 +526,7 @@ def pause(_intent: VmVerb, case: VmInCluster) -> Planned:
 def _not_running(vm: Vm) -> Objection:
     return Objection(
         "not-running",
-        words("{vm} is {state} on {host}.", vm=vm.name, state=texts.STATES[vm.state], host=vm.host),
+        words("{vm} is {state} on {host}.", vm=vm.name, state=VM_STATES[vm.state], host=vm.host),
         words("Start it first: {command}.", command=texts.chat("vm start {}", vm.name)),
     )
 
@@ -775,7 +776,7 @@ def discard_memory(_intent: VmVerb, case: VmInCluster) -> Planned:
         text = words(
             "{vm} is {state} and has no saved memory on {host}.",
             vm=vm.name,
-            state=texts.STATES[vm.state],
+            state=VM_STATES[vm.state],
             host=vm.host,
         )
         return (), (Objection("no-saved-memory", text),)

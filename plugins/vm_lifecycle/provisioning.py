@@ -9,6 +9,7 @@ from bot.domain.cluster import Sighting, Snapshot, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
 from bot.domain.message import Code, Join, Member, Message, Names, Size, join, nwords, words
 from bot.domain.operation import Facts
+from bot.domain.state_names import VM_STATES
 from bot.domain.steps import OnVm
 from bot.ports import ClusterReader, Hypervisor, Progress, VmLookup, Volumes
 from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic, Seed, Volume
@@ -259,7 +260,7 @@ def name_is_free(step: OnVm, name: str, hypervisor: ClusterReader) -> None:
                 vm=other.name,
                 uuid=other.uuid,
                 host=other.host,
-                state=texts.STATES[other.state],
+                state=VM_STATES[other.state],
             ),
             words("Use another name."),
             code="name-taken",
@@ -314,7 +315,7 @@ def _runs_elsewhere(step: OnVm, there: Sighting) -> StepLostError:
 
 
 def _state(there: Sighting) -> Message:
-    return texts.STATES[there.state or VmState.UNKNOWN]
+    return VM_STATES[there.state or VmState.UNKNOWN]
 
 
 def _had_it(uuid: str, silent: list[str], snapshot: Snapshot) -> list[str]:

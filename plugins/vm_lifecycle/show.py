@@ -26,6 +26,7 @@ from bot.domain.cluster import Host, Snapshot, Vm
 from bot.domain.message import Join, Message, Names, Number, Percent, Size
 from bot.domain.metrics import Sweep
 from bot.domain.placement import Rule
+from bot.domain.state_names import VM_STATES
 from plugins.vm_lifecycle import texts
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class VmReading:
 
 def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: VmReading) -> Card:
     """All about one VM."""
-    args = {"vm": vm.name, "state": texts.STATES[vm.state], "host": vm.host}
+    args = {"vm": vm.name, "state": VM_STATES[vm.state], "host": vm.host}
     text = (
         words("{vm} is {state}, with its memory saved, on {host}.", **args)
         if vm.saved
@@ -105,7 +106,7 @@ def _pairs(vm: Vm, host: Host, seen: VmReading) -> Iterable[tuple[Line, Line]]:
 
 
 def _state(vm: Vm) -> Line:
-    state = texts.STATES[vm.state]
+    state = VM_STATES[vm.state]
     if vm.paused_by:
         return words("{state} by {cause}", state=state, cause=vm.paused_by)
     if vm.saved:

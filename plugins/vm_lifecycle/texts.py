@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from bot.domain.cluster import Vm, VmState
+from bot.domain.cluster import Vm
 from bot.domain.message import Code, Message, When, Words, words
 from bot.domain.owner import tag_value
 from bot.domain.plan import Objection
@@ -16,16 +16,6 @@ from bot.domain.words import command, unfit
 EXPIRES, TTL = "expires", "ttl"
 """Tags of a VM's end: the moment, ISO 8601, and the time it was given. `vm ttl` sets them."""
 
-STATES: dict[VmState, Message] = {
-    VmState.RUNNING: words("running"),
-    VmState.PAUSED: words("paused"),
-    VmState.SHUT_OFF: words("powered off"),
-    VmState.CRASHED: words("crashed"),
-    VmState.SHUTTING_DOWN: words("shutting down"),
-    VmState.SUSPENDED: words("asleep"),
-    VmState.UNKNOWN: words("in an unknown state"),
-}
-"""What stands behind “the VM is”."""
 
 MOST_NAMED = 8
 """Users of a disk that a sentence names; the rest is counted."""

@@ -392,7 +392,7 @@ def open_stage(node: Node, locales: Mapping[str, str] | None = None) -> Iterator
 GIVEN = re.compile(
     r"Drover Lab|drover|APP|web-1|ops|approvals|general|Ana Souza|Bruno Lima|Carla Dias|Gil Ramos"
     r"|/kvm|help \| hosts \| migrate VM \[to HOST\] \| audit ID|:\w+:|white_check_mark|eyes"
-    r"|[BIS](?!\w)|</>"
+    r"|[BIS](?!\w)|</>|^(?:AS|BL|CD|GR)$"
 )
 
 

@@ -27,7 +27,7 @@ from bot.domain.card import (
     said_elsewhere,
     words,
 )
-from bot.domain.cluster import Health, Host, Snapshot, VmState
+from bot.domain.cluster import Health, Host, Snapshot
 from bot.domain.errors import UsageError
 from bot.domain.message import (
     Code,
@@ -78,6 +78,7 @@ from bot.domain.operation import (
 )
 from bot.domain.owner import vms_of_owner
 from bot.domain.pages import Page, page_buttons
+from bot.domain.state_names import OPERATION_STATES, VM_STATES
 from bot.domain.timing import next_slot, slot_text
 from bot.flow.operations import operation_cards
 from bot.plugin_api import Asker, Listed
@@ -251,15 +252,6 @@ HEALTH = {
     Health.STALE: words("stale"),
     Health.UNREACHABLE: words("unreachable"),
 }
-VM_STATES = {
-    VmState.RUNNING: words("running"),
-    VmState.PAUSED: words("paused"),
-    VmState.SUSPENDED: words("suspended"),
-    VmState.SHUT_OFF: words("powered off"),
-    VmState.CRASHED: words("crashed"),
-    VmState.SHUTTING_DOWN: words("shutting down"),
-    VmState.UNKNOWN: words("unknown"),
-}
 _UNREAD = 5  # parts of a host that are told; the rest is counted
 
 
@@ -404,7 +396,7 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -
         "{id} is {state}; {n} events",
         n=len(events),
         id=operation.id,
-        state=operation_cards.STATES[operation.state],
+        state=OPERATION_STATES[operation.state],
     )
     return Card(
         text=text,

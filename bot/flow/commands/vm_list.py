@@ -28,7 +28,7 @@ from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Message, Names, Number, Size, Words
 from bot.domain.owner import has_tag, tag_texts
 from bot.domain.pages import Page, page_buttons
-from bot.flow.commands.query_cards import VM_STATES
+from bot.domain.state_names import VM_STATES
 from bot.flow.operations import operation_cards
 from bot.plugin_api import View
 

@@ -77,6 +77,7 @@ from bot.domain.plan import (
     Spread,
 )
 from bot.domain.policy import AGENT, MayNot
+from bot.domain.state_names import OPERATION_STATES
 from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, WaitForPerson
 from bot.domain.timing import Slot, slot_text
 
@@ -107,18 +108,6 @@ HEADLINES = {
     State.WITHDRAWN: words("Withdrawn: {title}"),
     State.EXPIRED: words("Expired: {title}"),
     State.STALE: words("Not done, the cluster changed: {title}"),
-}
-STATES = {
-    State.PROPOSED: words("proposed"),
-    State.APPROVED: words("approved"),
-    State.RUNNING: words("running"),
-    State.DONE: words("done"),
-    State.FAILED: words("failed"),
-    State.CANCELLED: words("cancelled"),
-    State.DENIED: words("denied"),
-    State.WITHDRAWN: words("withdrawn"),
-    State.EXPIRED: words("expired"),
-    State.STALE: words("stale"),
 }
 RISKS = {
     Risk.LOW: words("low"),
@@ -173,7 +162,7 @@ def sign_of(operation: Operation) -> str:
 
 def state_line(operation: Operation) -> Words:
     """The sign and the state, for a list."""
-    state = WAITING if waits(operation) else STATES[operation.state]
+    state = WAITING if waits(operation) else OPERATION_STATES[operation.state]
     return Words("{sign} {state}", {"sign": sign_of(operation), "state": state})
 
 
@@ -1328,7 +1317,7 @@ def overdue_card(operation: Operation, since: timedelta) -> Card:
     line = words(
         "*{id}* is {state} for {time} already. {advice}",
         id=operation.id,
-        state=STATES[operation.state],
+        state=OPERATION_STATES[operation.state],
         time=since,
         advice=words("The button Cancel stops it; nothing is lost by waiting.")
         if operation.state is State.RUNNING
@@ -1337,7 +1326,9 @@ def overdue_card(operation: Operation, since: timedelta) -> Card:
             "`ops --running`."
         ),
     )
-    text = words("{id} is {state} for long", id=operation.id, state=STATES[operation.state])
+    text = words(
+        "{id} is {state} for long", id=operation.id, state=OPERATION_STATES[operation.state]
+    )
     return Card(text=text, elements=(Section(line),))
 
 
@@ -1373,17 +1364,17 @@ def settled_text(operation: Operation) -> Words:
         return words(
             "{id} is {state} (decided by {who}). Your click changed nothing.",
             id=operation.id,
-            state=STATES[operation.state],
+            state=OPERATION_STATES[operation.state],
             who=who(operation.decided_by),
         )
     return words(
         "{id} is {state}. Your click changed nothing.",
         id=operation.id,
-        state=STATES[operation.state],
+        state=OPERATION_STATES[operation.state],
     )
 
 
 def settled_card(operation: Operation) -> Card:
     """``settled_text`` as an answer."""
-    text = words("{id} is {state}", id=operation.id, state=STATES[operation.state])
+    text = words("{id} is {state}", id=operation.id, state=OPERATION_STATES[operation.state])
     return Card(text=text, elements=(Section(settled_text(operation)),), not_done=True)

@@ -25,6 +25,7 @@ from bot.domain.operation import (
     near,
 )
 from bot.domain.plan import Objection, Plan, Refused
+from bot.domain.state_names import OPERATION_STATES
 from bot.domain.steps import HoldHost
 from bot.domain.timing import Slot
 from bot.flow.context import BUSY, Services, active_operations, commit, notify_plugins, snapshot
@@ -283,7 +284,7 @@ def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objecti
                 "{id} ({title}) is {state} and touches the same VM.",
                 id=other.id,
                 title=other.plan.title,
-                state=operation_cards.STATES[other.state],
+                state=OPERATION_STATES[other.state],
             ),
             words("Wait until it ends, or cancel it."),
         )

@@ -1,5 +1,6 @@
 """The balancing problem as arrays, the limits of a plan, and the plan: values only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
@@ -277,3 +278,11 @@ class Solution:
     stuck: tuple[int, ...] = field(default=())
     capped: bool = False
     cut_short: bool = False
+
+
+def group_numbers(names: Sequence[str | None]) -> Ints:
+    """A number for each name, equal names alike; ``NO_GROUP`` where there is none."""
+    known: dict[str, int] = {}
+    return np.array(
+        [known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp
+    )
