@@ -363,7 +363,7 @@ def _shell(host: Host, at: datetime, hypervisor: Shell) -> Statement:
     try:
         told = hypervisor.run(host.name, ["true"], deadline=_DEADLINE)
     except HypervisorError as error:
-        said, why = Heard.SILENT, str(error.text)
+        said, why = Heard.SILENT, error.text
     else:
         if told is not None:
             return Statement(Witness.SHELL, Heard.WELL, at)

@@ -143,7 +143,7 @@ class HostReader:
         try:
             self.last = pending.wait(until)
         except HostUnreachableError as error:
-            return self._as_last_seen(str(error.text))
+            return self._as_last_seen(error.why)
         except libvirt.libvirtError as error:
             return self._as_last_seen(report_text(error))
         except NONSENSE as error:
