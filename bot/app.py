@@ -69,7 +69,7 @@ from bot.slack_link import SlackLink
 log = structlog.get_logger()
 
 TICK = timedelta(seconds=5)
-SWEEP = timedelta(seconds=15)
+OTHER_WAYS = timedelta(seconds=15)
 HISTORY = timedelta(seconds=20)
 ENDING = 8.0  # seconds in which the bot ends; what is not done by then is done at the next start
 WORKING_AFTER = 0.8  # seconds without an answer after which who asked is told that it takes longer
@@ -205,7 +205,7 @@ class Drover:
         self._workers.start()
         pick_up(self.services, self._settings.replica if _is_shared(self._settings) else "")
         self._schedule.every("tick", TICK, self._tick)
-        self._schedule.every("sweep", SWEEP, self._inventory.sweep)
+        self._schedule.every("sweep", self._looks_every(), self._inventory.sweep)
         self._plan_watching()
         if self._metrics is not None:
             self._metrics.start()
@@ -258,6 +258,10 @@ class Drover:
         ending.start()
         ending.join(_share(until))
 
+    def _looks_every(self) -> timedelta:
+        """How often it is looked which VMs are where."""
+        return timedelta(seconds=self._settings.monitor.inventory_every)
+
     def _plan_watching(self) -> None:
         """Sweeps with the watches behind them, the history.
 
@@ -272,11 +276,11 @@ class Drover:
         self._schedule.every(
             "watch", every, lambda: watch.tick(self.services, monitor, latest, fresh)
         )
-        self._schedule.every("other-ways", SWEEP, self._tell_otherwise)
+        self._schedule.every("other-ways", OTHER_WAYS, self._tell_otherwise)
         if self._outside is not None:
             self._schedule.every("outside", every, self._show_outside)
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
-        self._schedule.every("definitions", SWEEP, self._keep_definitions)
+        self._schedule.every("definitions", self._looks_every(), self._keep_definitions)
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
         self._schedule.every("prove", PROVE, lambda: watch.prove(self.services, monitor))
         for report in self.services.catalog.reports:

@@ -339,6 +339,7 @@ class MonitorSection(Section):
     """What is measured, how often, and how long it is kept.
 
     ``slow_every``: sweeps between looks at memory and I/O.
+    ``inventory_every``: how often it is looked which VMs are on which hosts, and who answers.
 
     ``settle``: how long after a move until the load that it brought is measured.
     ``queries``: PromQL instead of the usual, by what it is asked for, such as ``host:cpu``.
@@ -346,6 +347,7 @@ class MonitorSection(Section):
 
     every: Annotated[Seconds, Field(ge=1)] = 15
     slow_every: Annotated[int, Field(ge=1)] = 4
+    inventory_every: Annotated[Seconds, Field(ge=2)] = 15
     settle: Annotated[Seconds, Field(ge=1)] = 60
     source: Literal["libvirt", "prometheus"] = "libvirt"
     prometheus_url: str = "http://127.0.0.1:9090"
