@@ -429,7 +429,9 @@ def tell(config: Path | None) -> None:
     from bot.factories import load_catalog, other_ways
 
     settings = _settings_of(config)
-    languages = Languages(settings.locale, load_catalog(settings).translations)
+    languages = Languages(
+        settings.locale, load_catalog(settings).translations, settings.slack.command
+    )
     ways = other_ways(settings, languages)
     if not ways:
         raise DroverError(

@@ -108,7 +108,7 @@ class Drover:
         self._client = api.client(
             settings.slack.bot_token.get_secret_value(), settings.slack.api_url
         )
-        languages = Languages(settings.locale, catalog.translations)
+        languages = Languages(settings.locale, catalog.translations, settings.slack.command)
         self._chat = SlackChat(
             self._client,
             group_cache=settings.slack.group_cache,

@@ -29,6 +29,7 @@ from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
 from babel.support import Translations
 
+from bot.adapters.typed_commands import SLASH, Retype, Typing, at_terminal, with_slash
 from bot.domain.card import Card, Form
 from bot.domain.errors import SettingsError
 from bot.domain.message import (
@@ -171,6 +172,23 @@ class Translated:
         )
 
 
+class Retyped:
+    """A language whose commands stand as the reader types them."""
+
+    def __init__(self, language: Language, slash: str, typing: Typing) -> None:
+        self._language = language
+        self._slash, self._typing = slash, typing
+
+    @property
+    def locale(self) -> str:
+        """That of the language."""
+        return self._language.locale
+
+    def translate(self, said: T) -> T:
+        """A card, a form or a message as its readers are to see it."""
+        return Retype[T](self._slash, self._typing)(self._language.translate(said))
+
+
 class Languages:
     """The languages that messages can be shown in.
 
@@ -178,13 +196,17 @@ class Languages:
         default: the locale of channels, and of people whose own is not known or has no translation.
         folders: where translations are looked for, ``locale`` folders; those of the bot itself are
             always among them.
+        slash: the slash command of the chat.
 
     Raises:
         SettingsError: ``default`` has no translation.
     """
 
-    def __init__(self, default: str = SOURCE, folders: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, default: str = SOURCE, folders: Iterable[Path] = (), slash: str = SLASH
+    ) -> None:
         self._folders = (OWN, *folders)
+        self._slash = slash
         found = {
             each.parent.parent.name for folder in self._folders for each in folder.glob(f"*/{FILE}")
         }
@@ -210,6 +232,17 @@ class Languages:
 
         The default where there is none, or it is ''.
         """
+        found = self._language(locale)
+        return found if self._slash == SLASH else self._retyped(found, with_slash(self._slash))
+
+    def at_terminal(self, locale: str) -> Language:
+        """The same for a terminal that reaches the bot, where `drover do` takes commands."""
+        return self._retyped(self._language(locale), at_terminal)
+
+    def _retyped(self, language: Language, typing: Typing) -> Language:
+        return Retyped(language, self._slash, typing)
+
+    def _language(self, locale: str) -> Language:
         name = self._nearest(locale) or self._default if locale else self._default
         with self._lock:
             if name not in self._made:

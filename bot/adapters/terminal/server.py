@@ -202,7 +202,7 @@ class _Call:
         told = tuple(
             Section(each.alt) if isinstance(each, Picture) else each for each in card.elements
         )
-        shown = self._languages.of(self.locale).translate(replace(card, elements=told))
+        shown = self._languages.at_terminal(self.locale).translate(replace(card, elements=told))
         self._send({"card": codec.data(shown), **({"data": dict(data)} if data else {})})
 
     def check(self) -> None:
@@ -226,7 +226,7 @@ class _Call:
             self._send({"error": said})
 
     def _translate(self, message: Message) -> str:
-        return str(self._languages.of(self.locale).translate(message))
+        return str(self._languages.at_terminal(self.locale).translate(message))
 
     def _send(self, data: Json) -> None:
         with self._sending:
