@@ -108,18 +108,25 @@ def start(host: LabHost, room: Room) -> None:
     settings = str(host.directory / "etc" / "libvirtd.conf")
     room.spawn([shutil.which("libvirtd") or "libvirtd", "--listen", "--config", settings], log)
     deadline = time.monotonic() + _START_S
-    while not _answers(host.socket):
+    # Not its socket alone: one that was just killed may still be taking a last connection
+    while (refusal := _refusal(host)) is not None:
         if time.monotonic() > deadline:
             raise LabError(
-                f"libvirtd of {host.name} did not start in {_START_S} s: {_last_words(host)}"
+                f"libvirtd of {host.name} did not answer in {_START_S} s: {refusal} "
+                f"The log of its libvirtd: {_last_words(host)}"
             )
         time.sleep(0.02)
-        if host.libvirtd_pid is None and not _answers(host.socket):
-            raise LabError(f"libvirtd of {host.name} ended at once: {_last_words(host)}")
+
+
+def _refusal(host: LabHost) -> str | None:
+    """Why a host's libvirtd does not answer; None: it does."""
+    if not _answers(host.socket):
+        return "Nothing listens."
     try:
         virsh(host, "capabilities")
     except LabError as error:
-        raise LabError(f"{error} The log of its libvirtd: {_last_words(host)}") from error
+        return str(error)
+    return None
 
 
 def virsh(host: LabHost, *args: str, check: bool = True) -> str:

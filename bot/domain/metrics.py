@@ -264,18 +264,9 @@ GRAVEST = (AlertSeverity.CRITICAL, AlertSeverity.WARNING, AlertSeverity.INFO)
 
 
 def gravest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
-    """Open before over, then by severity, then the oldest: a short list leaves out the last."""
-    return tuple(
-        sorted(
-            incidents,
-            key=lambda each: (
-                not each.open,
-                GRAVEST.index(each.severity),
-                each.opened_at,
-                each.key,
-            ),
-        )
-    )
+    """Open before over, then by severity, then the newest: a short list leaves out the last."""
+    newest = sorted(incidents, key=lambda each: (each.opened_at, each.key), reverse=True)
+    return tuple(sorted(newest, key=lambda each: (not each.open, GRAVEST.index(each.severity))))
 
 
 @dataclass(frozen=True, slots=True)

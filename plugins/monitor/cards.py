@@ -269,10 +269,9 @@ def _host_row(
 
 
 def _silence(host: Host, sample: HostSample | None, now: datetime) -> Words:
-    answers = [at for at in (sample and sample.seen_at, host.seen_at) if at]
-    if not answers:
+    seen_at = (sample and sample.seen_at) or host.seen_at
+    if seen_at is None:
         return words("*never seen*")
-    seen_at = max(answers)
     return words("*unreachable for {time}*", time=Duration((now - seen_at).total_seconds()))
 
 

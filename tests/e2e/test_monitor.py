@@ -49,7 +49,11 @@ def sampler(lab: Lab) -> Iterator[LibvirtSampler]:
 def watching(
     lab: Lab, guests: dict[str, Guest], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Play]:
-    """One bot that measures, for all tests here."""
+    """One bot that measures, for all tests here. What other tests let crash is not its concern."""
+    for host in lab.hosts:
+        for name in lab.virsh(host, "list", "--state-shutoff", "--name").split():
+            if "crashed" in lab.virsh(host, "domstate", name, "--reason"):
+                removed(lab, name)
     with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as workspace:
         made = play(
             lab,

@@ -83,8 +83,9 @@ def test_what_waits_least_is_told_first_and_never_among_those_left_out() -> None
     )
     assert "host-001 does not answer" in shown
     assert "host-002 does not answer" not in shown
-    assert "vm-5 waits" not in shown
-    assert gravest_first(told) == (dead, *started, over)
+    assert "vm-5 waits" in shown
+    assert "vm-0 waits" not in shown
+    assert gravest_first(told) == (dead, *reversed(started), over)
 
 
 def test_a_host_that_either_look_has_seen_was_seen() -> None:
