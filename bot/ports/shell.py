@@ -28,3 +28,10 @@ class Shell(Protocol):
         None: the configuration tells no address to knock at.
         """
         ...
+
+    def answers(self, place: str, port: int) -> bool:
+        """Whether a machine that is no host, such as a gateway, answers the bot at a TCP port.
+
+        A port that opens or that refuses.
+        """
+        ...

@@ -36,6 +36,7 @@ class FakeReadiness:
         self._host_facts: dict[str, HostFacts] = {}
         self._shell_of: dict[str, Shell] = {}
         self.answers_knocks: dict[str, bool] = {}  # by host; others have no address
+        self.mute_places: set[tuple[str, int]] = set()  # no hosts; others answer
 
     def _reach(self, host: str) -> None:
         raise NotImplementedError
@@ -129,6 +130,10 @@ class FakeReadiness:
         """What a test said; None without."""
         self._known_host(host)
         return self.answers_knocks.get(host)
+
+    def answers(self, place: str, port: int) -> bool:
+        """True, unless a test said that it does not answer."""
+        return (place, port) not in self.mute_places
 
 
 def facts_of(host: Host) -> HostFacts:

@@ -195,6 +195,13 @@ def _us(judged: Judged, found: Evidence) -> Message:
         )
     if judged.cause is Cause.STORM:
         return words("Drover itself saw too little a moment ago.")
+    view = found.view
+    if view.anchors and 2 * view.anchors_heard <= view.anchors:
+        return words(
+            "Drover reaches {heard} of {n} configured anchors: it is more likely Drover's own network.",
+            heard=view.anchors_heard,
+            n=view.anchors,
+        )
     return words(
         "{silent} of {hosts} hosts do not answer: it is more likely Drover's own network.",
         silent=found.view.silent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -88,7 +89,16 @@ class FailoverSettings(BaseModel):
     stale: float = Field(86400.0, ge=0, description="A kept definition that is older is warned of.")
     vcpus_per_core: float = Field(4.0, gt=0, description="vCPUs that a core may be promised to.")
     domain: str = Field("", description="The host tag that names failure domains.")
+    anchors: tuple[Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")], ...] = Field(
+        (),
+        description="Places that are no hosts, such as a gateway, as `address:port`. Nothing is "
+        "fenced while the bot hears half of them or fewer.",
+    )
     _sight: Sight = PrivateAttr(default_factory=Sight)
+
+    def model_post_init(self, _context: object) -> None:
+        """Let the bot's sight know what it is measured by."""
+        self._sight.anchors = self.anchors
 
     @property
     def sight(self) -> Sight:

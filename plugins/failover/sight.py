@@ -18,8 +18,10 @@ class Sight:
     each host with a shell, as last read. ``back``: hosts that were silent and answer again.
     ``places``: the address of each VM, by UUID, that answered another host while its host did.
     ``mute``: controllers that do not answer, by (host, device): since when, and why.
+    ``anchors``: places that are no hosts, ``address:port``, which the bot hears when it sees well.
     """
 
+    anchors: tuple[str, ...] = ()
     started_at: datetime | None = None
     storm_at: datetime | None = None
     silent: dict[str, datetime] = field(default_factory=dict)

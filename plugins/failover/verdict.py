@@ -101,6 +101,8 @@ def _blind(evidence: Evidence, patience: Patience) -> Judged | None:
         return Judged(Verdict.US, Cause.JUST_STARTED, started)
     if view.silent >= 2 and 2 * view.silent >= view.hosts:
         return Judged(Verdict.US, Cause.HALF_SILENT)
+    if view.anchors and 2 * view.anchors_heard <= view.anchors:
+        return Judged(Verdict.US, Cause.NO_ANCHOR)
     others_heard = view.hosts - view.silent
     majority = 2 * others_heard > view.hosts - 1
     if not majority and not (view.anchors and view.anchors_heard == view.anchors):

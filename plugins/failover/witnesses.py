@@ -86,11 +86,13 @@ def of_status(about: Status, snapshot: Snapshot, hypervisor: PowerAccess) -> Sho
 def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Evidence:
     """Everything that is known of a host: all witnesses and its controllers, side by side."""
     sight.note(snapshot)
-    with ThreadPoolExecutor(2, thread_name_prefix="evidence") as pool:
+    with ThreadPoolExecutor(2 + len(sight.anchors), thread_name_prefix="evidence") as pool:
         powers = pool.submit(read_bound, hypervisor, host)
+        anchors = [pool.submit(_hears, each, hypervisor) for each in sight.anchors]
         places = places_of(sight, host, snapshot)
         statements = trustworthy(sight, host, ask(host, snapshot, hypervisor, places))
         readings, bound = powers.result()
+        anchors_heard = sum(each.result() for each in anchors)
     last = hypervisor.power.last_seen(host.name) or LastSeen(host.name, snapshot.taken_at)
     heard = host.seen_at or sight.silent.get(host.name)
     silent = max(0.0, (snapshot.taken_at - heard).total_seconds()) if heard else 0.0
@@ -98,6 +100,8 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         len(snapshot.hosts),
         sum(not each.up for each in snapshot.hosts),
         sight.started_at or snapshot.taken_at,
+        len(anchors),
+        anchors_heard,
         storm_at=sight.storm_at,
     )
     return Evidence(
@@ -114,6 +118,11 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         refuted=frozenset(each.device for each in hypervisor.power.wrong_bonds(host.name)),
         before=last.readings,
     )
+
+
+def _hears(anchor: str, hypervisor: Shell) -> bool:
+    place, _, port = anchor.rpartition(":")
+    return hypervisor.answers(place.strip("[]"), int(port))
 
 
 def gather_all(

@@ -120,6 +120,8 @@ def test_a_host_that_answers_after_a_restart_is_back() -> None:
         (OwnView(20, 10, START), Cause.HALF_SILENT),
         (OwnView(1, 1, START), Cause.NO_ANCHOR),
         (OwnView(1, 1, START, anchors=2, anchors_heard=1), Cause.NO_ANCHOR),
+        (OwnView(2, 1, START, anchors=1), Cause.NO_ANCHOR),
+        (OwnView(20, 1, START, anchors=4, anchors_heard=2), Cause.NO_ANCHOR),
         (OwnView(3, 1, NOON - timedelta(seconds=299)), Cause.JUST_STARTED),
         (OwnView(3, 1, START, storm_at=NOON - timedelta(seconds=299)), Cause.STORM),
     ],
@@ -135,6 +137,7 @@ def test_when_the_bot_sees_nothing_no_host_is_dead(view: OwnView, cause: Cause) 
         OwnView(2, 1, START),
         OwnView(1, 1, START, anchors=2, anchors_heard=2),
         OwnView(20, 9, START),
+        OwnView(20, 9, START, anchors=3, anchors_heard=2),
         OwnView(3, 1, START, storm_at=NOON - timedelta(seconds=301)),
     ],
 )
@@ -219,6 +222,7 @@ def test_no_fence_while_anybody_hears_it_it_is_expected_or_the_bot_is_blind(
     assert evidence.expected is None
     assert evidence.silent_for >= PATIENCE.silence
     assert 2 * evidence.view.silent < evidence.view.hosts or evidence.view.silent == 1
+    assert not evidence.view.anchors or 2 * evidence.view.anchors_heard > evidence.view.anchors
     if judged.verdict is not Verdict.DARK:
         assert evidence.bound & {each.device for each in evidence.power}
 

@@ -167,6 +167,27 @@ def test_a_held_host_that_answers_waits_for_people_and_a_second_copy_is_told(roo
     assert (over.key, over.over) == (f"two-copies:{seen.uuid}", True)
 
 
+def test_l9_while_its_anchors_do_not_answer_it_is_the_bots_own_network(room: Room) -> None:
+    """Also where a majority of the hosts answers: they may be on the bot's side of the break."""
+    looks = Looks(room, anchors=["10.0.0.1:53", "[fd00::1]:443"], storm_cooldown=0)
+    room.bot.hypervisor.mute_places = {("10.0.0.1", 53)}
+    looks.look()
+    room.dies()
+    (told,) = looks.after(5).noticed
+    assert looks.verdict is Verdict.US
+    assert isinstance(told, Alert)
+    assert "Drover reaches 1 of 2 configured anchors" in text(told.card)
+    room.bot.hypervisor.mute_places = set()
+    found = looks.after(2).noticed
+    assert [type(each) for each in found if not getattr(each, "over", False)] == [Proposal]
+
+
+@pytest.mark.parametrize("anchor", ["gateway", "10.0.0.1:", ":53", "10.0.0.1:http"])
+def test_an_anchor_without_a_port_is_refused(anchor: str) -> None:
+    with pytest.raises(ValueError, match="anchors"):
+        FailoverSettings.model_validate({"anchors": [anchor]})
+
+
 @pytest.fixture
 def boot(room: Room) -> dict[str, str]:
     """The boot id that the shell of host-a tells while the host answers; it tells nothing else."""

@@ -185,6 +185,10 @@ class LibvirtReadiness:
         place = place_of(self._reader(host).uri)
         return None if place is None else knock(*place, _KNOCK)
 
+    def answers(self, place: str, port: int) -> bool:
+        """Whether a machine that is no host answers the bot; see the port."""
+        return knock(place, frozenset({port}), _KNOCK)
+
 
 def _uuid_of(secret: Any) -> str:
     return text(secret.UUIDString())
