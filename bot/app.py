@@ -52,8 +52,9 @@ from bot.factories import (
     serve_terminal,
 )
 from bot.flow import personal_settings
-from bot.flow.commands import forms, late_requests
+from bot.flow.commands import late_requests
 from bot.flow.commands.autocomplete import Inventory
+from bot.flow.commands.command import problems
 from bot.flow.commands.dispatcher import RequestWorkers, pick_up
 from bot.flow.context import Places, Services
 from bot.flow.monitoring import outside_alerts, watch
@@ -161,6 +162,7 @@ class Drover:
             windows=settings.maintenance_windows(),
             zone=settings.zone,
             grace=settings.policy.scheduled_grace,
+            remind_before=settings.policy.remind_before,
             settle=settings.monitor.settle,
             monitor=self._monitor,
             working_after=WORKING_AFTER,
@@ -427,7 +429,7 @@ class Drover:
             enterprise=identity.enterprise,
             belongs=lambda user: self._chat.belongs(user, identity),
             in_words=self._translated.in_words,
-            problems=partial(forms.problems, self.services.catalog, slack.command),
+            problems=partial(problems, self.services),
         )
 
     def _status(self) -> dict[str, object]:

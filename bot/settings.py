@@ -313,7 +313,8 @@ class PolicySection(Section):
     """Who may ask, and what it takes.
 
     ``approval_lasts``: so long after the approval an operation may begin. ``scheduled_grace``: so
-    long after its time one with a time of its own.
+    long after its time one with a time of its own. ``remind_before``: so long before its time
+    people are reminded that votes are missing; 0: never.
 
     ``hold_after``: when no bot ran for so long, operations that were running wait for a person.
     """
@@ -322,6 +323,7 @@ class PolicySection(Section):
     approval_lasts: Annotated[Seconds, Field(ge=60)] = 3600
     hold_after: Annotated[Seconds, Field(ge=60)] = 600
     scheduled_grace: Annotated[Seconds, Field(ge=60)] = 900
+    remind_before: Annotated[Seconds, Field(ge=0)] = 1800
     rules: tuple[RuleSection, ...] = (RuleSection(name="default"),)
 
 

@@ -37,6 +37,7 @@ VMS: Mapping[str, str] = {
 class Studio:
     """What pictures are taken of."""
 
+    lab: Lab
     workspace: Workspace
     node: Node
     language: str
@@ -94,6 +95,30 @@ def drained(studio: Studio) -> None:
     studio.shoot("drained", ended, APPROVALS, "U0BRUNO")
 
 
+def top(studio: Studio) -> None:
+    """The VMs that use most, once the load of all of them is measured."""
+    studio.asks("top")
+    measured = studio.workspace.wait_message(
+        "#ops",
+        lambda each: each.plain().startswith("== Top VMs") and "–" not in each.plain(),
+        180,
+        seen_by="ana",
+    )
+    studio.shoot("top", measured, OPS, "U0ANA")
+
+
+def digest(studio: Studio) -> None:
+    """What a digest says of the day so far."""
+    studio.asks("digest preview")
+    studio.shoot("digest", studio.message("#ops", "requests"), OPS, "U0ANA")
+
+
+def alert(studio: Studio) -> None:
+    """A host that does not answer, because its power is off. Nothing after it finds this host."""
+    studio.lab.power_off("host-c")
+    studio.shoot("alert", studio.message("#ops", "host-c", "Acknowledge"), OPS, "U0ANA")
+
+
 def _is_over(message: Message) -> bool:
     rows = [block["elements"] for block in message.blocks if block["type"] == "actions"]
     buttons = {str(each.get("action_id")) for row in rows for each in row}
@@ -104,7 +129,11 @@ PICTURES: Mapping[str, Callable[[Studio], None]] = {
     "status": status,
     "approval": approval,
     "drained": drained,
+    "top": top,
+    "digest": digest,
+    "alert": alert,
 }
+"""Taken in this order: the later ones show what the earlier ones did."""
 
 
 def main(names: list[str]) -> None:
@@ -135,8 +164,8 @@ def _session(lab: Lab, node: Node, locale: str, names: list[str]) -> None:
         config = config_for(lab, workspace, folder, locale=locale, monitor={"every": "2s"})
         stack.enter_context(BotProcess(workspace, folder, config))
         workspace.wait_connected()
-        for name in names:
-            PICTURES[name](Studio(workspace, node, language))
+        for name in sorted(names, key=list(PICTURES).index):
+            PICTURES[name](Studio(lab, workspace, node, language))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import shutil
+import tempfile
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sushy_tools import error
@@ -26,9 +30,18 @@ def application() -> Any:
     """The emulator as a WSGI application; ``serve`` says over which lab."""
     main.app.config["SUSHY_EMULATOR_FAKE_DRIVER"] = True
     main.app.config["SUSHY_EMULATOR_FEATURE_SET"] = "minimum"
+    main.app.config["SUSHY_EMULATOR_STATE_DIR"] = _state()
     main.app.logger.setLevel(logging.CRITICAL)
     fakedriver.FakeDriver.initialize = _driver
     return main.app.wsgi_app
+
+
+@cache
+def _state() -> str:
+    """A folder for what the emulator keeps, for the life of the process, as its application is."""
+    folder = tempfile.mkdtemp(prefix="drover-bmc-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _driver(_config: object, _logger: object) -> type[LabDriver]:

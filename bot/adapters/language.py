@@ -145,7 +145,8 @@ class Translated:
             return self._list(value)
         if isinstance(value, When):
             text = format_datetime(value.utc, "short", locale=self._locale)
-            return dataclasses.replace(value, written=f"{text} UTC")
+            day = format_date(value.utc, "EEE ", locale=self._locale) if value.weekday else ""
+            return dataclasses.replace(value, written=f"{day}{text} UTC")
         return (
             format_date(value.day, "short", locale=self._locale)
             if isinstance(value, Day)

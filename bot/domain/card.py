@@ -252,13 +252,15 @@ class ChoiceField:
 class ManyField:
     """Any number of (value, text) pairs, at most 100.
 
-    No value holds a comma: the answer joins them by commas.
+    No value holds a comma: the answer joins them by commas. ``source`` instead names a live list
+    (``vms``, ``hosts``), and the answer is the names as words of a line, quoted where needed.
     """
 
     name: str
     label: Line
-    options: tuple[tuple[str, Line], ...]
+    options: tuple[tuple[str, Line], ...] = ()
     initial: tuple[str, ...] = ()
+    source: str = ""
 
 
 FormField = TextField | ChoiceField | ManyField

@@ -542,7 +542,7 @@ class Snapshot:
             return self.host(alike[0])
         raise UnknownNameError(
             words("There is no host “{name}”.", name=name),
-            nearest(name, names, words("See all with `hosts`.")),
+            nearest(name, names, words("See all with `/kvm hosts`.")),
         )
 
     def vm(self, name: str) -> Vm:
@@ -580,9 +580,9 @@ class Snapshot:
     def _perhaps_elsewhere(self) -> Message:
         unheard = [host.name for host in self.hosts if not host.up]
         if not unheard:
-            return words("See all with `vms`.")
+            return words("See all with `/kvm vms`.")
         return words(
-            "It may be on a host that does not answer: {hosts}. See them with `hosts`.",
+            "It may be on a host that does not answer: {hosts}. See them with `/kvm hosts`.",
             hosts=unheard,
         )
 

@@ -76,6 +76,9 @@ class Duration:
         return duration_text(self.seconds)
 
 
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # strftime's follow the process
+
+
 @dataclass(frozen=True, slots=True)
 class When:
     """A moment; one without a zone is UTC. Chats that can show it in the reader's own time do."""
@@ -83,6 +86,8 @@ class When:
     at: datetime
     # By a language, just before it is shown
     written: str = field(default="", compare=False, metadata={"later": True})
+    # For a time to come, which people plan their week by
+    weekday: bool = field(default=False, metadata={"later": True})
 
     @property
     def utc(self) -> datetime:
@@ -90,7 +95,8 @@ class When:
         return self.at.astimezone(UTC) if self.at.tzinfo else self.at.replace(tzinfo=UTC)
 
     def __str__(self) -> str:
-        return self.written or self.utc.strftime("%Y-%m-%d %H:%M UTC")
+        day = f"{_WEEKDAYS[self.utc.weekday()]} " if self.weekday else ""
+        return self.written or f"{day}{self.utc:%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True, slots=True)

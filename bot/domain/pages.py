@@ -9,6 +9,9 @@ from bot.domain.card import Button, Buttons
 from bot.domain.message import Words, words
 
 PAGE = "page"
+ROW = "row"
+"""The action of what is chosen in a row's menu: the line of a command, which MORE at its end opens as a dialog."""
+MORE = "…"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Protocol
 
 from bot.domain.message import Duration, Message, nwords, words
-from bot.domain.operation import Operation, StepEnded
+from bot.domain.operation import Operation, State, StepEnded
+from bot.domain.plan import Prediction
 from bot.domain.steps import MigrateVm
 
 LEAST = 3  # moves from which on experience says more than the model
+LOOK_BACK = 300  # operations in which earlier moves are looked for
+MOVED = (State.DONE, State.FAILED, State.CANCELLED)
 KEPT = 40  # moves of one kind that are looked at, the newest
 SPREAD = 0.25  # a range is at least so far around its middle, as a share of it
 
@@ -53,6 +58,49 @@ def done_moves(operations: Iterable[Operation]) -> Iterator[PastMove]:
             if isinstance(step, MigrateVm) and not step.copy_storage and took:
                 pause = _seconds(ended, "pause")
                 yield PastMove(step.uuid, step.source, step.target, step.memory, took, pause)
+
+
+class _Operations(Protocol):
+    """Where earlier operations are kept."""
+
+    def operations(
+        self, *, states: Sequence[State] = (), by: str = "", limit: int = 50
+    ) -> tuple[Operation, ...]: ...
+
+
+def recent_moves(history: _Operations) -> tuple[PastMove, ...]:
+    """What live migrations took lately, the newest first."""
+    return tuple(islice(done_moves(history.operations(states=MOVED, limit=LOOK_BACK)), KEPT))
+
+
+def of_several(
+    model: Prediction, moves: Sequence[MigrateVm], past: Sequence[PastMove]
+) -> Prediction:
+    """A prediction of moves one after another by what alike ones took; the model's where unknown.
+
+    Of a move that copies disks earlier ones say nothing. The ends of the range are the sums of the
+    ends: moves on the same hosts are slow together.
+    """
+    found = [
+        experience(past, each.uuid, each.source, each.target, each.memory)
+        for each in moves
+        if not each.copy_storage
+    ]
+    known = [each for each in found if each is not None]
+    if not moves or len(known) < len(moves):
+        return model
+    basis = nwords(
+        "{n} migration, from earlier moves; range of 4 in 5",
+        "{n} migrations one after another, from earlier moves; range of 4 in 5",
+        n=len(moves),
+    )
+    return replace(
+        model,
+        seconds=round(sum(each.seconds for each in known), 3),
+        least=round(sum(each.fastest for each in known), 3),
+        most=round(sum(each.slowest for each in known), 3),
+        basis=basis,
+    )
 
 
 def _seconds(ended: StepEnded, name: str) -> float | None:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from bot.domain.errors import UsageError
-from bot.domain.message import Code, Join, Message, Names, words
+from bot.domain.message import Code, Join, Message, Names, When, words
 from bot.domain.policy import Window
 from bot.domain.units import seconds_of
 
@@ -317,8 +317,8 @@ def slot_text(slot: Slot) -> Message:
     if slot.window:
         return words(
             "from {start} until {end}, window “{window}”",
-            start=slot.start,
-            end=slot.end,
+            start=When(slot.start, weekday=True),
+            end=When(slot.end, weekday=True),
             window=slot.window,
         )
-    return words("{start}", start=slot.start)
+    return words("{start}", start=When(slot.start, weekday=True))

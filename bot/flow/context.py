@@ -83,6 +83,9 @@ class Services:
     silence: float = 600.0  # seconds without a bot after which what runs waits for a person
     windows: Mapping[str, Window] = field(default_factory=dict)  # for maintenance, by name
     grace: float = 900.0  # seconds after its time within which an operation may still begin
+    remind_before: float = (
+        1800.0  # seconds before its time that missing votes are told of; 0: never
+    )
     settle: float = 60.0  # seconds after a move before the load that it brought is measured
     working_after: float = 0.0  # seconds until who asked is told that it takes longer; 0: never
     notes: Notes | None = None  # where people's own settings are kept; None: nowhere

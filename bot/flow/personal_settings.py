@@ -120,7 +120,7 @@ def edit(services: Services, request: Request) -> Card | None:
 
 
 def _change(services: Services, notes: Notes, user: str, given: Mapping[str, str]) -> Card:
-    faults = tuple(_faults(services, given))
+    faults = tuple(why for _, why in _faults(services, given))
     if faults:
         return error_card(join(faults, "\n"), words("Nothing was changed."))
     for _ in range(TRIES):
@@ -131,25 +131,45 @@ def _change(services: Services, notes: Notes, user: str, given: Mapping[str, str
     return error_card(words("Your settings changed at the same moment."), words("Try again."))
 
 
-def _faults(services: Services, given: Mapping[str, str]) -> Iterable[Message]:
+def problems(services: Services, answers: Mapping[str, str]) -> Mapping[str, Message]:
+    """What is wrong with the answers of the dialog, by field."""
+    return dict(_faults(services, answers))
+
+
+def _faults(services: Services, given: Mapping[str, str]) -> Iterable[tuple[str, Message]]:
+    """Each field that is wrong, and why."""
     kinds = _kinds(given["dms"]) if "dms" in given else frozenset()
     if kinds is None:
         names = Names(tuple(each.value for each in About))
-        yield words(
-            "“{text}” is not a choice of: all, none, {kinds}.", text=given["dms"], kinds=names
+        yield (
+            "dms",
+            words(
+                "“{text}” is not a choice of: all, none, {kinds}.", text=given["dms"], kinds=names
+            ),
         )
     if personal.quiet_hours(given.get("quiet", "")) is None:
-        yield words(
-            "“{text}” are no quiet hours; write for example 22:00-07:00, or off.",
-            text=given["quiet"],
+        yield (
+            "quiet",
+            words(
+                "“{text}” are no quiet hours; write for example 22:00-07:00, or off.",
+                text=given["quiet"],
+            ),
         )
     if (zone := given.get("zone", "")) and not personal.is_zone(zone):
-        yield words("“{text}” is not a time zone; write for example Europe/Lisbon.", text=zone)
+        yield (
+            "zone",
+            words("“{text}” is not a time zone; write for example Europe/Lisbon.", text=zone),
+        )
     language = _language(given.get("language", ""))
     if language and language not in {each.replace("_", "-") for each in services.languages}:
         known = Names(tuple(each.replace("_", "-") for each in services.languages))
-        yield words(
-            "There is no translation for “{text}”. There are: {known}.", text=language, known=known
+        yield (
+            "language",
+            words(
+                "There is no translation for “{text}”. There are: {known}.",
+                text=language,
+                known=known,
+            ),
         )
 
 

@@ -92,6 +92,10 @@ class Store(Holds, Protocol):
         """Operations, newest first."""
         ...
 
+    def count_operations(self, *, states: Collection[State] = (), by: str = "") -> int:
+        """How many operations there are."""
+        ...
+
     def events(self, operation_id: str) -> tuple[Event, ...]:
         """An operation's history, oldest first."""
         ...

@@ -15,7 +15,8 @@ from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.cluster import Disk, Host, Nic, StoredSize, Vm, VmDetail, VmSnapshot, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.errors import HypervisorError
-from bot.domain.message import Message
+from bot.domain.message import Code, Message, words
+from bot.domain.words import command
 from bot.ports import Clock
 from bot.ports.guests import (
     Address,
@@ -516,9 +517,12 @@ class FakeGuests:
         """Its screen as PNG; see the port."""
         with self._lock:
             self._may("screenshot")
-            if not self._guest(host, uuid).vm.state.active:
+            vm = self._guest(host, uuid).vm
+            if not vm.state.active:
+                start = Code(command("/kvm vm start {}", vm.name))
                 raise HypervisorError(
-                    "There is no picture of its screen: it is off.", "Start it first."
+                    words("{vm} is off; a screenshot needs a running VM.", vm=vm.name),
+                    words("Start it with {command}.", command=start),
                 )
             return SCREEN
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
+from bot.domain.past_moves import PastMove
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
 from bot.domain.vm_steps import PowerVm
@@ -54,6 +55,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             pick=pick.pick_moves,
             emits=(MigrateVm,),
             recall=planner.with_recent_moves,
+            values=(PastMove,),
             example="balance",
             also=("rebalance", "drs", "level"),
         ),
@@ -81,11 +83,12 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=partial(drain.still_drains, mine),
             next_good=partial(drain.next_leaves, mine),
             emits=(SetMaintenance, MigrateVm),
+            recall=planner.with_past,
             example="host drain host-b",
             also=("evacuate", "cordon", "empty host"),
             summarize=summaries.after_drain,
             may_emit=(PowerVm,),
-            values=(intents.Ways,),
+            values=(intents.Ways, PastMove),
         ),
         Action(
             drain.UNDRAIN,
@@ -97,6 +100,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             next_good=partial(drain.next_returns, mine),
             emits=(SetMaintenance, MigrateVm),
             recall=drain.with_vms_away,
+            values=(PastMove,),
             example="host undrain host-b",
             also=("uncordon",),
             summarize=summaries.after_undrain,
@@ -112,11 +116,12 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             next_good=partial(rolling.next_rolls, mine),
             emits=(SetMaintenance, MigrateVm, ReachShells, RunOnHost, WaitForPerson),
             risk=Risk.HIGH,
+            recall=planner.with_past,
             example="host rolling host-a",
             also=("patch", "upgrade", "rolling update"),
             summarize=summaries.after_rolling,
             may_emit=(PowerVm,),
-            values=(intents.Ways,),
+            values=(intents.Ways, PastMove),
         ),
         Action(
             shares.SHARES_NAME,
@@ -180,7 +185,10 @@ def _plan_balance(
     settings: BalanceSettings, intent: intents.Balance, snapshot: Snapshot, rules: Rules
 ) -> Plan | Refused:
     plan = pick.plan_pick if intent.wanted else planner.plan
-    return plan(settings, intent, snapshot, rules)
+    found = plan(settings, intent, snapshot, rules)
+    if isinstance(found, Refused):
+        return found
+    return planner.learn(found, intent.past)
 
 
 def _shares(intent: intents.Shares, snapshot: Snapshot, _rules: Rules) -> Plan | Refused:

@@ -20,7 +20,16 @@ from plugins.balance.from_snapshot import BalanceCase, best_plan, case_of
 from plugins.balance.intents import Drain, Undrain
 from plugins.balance.leaving import STUCK
 from plugins.balance.legality import obstacle, obstacles, replay
-from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
+from plugins.balance.planner import (
+    CALM,
+    WORKED,
+    learn,
+    moves_in,
+    plan_of,
+    prediction,
+    step_for,
+    with_past,
+)
 from plugins.balance.recheck import moves_left, skip_impossible
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.model import SearchLimits, Solution, WhyNot
@@ -61,7 +70,8 @@ def drain(
     )
     if full := tuple(leaving.full_pools(moves_in(plan), snapshot)):
         return Refused(title, full)
-    return _with_other_ways(settings, plan, off, snapshot)
+    plan = _with_other_ways(settings, plan, off, snapshot)
+    return learn(plan, intent.past)
 
 
 def _with_ways(stuck: Objection, intent: Drain) -> Message:
@@ -247,7 +257,7 @@ def with_vms_away(intent: Undrain, history: History) -> Undrain:
         if (about_it and operation.action == DRAIN) or operation.action == ROLLING:
             home |= dict.fromkeys(_away_by(operation, intent.host))
             off |= dict.fromkeys(_shutdowns(operation, intent.host))
-    return replace(intent, home=tuple(home), off=tuple(off))
+    return with_past(replace(intent, home=tuple(home), off=tuple(off)), history)
 
 
 def _shutdowns(operation: Operation, host: str) -> Iterator[str]:
@@ -307,7 +317,7 @@ def undrain(
     memory = sum(step.memory for step in moves)
     by_uuid = {vm.uuid: vm for vm in case.vms}
     back = [by_uuid[step.uuid] for step in moves]
-    return Plan(
+    plan = Plan(
         title=title,
         steps=(*first, *moves, *starts),
         risk=Risk.MEDIUM,
@@ -322,6 +332,7 @@ def undrain(
         bars=placement.bars(case.snapshot, [(vm, host.name) for vm in back]),
         tags=tags_of(back),
     )
+    return learn(plan, intent.past)
 
 
 def _moves_back(count: int, host: str) -> Reason:

@@ -12,8 +12,9 @@ import click
 
 from bot.domain.cluster import Scheduler
 from bot.domain.codec import later
-from bot.domain.errors import UsageError
+from bot.domain.errors import MISSING, UsageError
 from bot.domain.message import Message, words
+from bot.domain.past_moves import PastMove
 from bot.domain.units import size
 from bot.plugin_api import Instead, MetricName, Picked
 from plugins.balance import cards
@@ -34,7 +35,7 @@ class Balance:
     """``balance …``; ``max_moves`` and ``min_gain`` (of each move) 0: configured value.
 
     ``skip``: VMs that are to stay. ``wanted``: moves picked of another plan, and ``unwanted``
-    the rest of it.
+    the rest of it. ``past``, here and below: what moves took before, for predictions.
     """
 
     max_moves: int = 0
@@ -45,6 +46,7 @@ class Balance:
     skip: tuple[str, ...] = ()
     wanted: tuple[Wish, ...] = ()
     unwanted: tuple[Wish, ...] = ()
+    past: tuple[PastMove, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Drain:
     host: str
     reason: str = ""
     ways: Ways = later(LIVE_ONLY)
+    past: tuple[PastMove, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Undrain:
     home: tuple[str, ...] = ()
     reason: str = ""
     off: tuple[str, ...] = later(())
+    past: tuple[PastMove, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class Rolling:
     reboots: bool = False
     reason: str = ""
     ways: Ways = later(LIVE_ONLY)
+    past: tuple[PastMove, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +242,8 @@ def _rolling(
     hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool, **ways: Any
 ) -> Rolling:
     if every == bool(hosts):
-        raise UsageError(words("Name hosts, or write `--all`."))
+        code = "" if every else MISSING
+        raise UsageError(words("Name hosts, or write `--all`."), code=code)
     if reboots and not run.strip():
         raise UsageError(words("`--reboots` describes the command of `--run`; give one."))
     named = tuple(dict.fromkeys(hosts))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from bot.domain import placement
+from bot.domain import past_moves, placement
 from bot.domain.card import Card
 from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm, tags_of
 from bot.domain.message import Message, Number, Rate, Size, Words, nwords, words
 from bot.domain.operation import State
+from bot.domain.past_moves import PastMove
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, Step
 from bot.plugin_api import History
 from plugins.balance import cards
 from plugins.balance.from_snapshot import BalanceCase, Moves, Only, best_plan, case_of
-from plugins.balance.intents import About, Balance, Simulate
+from plugins.balance.intents import About, Balance, Drain, Rolling, Simulate, Undrain
 from plugins.balance.legality import detail_of, replay, state_to_carry
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.explain import explain
@@ -30,11 +32,23 @@ NO_MOVES = words("No moves planned.")
 CALM = 1e9  # a band that no score is outside of: only what is plainly wrong is then mended
 LOOK_BACK = 50  # operations in which the moves of the cooldown are looked for
 WORKED = (State.RUNNING, State.DONE, State.FAILED, State.CANCELLED)
+Learning = TypeVar("Learning", Balance, Drain, Undrain, Rolling)
 
 
 def with_recent_moves(intent: Balance, history: History) -> Balance:
     """The request with the VMs that moved lately, whatever moved them, for the cooldown."""
-    return replace(intent, recent=moves_of(history))
+    return with_past(replace(intent, recent=moves_of(history)), history)
+
+
+def with_past(intent: Learning, history: History) -> Learning:
+    """The request with what moves took lately."""
+    return replace(intent, past=past_moves.recent_moves(history))
+
+
+def learn(plan: Plan, past: Sequence[PastMove]) -> Plan:
+    """A plan whose prediction comes from what alike moves took, where enough of them are known."""
+    likely = past_moves.of_several(plan.prediction, moves_in(plan), past)
+    return replace(plan, prediction=likely)
 
 
 def moves_of(history: History) -> Moves:

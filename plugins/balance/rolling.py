@@ -26,7 +26,7 @@ from plugins.balance import allowed, cards, leaving
 from plugins.balance.drain import evacuate, evacuation_case, return_case, turn_of
 from plugins.balance.from_snapshot import BalanceCase
 from plugins.balance.intents import Rolling, Ways
-from plugins.balance.planner import prediction, step_for, step_of
+from plugins.balance.planner import learn, prediction, step_for, step_of
 from plugins.balance.recheck import against_each, moves_left, skip_impossible_of
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
@@ -75,7 +75,7 @@ def rolling(
     copied = leaving.copied_bytes(moves, snapshot)
     both_ways = 2 * sum(move.memory for move in moves)
     vms = {vm.uuid: vm for vm in snapshot.vms}
-    return Plan(
+    plan = Plan(
         title=title,
         steps=steps,
         risk=Risk.HIGH if intent.command or off else Risk.MEDIUM,
@@ -98,6 +98,7 @@ def rolling(
         ),
         tags=tags_of(vms[uuid] for step in steps for uuid in step.vms),
     )
+    return learn(plan, intent.past)
 
 
 def _not_allowed(settings: RollingSettings, intent: Rolling) -> Iterator[Objection]:

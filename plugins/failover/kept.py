@@ -84,7 +84,7 @@ def find(history: History, name: str) -> tuple[Definition, ...]:
     if not there:
         text = words("Drover keeps no definition of “{vm}”.", vm=name)
         advice = nearest(name, sorted({each.name for each in known})) or words(
-            "`vms` lists all VMs."
+            "`/kvm vms` lists all VMs."
         )
         raise UnknownNameError(text, advice)
     if len(there) > 1:

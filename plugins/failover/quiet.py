@@ -31,7 +31,7 @@ def plan(intent: Quiet, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # 
                 Objection(
                     "too-long",
                     words("A host may be quiet for 24 hours at most."),
-                    words("For longer, use `host maintenance`."),
+                    words("For longer, use `/kvm host maintenance`."),
                 ),
             ),
         )

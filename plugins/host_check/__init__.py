@@ -86,7 +86,7 @@ def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
 
 
 def _check(intent: planner.HostCheck, view: View) -> Card:
-    return cards.check_card(view.found, intent.page, intent.line)
+    return cards.check_card(view.found, intent.page, intent.line, verbose=intent.verbose)
 
 
 def _pair(intent: planner.HostPair, view: View) -> Card:  # noqa: ARG001

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from bot.domain.card import (
+    Button,
+    Buttons,
     Card,
     Context,
     Element,
@@ -43,6 +45,8 @@ ALL_HELP = words("Every host.")
 REASON_HELP = words(
     'Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".'
 )
+VERBOSE_HELP = words("Show each check that passed as well, not their number alone.")
+SHOW_PASSED = words("Show what passed")
 PAGE_HELP = words("Which page of the findings.")
 NAME_TWO = words("Name two hosts, or --all.")
 NO_HOSTS = words("No host is configured.")
@@ -112,7 +116,7 @@ def maintenance_title(host: str, *, on: bool) -> Words:
 def no_change(host: str, *, on: bool) -> Objection:
     """There is nothing to do."""
     if on:
-        end = words("End it with `host maintenance {host} off`.", host=host)
+        end = words("End it with `/kvm host maintenance {host} off`.", host=host)
         return Objection("already", words("{host} is in maintenance already.", host=host), end)
     return Objection(
         "already", words("{host} is not in maintenance.", host=host), words("Nothing to do.")
@@ -124,12 +128,10 @@ def remaining_vms(host: str, names: Sequence[str]) -> Reason:
     return Reason(
         "guests",
         nwords(
-            "{n} VM is still there and not moved by this: {vms}. Move it with `migrate VM`; what "
-            "arrives meanwhile is "
-            "not stopped on {host}.",
-            "{n} VMs are still there and not moved by this: {vms}. Move them with `migrate VM`; "
-            "what arrives "
-            "meanwhile is not stopped on {host}.",
+            "{n} VM is still there and not moved by this: {vms}. Move it with `/kvm migrate VM`; "
+            "what arrives meanwhile is not stopped on {host}.",
+            "{n} VMs are still there and not moved by this: {vms}. Move them with "
+            "`/kvm migrate VM`; what arrives meanwhile is not stopped on {host}.",
             n=len(names),
             vms=Names(tuple(names), most=10),
             host=host,
@@ -164,28 +166,43 @@ def counts(report: HostReport) -> Line:
     return ", ".join(told) or words("nothing found")
 
 
-def check_card(checked: CheckResult, number: int = 1, line: Callable[[int], str] = str) -> Card:
-    """One host with everything, or several with what is wrong, a page of it.
+def check_card(
+    checked: CheckResult,
+    number: int = 1,
+    line: Callable[[int], str] = str,
+    *,
+    verbose: bool = False,
+) -> Card:
+    """One host, or several a page at a time: what is wrong, and what passed as a count.
 
-    ``number``: of the page; ``line(number)``: the command that shows it.
+    ``number``: of the page; ``line(number)``: the command that shows it. ``verbose``: each check
+    that passed as well.
     """
     if len(checked.reports) == 1:
-        return _one_host(checked.reports[0])
-    return _hosts(checked.reports, number, line)
+        return _one_host(checked.reports[0], line(1), verbose=verbose)
+    return _hosts(checked.reports, number, line, verbose=verbose)
 
 
-def _one_host(report: HostReport) -> Card:
-    bad = [each for each in worst_first(report.findings) if each.severity is not Severity.PASS]
+def _one_host(report: HostReport, line: str, *, verbose: bool) -> Card:
+    findings = worst_first(report.findings)
+    bad = [each for each in findings if each.severity is not Severity.PASS]
     good = [each for each in report.findings if each.severity is Severity.PASS]
     elements: list[Element] = []
     if bad:
         elements.append(Table(COLUMNS, tuple(_row(each) for each in bad)))
     else:
         elements.append(Section(NOTHING_MORE))
-    if good:
+    if good and verbose:
         elements.append(Context((Words("*PASS*\n{list}", {"list": join(_good(good), "\n")}),)))
+    elif good:
+        passed = nwords("{n} check passed.", "{n} checks passed.", n=len(good))
+        elements.append(Context((passed,)))
+    files = page_buttons(lambda _: line, Page(len(findings), 1, len(findings) or 1))
+    show = [Button(SHOW_PASSED, "run", f"{line} --verbose")] if good and not verbose else []
+    elements.append(Buttons((*show, *files.buttons)))
     text = Words("{host}: {counts}", {"host": report.host, "counts": counts(report)})
-    return Card(text=text, title=text, elements=tuple(elements))
+    every = Table(COLUMNS, tuple(_row(each) for each in findings))
+    return Card(text=text, title=text, elements=tuple(elements), export=every)
 
 
 def _good(findings: Sequence[Finding]) -> list[Line]:
@@ -209,7 +226,9 @@ def _row(finding: Finding) -> tuple[Line, ...]:
     return (finding.severity.value, label(finding), finding.evidence, finding.fix)
 
 
-def _hosts(reports: Sequence[HostReport], number: int, line: Callable[[int], str]) -> Card:
+def _hosts(
+    reports: Sequence[HostReport], number: int, line: Callable[[int], str], *, verbose: bool
+) -> Card:
     summary = tuple(
         words("*{host}* {counts}", host=each.host, counts=counts(each)) for each in reports
     )
@@ -217,7 +236,7 @@ def _hosts(reports: Sequence[HostReport], number: int, line: Callable[[int], str
         (report.host, finding)
         for report in reports
         for finding in worst_first(report.findings)
-        if finding.severity is not Severity.PASS
+        if verbose or finding.severity is not Severity.PASS
     ]
     bad.sort(key=lambda each: SEVERITIES.index(each[1].severity))
     elements: list[Element] = [Section(line) for line in summary[:30]]

@@ -63,7 +63,8 @@ def _cpu(name: str, way: Way) -> Finding:
         "{target} lacks features of {source}", target=there.host, source=here.host
     )
     fix = words(
-        "Give VMs the model of `host baseline` at their next start; host-passthrough cannot move."
+        "Give VMs the model of `/kvm host baseline` at their next start; host-passthrough cannot "
+        "move."
     )
     return failure(name, why, fix)
 

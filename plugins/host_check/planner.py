@@ -10,7 +10,7 @@ import click
 
 from bot.domain.card import ChoiceField, Form
 from bot.domain.cluster import Snapshot
-from bot.domain.errors import UnknownNameError, UsageError
+from bot.domain.errors import MISSING, UnknownNameError, UsageError
 from bot.domain.message import Message
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Refused, Risk
@@ -20,15 +20,17 @@ from plugins.host_check import cards
 
 @dataclass(frozen=True, slots=True)
 class HostCheck:
-    """``host check [HOST…] [--page N]``; no host: all of them."""
+    """``host check [HOST…] [--verbose] [--page N]``; no host: all of them."""
 
     hosts: tuple[str, ...] = ()
     page: int = 1
+    verbose: bool = False
 
     def line(self, page: int) -> str:
         """The command that shows a page of the same findings."""
+        verbose = ["--verbose"] if self.verbose else []
         turn = ["--page", str(page)] if page > 1 else []
-        return shlex.join(["host", "check", *self.hosts, *turn])
+        return shlex.join(["host", "check", *self.hosts, *verbose, *turn])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,18 @@ class HostMaintenance:
 
 
 def check_grammar() -> click.Command:
-    """``host check [HOST…] [--all] [--page N]`` → ``HostCheck``."""
+    """``host check [HOST…] [--all] [--verbose] [--page N]`` → ``HostCheck``."""
 
     # Click calls by keyword
-    def intent_of(hosts: tuple[str, ...], everything: bool, page: int) -> HostCheck:  # noqa: FBT001
-        return HostCheck(() if everything else tuple(dict.fromkeys(hosts)), page)
+    def intent_of(
+        hosts: tuple[str, ...],
+        everything: bool,  # noqa: FBT001
+        verbose: bool,  # noqa: FBT001
+        page: int,
+    ) -> HostCheck:
+        return HostCheck(() if everything else tuple(dict.fromkeys(hosts)), page, verbose)
+
+    passed = click.Option(["--verbose"], is_flag=True, help=str(cards.VERBOSE_HELP))
 
     pages = click.Option(
         ["--page"],
@@ -70,7 +79,7 @@ def check_grammar() -> click.Command:
     )
     return click.Command(
         "check",
-        params=[*_params(), pages],
+        params=[*_params(), passed, pages],
         callback=intent_of,
         help=str(cards.CHECK),
         add_help_option=False,
@@ -89,7 +98,7 @@ def pair_grammar() -> click.Command:
     def pair(hosts: tuple[str, ...], everything: bool) -> HostPair:  # noqa: FBT001
         chosen = () if everything else hosts
         if not everything and len(set(hosts)) < 2:
-            raise UsageError(cards.NAME_TWO)
+            raise UsageError(cards.NAME_TWO, code=MISSING)
         return HostPair(tuple(dict.fromkeys(chosen)))
 
     return click.Command(

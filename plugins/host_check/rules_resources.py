@@ -254,7 +254,7 @@ def overcommit(case: Case) -> Iterator[Finding]:
         share=Percent(promised / usable),
     )
     if promised / usable > case.settings.overcommit_warn:
-        yield warning(name, told, words("Move VMs away: `balance`, or `migrate VM`."))
+        yield warning(name, told, words("Move VMs away: `/kvm balance`, or `/kvm migrate VM`."))
     else:
         yield good(name, told)
     if seen.text("overcommit").strip() == "2":

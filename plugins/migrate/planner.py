@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from bot.domain import past_moves, placement
 from bot.domain.cluster import MIB, Snapshot, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Message, Percent, Rate, Size, join, nwords, words
-from bot.domain.operation import State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.steps import Carried, MigrateVm, MigrationPolicy
@@ -29,8 +27,6 @@ DIRTY_STEP = 2 * MIB
 One alone may be chance.
 """
 
-LOOK_BACK = 300  # operations in which earlier moves are looked for
-MOVED = (State.DONE, State.FAILED, State.CANCELLED)
 NAMED_HOSTS = 4  # hosts ruled out that a plan names; `where` shows all
 
 
@@ -144,8 +140,8 @@ def _choice(places: Sequence[HostVerdict], possible: Sequence[HostVerdict]) -> t
             Reason(
                 "ruled-out",
                 nwords(
-                    "{n} more host cannot take it; `where` lists all.",
-                    "{n} more hosts cannot take it; `where` lists all.",
+                    "{n} more host cannot take it; `/kvm where` lists all.",
+                    "{n} more hosts cannot take it; `/kvm where` lists all.",
                     n=more,
                 ),
             )
@@ -217,8 +213,7 @@ def _plan(
 
 def with_past(intent: Migrate, history: History) -> Migrate:
     """The request with what moves took lately."""
-    moves = past_moves.done_moves(history.operations(states=MOVED, limit=LOOK_BACK))
-    return replace(intent, past=tuple(islice(moves, past_moves.KEPT)))
+    return replace(intent, past=past_moves.recent_moves(history))
 
 
 def learn(model: Prediction, intent: Migrate, vm: Vm, target: str) -> Prediction:

@@ -138,8 +138,8 @@ def _cpu(case: MigrationCase, target: Host) -> Iterator[Objection]:
                 why=fit.why or words("its libvirt reports it as incompatible"),
             ),
             words(
-                "Give {vm} a CPU model that all hosts have (`host baseline` shows it) and restart "
-                "it.",
+                "Give {vm} a CPU model that all hosts have (`/kvm host baseline` shows it) and "
+                "restart it.",
                 vm=vm.name,
             ),
         )

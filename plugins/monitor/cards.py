@@ -190,7 +190,7 @@ def status_card(
             "the worst first; {n} more host: {command}",
             "the worst first; {n} more hosts: {command}",
             n=left,
-            command=Code("hosts"),
+            command=Code("/kvm hosts"),
         )
         elements.append(Context((more,)))
     chart = load_chart(sweep)

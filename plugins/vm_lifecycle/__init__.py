@@ -249,9 +249,10 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 
 def _look_at_schedules(mine: VmLifecycleSettings, view: WatchView) -> Looked:
     if not isinstance(view.found, snapshot_schedule.Taken):  # nothing was read yet
-        return Looked()
-    found = snapshot_schedule.proposals(mine, view.snapshot, view.found, view.now)
-    return Looked(tuple(found))
+        return Looked(memory=view.memory)
+    due = snapshot_schedule.proposals(mine, view.snapshot, view.found, view.now)
+    looked = snapshot_schedule.missed_alerts(mine, view, view.found)
+    return replace(looked, noticed=(*due, *looked.noticed))
 
 
 def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
@@ -276,4 +277,5 @@ def _console(about: intents.LookAt, view: View) -> Card:
 
 
 def _snapshots(about: intents.LookAt, view: View) -> Card:
-    return show.snapshots_card(view.snapshot.vm(about.vm), view.found)
+    allowed = {each.name for each in view.commands if each.allowed}
+    return show.snapshots_card(view.snapshot.vm(about.vm), view.found, about.page, allowed)

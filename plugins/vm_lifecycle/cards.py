@@ -14,6 +14,7 @@ from bot.domain.message import Message, Names, Value, When, Words, nwords, words
 from bot.domain.owner import OWNER, tag_value
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
+from bot.domain.timing import Slot
 from bot.domain.words import command
 
 _MOST_NAMED = 6  # VMs that a title names
@@ -123,6 +124,36 @@ def ttl_paused(vm: Vm, ends: datetime) -> Card:
         words("The TTL of {vm} ended; the VM is {state}", vm=vm.name, state=state),
         elements=(Section(line),),
     )
+
+
+def missed_snapshot_card(vm: Vm, schedule: str, last: Slot, coming: Slot) -> Card:
+    """A schedule took no snapshot of a VM in its time."""
+    line = words(
+        "No snapshot of *{vm}* was taken between {start} and {end}, as the schedule “{schedule}” "
+        "asks for. The next one is due {next}.",
+        vm=vm.name,
+        start=When(last.start, weekday=True),
+        end=last.end,
+        schedule=schedule,
+        next=When(coming.start, weekday=True),
+    )
+    text = words("{vm} missed a snapshot of “{schedule}”", vm=vm.name, schedule=schedule)
+    return Card(text, elements=(Section(line),))
+
+
+def taken_snapshot_card(vm: Vm, schedule: str) -> Card:
+    """A snapshot was taken since, or none is due any more."""
+    line = words(
+        "The newest snapshot of {vm} that the schedule “{schedule}” asks for is there.",
+        vm=vm.name,
+        schedule=schedule,
+    )
+    return Card(line, elements=(Section(line),))
+
+
+def snapshot_now(vm: Vm, name: str) -> tuple[Remedy, ...]:
+    """Take the one that was missed, under its name, so that the schedule counts and deletes it."""
+    return (Remedy(words("Take it now"), command("vm snapshot create {} {}", vm.name, name)),)
 
 
 def out_of_pause(vm: Vm) -> tuple[Remedy, ...]:

@@ -7,6 +7,8 @@ from bot.domain.message import Message, Size, nwords, words
 from plugins.vm_lifecycle import intents
 from plugins.vm_lifecycle.settings import CatalogueSize, VmLifecycleSettings
 
+TAGS_HINT = words('For example env=dev owner=ana; a value with blanks in quotes: note="web shop".')
+
 
 def create(settings: VmLifecycleSettings) -> Form:
     """Pickers for name, image and size, and the options that people often need."""
@@ -35,7 +37,7 @@ def create(settings: VmLifecycleSettings) -> Form:
         ),
         ChoiceField("host", words("Host"), source="hosts", required=False),
         TextField("count", words("Number of VMs"), required=False, initial="1"),
-        TextField("tags", words("Tag"), required=False, hint=words("For example env=dev.")),
+        TextField("tags", words("Tags"), required=False, hint=TAGS_HINT),
         TextField(
             "user_data",
             words("User data"),

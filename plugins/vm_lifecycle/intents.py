@@ -282,6 +282,7 @@ class LookAt:
 
     vm: str
     lines: int = 20
+    page: int = 1
 
 
 class _Size(click.ParamType[int]):
@@ -686,7 +687,15 @@ def eject() -> click.Command:
 def look(name: str) -> click.Command:
     """A query about one VM → ``LookAt``."""
     lines = click.Option(["--lines"], type=click.IntRange(1, 90), default=20, show_default=True)
-    return command(f"vm {name}", LookAt, VM, *([lines] if name == "console" else []))
+    page = click.Option(
+        ["--page"],
+        type=click.IntRange(1, 1000),
+        default=1,
+        metavar="N",
+        help=str(words("Which page of the list.")),
+    )
+    more = {"console": [lines], "snapshot list": [page]}
+    return command(f"vm {name}", LookAt, VM, *more.get(name, []))
 
 
 def _optional_vm() -> click.Argument:

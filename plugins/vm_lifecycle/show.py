@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.domain import placement
 from bot.domain.card import (
+    Button,
     Card,
     Context,
     Element,
     Fields,
     Line,
     Listing,
+    Menu,
     Picture,
     Section,
     Table,
@@ -25,13 +28,16 @@ from bot.domain.card import (
 from bot.domain.cluster import Host, Snapshot, Vm
 from bot.domain.message import Join, Message, Names, Number, Percent, Size
 from bot.domain.metrics import Sweep
+from bot.domain.pages import MORE, ROW, Page, page_buttons
 from bot.domain.placement import Rule
 from bot.domain.state_names import VM_STATES
+from bot.domain.words import command
 from plugins.vm_lifecycle import texts
 
 if TYPE_CHECKING:
     from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot
 
+SNAPSHOTS = 20  # on a page
 _MOST_MOUNTS = 20  # file systems in one card
 
 
@@ -231,15 +237,51 @@ def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
     return words("It cannot be migrated now: {why}", why=join(first))
 
 
-def snapshots_card(vm: Vm, seen: VmReading) -> Card:
-    """A VM's snapshots."""
+def snapshots_card(vm: Vm, seen: VmReading, number: int = 1, allowed: Collection[str] = ()) -> Card:
+    """A page of a VM's snapshots, each with a menu of what the person may do with it."""
     if not seen.snapshots:
         text = words("{vm} has no snapshots.", vm=vm.name)
         return Card(text, elements=(Section(text),))
     text = nwords(
         "{vm} has {n} snapshot.", "{vm} has {n} snapshots.", n=len(seen.snapshots), vm=vm.name
     )
-    return Card(text, elements=(_snapshots(seen),))
+    page = Page(len(seen.snapshots), number, SNAPSHOTS)
+    rows = [
+        Section(_snapshot_line(each), _snapshot_menu(vm, each, allowed))
+        for each in seen.snapshots[page.first : page.last]
+    ]
+    pages: tuple[Element, ...] = (page_buttons(partial(_snapshots_line, vm), page),)
+    if page.count > 1:
+        pages = (*pages, Context((page.text,)))
+    return Card(text, text, (*rows, *pages), export=_snapshots(seen))
+
+
+def _snapshots_line(vm: Vm, page: int) -> str:
+    return command("vm snapshot list {}", vm.name) + (f" --page {page}" if page > 1 else "")
+
+
+def _snapshot_line(each: GuestSnapshot) -> Message:
+    """Two lines of one snapshot."""
+    if each.problem:
+        facts: list[Message] = [words("cannot be read: {why}", why=each.problem)]
+    else:
+        kind = words("external") if each.external else words("internal")
+        current = [words("current")] if each.current else []
+        told: list[Message] = [each.description] if each.description else []
+        facts = [words("{at}", at=each.made_at), each.state, kind, *current, *told]
+    return words("*{snapshot}*\n{facts}", snapshot=each.name, facts=join(facts, " · "))
+
+
+def _snapshot_menu(vm: Vm, each: GuestSnapshot, allowed: Collection[str]) -> Menu | None:
+    choices = tuple(
+        Button(text, ROW, f"{command(f'{name} {{}} {{}}', vm.name, each.name)} {MORE}")
+        for text, name in (
+            (words("Revert…"), "vm snapshot revert"),
+            (words("Delete…"), "vm snapshot delete"),
+        )
+        if name in allowed
+    )
+    return Menu(choices) if choices else None
 
 
 def screen_card(vm: Vm, png: bytes) -> Card:

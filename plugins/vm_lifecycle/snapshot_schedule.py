@@ -1,22 +1,26 @@
-"""Pure: snapshots at set times of VMs with a tag, and the deletion of those beyond retention."""
+"""Pure: snapshots at set times of VMs with a tag, retention, and an alert for those missed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from bot.alert_rules import Condition, evaluate
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.message import words
 from bot.domain.policy import Window
-from bot.domain.timing import Slot, open_slot
-from bot.plugin_api import Proposal
+from bot.domain.timing import Slot, next_slot, open_slot
+from bot.plugin_api import Looked, Proposal, WatchView
+from plugins.vm_lifecycle import cards
 from plugins.vm_lifecycle.intents import SnapshotWish
 from plugins.vm_lifecycle.settings import SnapshotSchedule, VmLifecycleSettings
 from plugins.vm_lifecycle.steps import SnapshotVerb
 
+_LONGEST = timedelta(days=9)  # longer than a week and the longest time that one may be late
 TAG = "snapshots"
 """The tag of a VM whose value names its schedule: `snapshots=nightly`."""
 
@@ -74,6 +78,56 @@ def proposals(
                 key=f"{vm.uuid}:{mine[0]}:{now.date().isoformat()}",
                 automatic=True,
             )
+
+
+def missed_alerts(settings: VmLifecycleSettings, view: WatchView, taken: Taken) -> Looked:
+    """An alert for each VM of which none was taken in the last time of its schedule.
+
+    It stays until one is. The memory holds since when a VM has its schedule, for what was before is
+    not missed, and the newest snapshot seen, for one that people deleted since is not either.
+    """
+    known: dict[str, Any] = dict(view.memory.get("vms", {}))
+    conditions: list[Condition] = []
+    for vm in scheduled_vms(settings, view.snapshot):
+        name = vm.tags[TAG]
+        schedule, there = settings.snapshots[name], taken.names.get(vm.uuid)
+        of = f"{name} {schedule.at} {' '.join(schedule.days)} {schedule.zone}"
+        before, since, last_seen = known.get(vm.uuid, ("", "", ""))
+        if before != of:
+            since, last_seen = view.now.isoformat(), ""
+        window, last = _window(schedule), _last_slot(schedule, name, view.now)
+        coming = open_slot(window, name, view.now) or next_slot(window, name, view.now)
+        wanted = _name(name, schedule, last)
+        # Names of one schedule sort by their time
+        last_seen = max(last_seen, *(each for each in there or () if _is_of(name, each)), "")
+        known[vm.uuid] = (of, since, last_seen)
+        owed = datetime.fromisoformat(since) <= last.start and last_seen < wanted
+        conditions.append(
+            Condition(
+                f"snapshots:{vm.uuid}",
+                None if there is None else float(owed),
+                cards.missed_snapshot_card(vm, name, last, coming),
+                cards.taken_snapshot_card(vm, name),
+                remedies=cards.snapshot_now(vm, wanted),
+            )
+        )
+    blind = not all(host.up for host in view.snapshot.hosts)
+    alerts = replace(view, memory=view.memory.get("alerts", {}))
+    looked = evaluate(conditions, alerts, blind=blind)
+    if not blind:
+        there_are = {vm.uuid for vm in view.snapshot.vms}
+        known = {uuid: each for uuid, each in known.items() if uuid in there_are}
+    return replace(looked, memory={"vms": known, "alerts": looked.memory})
+
+
+def _last_slot(schedule: SnapshotSchedule, name: str, now: datetime) -> Slot:
+    """The newest time of the schedule that is over."""
+    window = _window(schedule)
+    found = next_slot(window, name, now - _LONGEST)
+    while (later := next_slot(window, name, found.end)).end <= now:
+        found = later
+    # Its whole time, also of one that was open already where the search began
+    return open_slot(window, name, found.end - timedelta(seconds=1)) or found
 
 
 def _window(schedule: SnapshotSchedule) -> Window:

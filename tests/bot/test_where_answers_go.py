@@ -15,7 +15,7 @@ from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.card import Card
-from bot.flow.commands import forms
+from bot.flow.commands import command
 from bot.flow.commands.dispatcher import RequestWorkers
 from bot.flow.context import Places, Role
 from bot.flow.operations import operation_cards
@@ -67,7 +67,7 @@ class Site:
             choices=lambda source, typed: [(typed, typed)] if source else [],
             chat=self.chat,
             per_minute=6000,
-            problems=partial(forms.problems, self.bot.services.catalog, "/kvm"),
+            problems=partial(command.problems, self.bot.services),
         )
         self.listeners.connect()
         workspace.wait_connected()

@@ -222,8 +222,10 @@ def test_a_guest_boots_from_image_and_seed_and_is_shown(stage: Stage) -> None:
     until(lambda: state(stage, blueprint) is VmState.SHUT_OFF, "it shuts down when asked")
     stage.hypervisor.shutdown(A, blueprint.uuid)
     stage.hypervisor.force_off(A, blueprint.uuid)
-    with pytest.raises(HypervisorError):
+    with pytest.raises(HypervisorError) as off:
         stage.hypervisor.screenshot(A, blueprint.uuid)
+    assert str(off.value.text) == f"{blueprint.name} is off; a screenshot needs a running VM."
+    assert str(off.value.advice) == f"Start it with `/kvm vm start {blueprint.name}`."
 
 
 def test_a_second_guest_of_one_name_is_refused(stage: Stage) -> None:

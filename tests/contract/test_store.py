@@ -336,6 +336,17 @@ def test_operations_are_listed_newest_first_by_state_and_requester(store: SqlSto
     assert store.operations(states=(State.DONE,), by="UOTHER") == ()
 
 
+def test_operations_are_counted_by_state_and_requester(store: SqlStore) -> None:
+    assert store.count_operations() == 0
+    finished(store, "a")
+    approved(store, "b")
+    store.propose(proposal("c", by="UOTHER"))
+    assert store.count_operations() == 3
+    assert store.count_operations(states=(State.APPROVED, State.DONE)) == 2
+    assert store.count_operations(by="UOTHER") == 1
+    assert store.count_operations(states=(State.DONE,), by="UOTHER") == 0
+
+
 def test_operations_touching_a_guest_are_found(store: SqlStore) -> None:
     store.propose(proposal("a", plan=planned(move("web-1"), move("db-1"))))
     store.propose(proposal("b", plan=planned(move("db-1"), move("db-1", "host-b", "host-c"))))

@@ -616,6 +616,14 @@ def test_reactions_are_given_and_counted(stage: Stage) -> None:
     assert sorted(stage.play("reactions")["by"].split(", ")) == ["Ana Souza", "Bruno Lima"]
 
 
+def test_in_a_narrow_dark_window_the_sidebar_makes_way_and_the_page_is_dark(stage: Stage) -> None:
+    stage.propose()
+    saw = stage.play("narrowDark")
+    assert (saw["before"], saw["width"], saw["scrollsAside"]) == (False, 420, False)
+    assert saw["paper"] < 60
+    assert saw["ink"] > 180
+
+
 def test_the_page_s_types_agree(node: Node) -> None:
     page = built_page().parent
     checker = page / "node_modules" / "typescript" / "bin" / "tsc"

@@ -9,6 +9,7 @@ from slackblocks import (
     Block,
     CheckboxGroup,
     DividerBlock,
+    ExternalMultiSelectMenu,
     ExternalSelectMenu,
     InputBlock,
     ModalView,
@@ -118,8 +119,14 @@ def _choice(field: ChoiceField) -> StaticSelectMenu | ExternalSelectMenu:
     )
 
 
-def _many(field: ManyField) -> CheckboxGroup | StaticMultiSelectMenu:
-    """Boxes to tick while they are few enough for Slack, else a list."""
+def _many(field: ManyField) -> CheckboxGroup | StaticMultiSelectMenu | ExternalMultiSelectMenu:
+    """Boxes to tick while they are few enough for Slack, else a list; of a source always a list."""
+    if field.source:
+        return ExternalMultiSelectMenu(
+            action_id=f"{SOURCE}{field.source}",
+            initial_options=[option(value, value) for value in field.initial] or None,
+            min_query_length=0,
+        )
     options = {value: option(value, text) for value, text in field.options[: limits.OPTIONS]}
     chosen = [options[value] for value in field.initial if value in options] or None
     kind = CheckboxGroup if len(options) <= limits.BOXES else StaticMultiSelectMenu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -118,7 +119,8 @@ def from_home(event: Json, now: datetime) -> Request:
 def answers(view: Json) -> tuple[tuple[str, str], ...]:
     """A form's fields as (name, value), '' for what was left empty.
 
-    Several values are joined by commas.
+    Several values are joined by commas; names of a live list, which may hold one, as words of a
+    line.
     """
     state: Json = (view.get("state") or {}).get("values", {})
     return tuple(
@@ -153,7 +155,9 @@ def _value(given: Json) -> str:
     if "selected_option" in given:
         return str((given["selected_option"] or {}).get("value", ""))
     if "selected_options" in given:
-        return ",".join(str(each.get("value", "")) for each in given["selected_options"] or ())
+        values = [str(each.get("value", "")) for each in given["selected_options"] or ()]
+        live = given.get("type") == "multi_external_select"
+        return shlex.join(values) if live else ",".join(values)
     return seemly(str(given.get("value") or ""))
 
 

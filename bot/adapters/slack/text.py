@@ -133,7 +133,8 @@ def _special(value: Value) -> str:
     """A moment, a link or a mention in Slack's own markup; '' for what is only text."""
     if isinstance(value, When):
         at = value.utc
-        return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} {{time}}|{at.isoformat()}>"
+        date = "date_long_pretty" if value.weekday else "date_short_pretty"
+        return f"<!date^{int(at.timestamp())}^{{{date}}} {{time}}|{at.isoformat()}>"
     if isinstance(value, Ref) and is_link(value.url):
         return f"<{value.url}|{literal(value.id)}>"
     if isinstance(value, Person) and _USER.fullmatch(value.id):

@@ -269,14 +269,14 @@ class SqlStore:
         self, *, states: Collection[State] = (), by: str = "", limit: int = 50
     ) -> tuple[Operation, ...]:
         """Operations, newest first."""
-        table = models.operations
-        wanted = sa.select(table.c.number).order_by(table.c.number.desc()).limit(limit)
-        wanted = wanted.where(table.c.number != ATTEMPTS)
-        if states:
-            wanted = wanted.where(table.c.state.in_([state.value for state in states]))
-        if by:
-            wanted = wanted.where(table.c.requester == by)
-        return self._operations_of(wanted)
+        newest = models.operations.c.number.desc()
+        return self._operations_of(_numbers(states, by).order_by(newest).limit(limit))
+
+    def count_operations(self, *, states: Collection[State] = (), by: str = "") -> int:
+        """How many operations there are."""
+        counted = sa.select(sa.func.count()).select_from(_numbers(states, by).subquery())
+        with transaction(self._engine, READ) as connection:
+            return int(connection.execute(counted).scalar_one())
 
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]:
         """Operations whose plan touches a guest, newest first."""
@@ -387,7 +387,7 @@ class SqlStore:
             if number not in found:
                 raise UnknownNameError(
                     words("There is no operation {operation}.", operation=f"op-{number}"),
-                    words("`ops` lists the latest operations."),
+                    words("`/kvm ops` lists the latest operations."),
                 )
         return {number: tuple(history) for number, history in found.items()}
 
@@ -798,6 +798,17 @@ def _requests(stored: Iterable[str]) -> tuple[Request, ...]:
     return tuple(found)
 
 
+def _numbers(states: Collection[State], by: str) -> sa.Select[int]:
+    """Numbers of operations in one of the states (none: any), of one requester ('': any)."""
+    table = models.operations
+    wanted = sa.select(table.c.number).where(table.c.number != ATTEMPTS)
+    if states:
+        wanted = wanted.where(table.c.state.in_([state.value for state in states]))
+    if by:
+        wanted = wanted.where(table.c.requester == by)
+    return wanted
+
+
 def _number(operation_id: str) -> int:
     """17 of ``op-17``.
 
@@ -809,7 +820,7 @@ def _number(operation_id: str) -> int:
         return int(digits)
     raise UnknownNameError(
         words("“{operation}” is not an operation.", operation=operation_id),
-        words("Ids look like op-17. `ops` lists the latest operations."),
+        words("Ids look like op-17. `/kvm ops` lists the latest operations."),
     )
 
 

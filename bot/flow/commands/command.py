@@ -13,7 +13,7 @@ from bot.domain import pages
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
-from bot.domain.message import words
+from bot.domain.message import Message, words
 from bot.domain.operation import Origin
 from bot.domain.timing import Timing
 from bot.flow import personal_settings
@@ -24,7 +24,6 @@ from bot.flow.commands import (
     live_message,
     queries,
     query_cards,
-    vm_list,
 )
 from bot.flow.commands.buttons import ButtonAction, Lane, Permission
 from bot.flow.commands.forms import FORM
@@ -35,8 +34,6 @@ from bot.flow.operations import operation_cards, partial_approval, scheduled
 from bot.flow.operations.propose import propose
 from bot.plugin_api import Action, Asker, Command, Counted, Decision, Picked, Query
 from bot.ports import Request
-
-MORE = "…"  # ends a menu's line that a dialog completes
 
 
 def answer(services: Services, request: Request) -> None:
@@ -64,9 +61,9 @@ def run(services: Services, request: Request) -> Card | None:
 
 def from_row(services: Services, request: Request) -> Card | None:
     """Do what was chosen in the menu of a row: a line, or the dialog of one that ends in ``…``."""
-    line, asks, _ = request.value.partition(MORE)
+    line = request.value.removesuffix(pages.MORE)
     typed = replace(request, kind="command", text=line.strip())
-    if not asks:
+    if line == request.value:
         return outcome(services, typed)
     command, rest = command_of(services.catalog, services.slash, typed.text)
     if isinstance(command, Decision):
@@ -87,7 +84,7 @@ def from_form(services: Services, request: Request) -> Card | None:
     if not isinstance(command, Query | Action):
         raise UsageError(
             words("There is no command “{name}” any more.", name=name),
-            words("See all with `help`."),
+            words("See all with `/kvm help`."),
         )
     if request.kind == "click":
         _open(services, request, forms.Wanted(command, forms.read_answers(request.value)))
@@ -244,7 +241,7 @@ def opens_form(services: Services, request: Request) -> bool:
 def asks_more(services: Services, request: Request) -> bool:
     """Whether a click, or the answers of a dialog, open a dialog that asks for more."""
     if request.kind == "click":
-        return request.action == vm_list.ROW and request.value.endswith(MORE)
+        return request.action == pages.ROW and request.value.endswith(pages.MORE)
     name = request.action.removeprefix(FORM)
     command = services.catalog.commands.get(name)
     if command is None or not request.action.startswith(FORM):
@@ -258,6 +255,13 @@ def _dialog(services: Services, request: Request) -> forms.Wanted | None:
     if not request.trigger:
         return None
     return forms.missing_arguments(services.catalog, services.slash, request.text)
+
+
+def problems(services: Services, request: Request) -> Mapping[str, Message]:
+    """What is wrong with a dialog's answers, by field, before it is closed."""
+    if request.action == personal_settings.EDIT:
+        return personal_settings.problems(services, dict(request.answers))
+    return forms.problems(services.catalog, services.slash, request)
 
 
 def _open(services: Services, request: Request, asked: forms.Wanted) -> None:
@@ -274,7 +278,7 @@ ACTIONS: Mapping[str, ButtonAction] = {
     pages.PAGE: ButtonAction(
         run, Permission.COMMAND, click=Lane.WORK, on_operation=False, replaces=True
     ),
-    vm_list.ROW: ButtonAction(from_row, Permission.COMMAND, click=Lane.WORK, on_operation=False),
+    pages.ROW: ButtonAction(from_row, Permission.COMMAND, click=Lane.WORK, on_operation=False),
     FORM: ButtonAction(from_form, Permission.COMMAND, click=Lane.DIALOG, on_operation=False),
     personal_settings.EDIT: ButtonAction(
         personal_settings.edit,

@@ -76,7 +76,7 @@ def _operation(services: Services, request: Request, wanted: Press) -> Operation
     if not newest:
         raise UsageError(
             words("You have not asked for an operation yet."),
-            words("`ops` lists the latest operations."),
+            words("`/kvm ops` lists the latest operations."),
             code="nothing-asked-yet",
         )
     return newest[0]
@@ -176,7 +176,7 @@ def _id(_context: click.Context, _parameter: click.Parameter, typed: str) -> str
     if not number.isdecimal():
         raise UsageError(
             words("“{typed}” is not the id of an operation.", typed=typed),
-            words("An id looks like `op-17`; `ops` lists the latest operations."),
+            words("An id looks like `op-17`; `/kvm ops` lists the latest operations."),
             code="not-an-operation",
         )
     return f"op-{int(number)}"

@@ -69,7 +69,7 @@ def _press(services: Services, request: Request) -> None:
     action = find(request.action)
     if action is None:
         unknown = words("The button “{button}” is not known.", button=request.action)
-        advice = words("It may be of an older version; type `help`.")
+        advice = words("It may be of an older version; type `/kvm help`.")
         _say(services, request, error_card(unknown, advice))
         return
     card = action.handler(services, request)

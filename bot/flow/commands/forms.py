@@ -32,7 +32,7 @@ from bot.domain.card import (
 from bot.domain.cluster import Vm
 from bot.domain.errors import MISSING, DroverError, UsageError
 from bot.domain.message import Join, Message, Names, Words, words
-from bot.flow.commands.parse import as_typed, command_of, parse
+from bot.flow.commands.parse import as_typed, command_of, parse, several
 from bot.flow.context import Services
 from bot.plugin_api import Action, Command, Decision, Query
 from bot.ports import Request
@@ -45,10 +45,11 @@ YES = words("Yes")
 MOST_KEPT = 1900  # characters of answers that a button carries
 Choices = tuple[tuple[str, str], ...]
 
+ONE_AFTER_TO = "to HOST"  # two words of a line, and one host
 SOURCES = {
     "VM": "vms",
     "HOST": "hosts",
-    "to HOST": "hosts",
+    ONE_AFTER_TO: "hosts",
     "NETWORK": "networks",
     "NET": "networks",
 }
@@ -174,20 +175,20 @@ def _form_of(services: Services, asked: Wanted) -> Form:
 
 
 def _fields_of(command: Command) -> list[click.Parameter]:
-    """The parameters with a field: of options that share a name the first; none that are repeated.
+    """The parameters with a field: of options that share a name the first.
 
     Of the options of the time only `--at`, which takes what the others take as well.
     """
     found: dict[str, click.Parameter] = {}
     for each in command.grammar.params:
         timed = not each.expose_value and each.name != "at"
-        if (
-            not getattr(each, "multiple", False)
-            and not getattr(each, "hidden", False)
-            and not timed
-        ):
+        if not getattr(each, "hidden", False) and not timed:
             found.setdefault(each.name or "", each)
     return list(found.values())
+
+
+def _takes_several(parameter: click.Parameter) -> bool:
+    return parameter.nargs == -1 or bool(getattr(parameter, "multiple", False))
 
 
 def _order(parameter: click.Parameter) -> tuple[bool, bool]:
@@ -209,7 +210,7 @@ def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormF
     if kind in OF_VM and vm is not None and (options := OF_VM[kind](vm)):
         return ChoiceField(name, label, options, required=required)
     if kind in SOURCES:
-        return ChoiceField(name, label, source=SOURCES[kind], required=required)
+        return _live(parameter, label, kind, required=required)
     if isinstance(parameter.type, click.Choice):
         choices = tuple((str(each), str(each)) for each in parameter.type.choices)
         return ChoiceField(name, label, choices, required=required)
@@ -219,6 +220,14 @@ def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormF
         fits = hint and len(str(hint)) <= TICKED
         return ManyField(name, label, (("yes", hint if fits else YES),))
     return TextField(name, label, hint=hint, required=required)
+
+
+def _live(parameter: click.Parameter, label: Message, kind: str, *, required: bool) -> FormField:
+    """One or several names of a list of the whole cluster."""
+    name, source = parameter.name or "", SOURCES[kind]
+    if _takes_several(parameter) and kind != ONE_AFTER_TO:
+        return ManyField(name, label, source=source)
+    return ChoiceField(name, label, source=source, required=required)
 
 
 def _alternatives(command: Command, name: str) -> tuple[tuple[str, Message], ...]:
@@ -234,7 +243,8 @@ def _prefill(field: FormField, value: str) -> FormField:
     if not value:
         return field
     if isinstance(field, ManyField):
-        return replace(field, initial=tuple(value.split(",")))
+        chosen = several(value) if field.source else value.split(",")
+        return replace(field, initial=tuple(chosen))
     return replace(field, initial=value)
 
 
@@ -316,8 +326,7 @@ def _problem(parameter: click.Parameter, context: click.Context, answer: str) ->
     """Why one answer will not do, in the words of its field; '' when it will."""
     if isinstance(parameter, click.Option) and parameter.is_flag:
         return ""
-    several = parameter.nargs == -1 or getattr(parameter, "multiple", False)
-    value = (answer,) if several else answer
+    value = tuple(several(answer)) if _takes_several(parameter) else answer
     try:
         parameter.process_value(context, value)
     except UsageError as error:

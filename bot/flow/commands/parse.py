@@ -101,9 +101,10 @@ def as_typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
     for parameter in grammar.params:
         value = answers.get(parameter.name or "", "").strip()
         if value and isinstance(parameter, click.Option):
-            options += _option(parameter, value)
+            given = several(value) if parameter.multiple else [value]
+            options += [word for each in given for word in _option(parameter, each)]
         elif value and parameter.nargs == -1:
-            arguments += _several(value)
+            arguments += several(value)
         elif value:
             arguments.append(value)
     apart = ["--"] if any(each.startswith("-") for each in arguments) else []
@@ -118,7 +119,7 @@ def _option(option: click.Option, value: str) -> list[str]:
     return [f"{name}={value}"] if name.startswith("--") else [name, value]
 
 
-def _several(value: str) -> list[str]:
+def several(value: str) -> list[str]:
     """The words of a field that takes several; one word where a quote is not closed."""
     try:
         return split_words(value)

@@ -137,7 +137,13 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """`hosts`."""
+    """`hosts [--page N]`."""
+
+    page: int = 1
+
+    def line(self, page: int) -> str:
+        """The command that shows a page of the same list."""
+        return f"hosts --page {page}" if page > 1 else "hosts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +221,10 @@ def _help(word: tuple[str, ...]) -> Help:
 
 
 @click.command("hosts")
-def _hosts() -> Hosts:
+@vm_list.page_option()
+def _hosts(page: int) -> Hosts:
     """Every host: state, VMs, memory, CPU."""
-    return Hosts()
+    return Hosts(page)
 
 
 @click.command("ops")
@@ -291,8 +298,7 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
     states += (State.FAILED, State.STALE) if intent.failed else ()
     person = _PERSON.fullmatch(intent.what)
     by = seen.asker.id if intent.mine else person["id"] if person else ""
-    # One more than is shown tells whether there are older ones
-    limit = EVERYTHING if seen.whole else intent.page * OPERATIONS + 1
+    limit = EVERYTHING if seen.whole else intent.page * OPERATIONS
     if intent.what and not person:
         limit = max(limit, AUDITED)
     found = [
@@ -300,8 +306,14 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
         for each in seen.history.operations(states=states, by=by, limit=limit)
         if person or not intent.what or _about_it(each, intent.what)
     ]
-    page = Page(len(found), intent.page, OPERATIONS)
-    return query_cards.ops_card(found, seen.asker.now, page, intent.line)
+    if intent.what and not person:
+        whole, still = len(found), sum(not each.state.over for each in found)
+    else:
+        whole = seen.history.count_operations(states=states, by=by)
+        ongoing = [each for each in states or tuple(State) if not each.over]
+        still = seen.history.count_operations(states=ongoing, by=by) if ongoing else 0
+    page = Page(whole, intent.page, OPERATIONS)
+    return query_cards.ops_card(found, still, seen.asker.now, page, intent.line)
 
 
 def _schedule(intent: Ops, seen: View) -> Card:
@@ -310,7 +322,8 @@ def _schedule(intent: Ops, seen: View) -> Card:
     timed = [(each.slot.start, each) for each in waiting if each.slot is not None]
     timed.sort(key=lambda pair: pair[0])
     page = Page(len(timed), intent.page, OPERATIONS)
-    return query_cards.ops_card([each for _, each in timed], seen.asker.now, page, intent.line)
+    found = [each for _, each in timed]
+    return query_cards.ops_card(found, len(found), seen.asker.now, page, intent.line)
 
 
 def _answer_windows(_intent: Windows, seen: View) -> Card:
@@ -321,7 +334,9 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
     broken = seen.history.broken_link(whole=False)
     if _OPERATION.fullmatch(intent.what):
         operation = seen.history.operation(intent.what)
-        return query_cards.audit_card(operation, seen.history.events(operation.id), broken)
+        events = seen.history.events(operation.id)[::-1]
+        page = Page(len(events), intent.page, query_cards.ROWS)
+        return query_cards.audit_card(operation, events, broken, page, intent.line)
     by = _PERSON.fullmatch(intent.what)
     if intent.what.startswith("@") and not by:
         raise UsageError(
@@ -350,7 +365,8 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
     )
     if not touched and not attempts:
         raise _nothing_known(intent, by)
-    entries = [(each.id, event) for each in touched for event in seen.history.events(each.id)]
+    # Newest first, also of those that happened at the same moment
+    entries = [(each.id, event) for each in touched for event in seen.history.events(each.id)[::-1]]
     chosen = [
         (id_, event)
         for id_, event in entries
@@ -399,7 +415,7 @@ def _nothing_known(intent: Audit, by: re.Match[str] | None) -> UsageError:
         text = words("The audit trail has nothing about “{what}”.", what=intent.what)
     else:
         text = words("Nothing happened in the last day.")
-    return UsageError(text, words("Try `--since 30d`, or `ops`."))
+    return UsageError(text, words("Try `--since 30d`, or `/kvm ops`."))
 
 
 def _answer_policy(intent: PolicyOf, seen: View) -> Card:
@@ -444,7 +460,9 @@ class Core:
                 "hosts",
                 words("Every host: state, VMs, memory, CPU"),
                 _hosts,
-                lambda _, seen: query_cards.hosts_card(seen.snapshot),
+                lambda intent, seen: query_cards.hosts_card(
+                    seen.snapshot, intent.page, intent.line
+                ),
                 example="hosts",
                 also=(
                     "list",

@@ -39,6 +39,7 @@ from bot.domain.message import (
     Percent,
     Ref,
     Size,
+    When,
     join,
     nwords,
 )
@@ -83,6 +84,7 @@ from bot.domain.timing import next_slot, slot_text
 from bot.flow.operations import operation_cards
 from bot.plugin_api import Asker, Listed
 
+HOSTS = 30  # on a page
 ROWS = 95  # of a table; a message takes 100
 HELP_LINES = 20  # commands in one paragraph
 FAMILY = 4  # commands with the same first word that are told in one line where all are listed
@@ -205,26 +207,27 @@ def usage_card(
     return Card(text=Words("{usage}", {"usage": Code(usage)}), elements=tuple(elements))
 
 
-def hosts_card(seen: Snapshot) -> Card:
-    """Every host: state, guests, memory, CPU."""
+def hosts_card(seen: Snapshot, number: int = 1, line: Callable[[int], str] | None = None) -> Card:
+    """A page of the hosts: state, guests, memory, CPU; with ``line``, the command of a page, its buttons."""
     hosts = sorted(seen.hosts, key=lambda host: host.name)
+    page = Page(len(hosts), number, HOSTS)
     rows = tuple(_host_row(seen, host) for host in hosts)
     down = [host for host in hosts if not host.up]
     up = len(hosts) - len(down)
-    elements: list[Element] = [
-        Table(
-            (
-                words("Host"),
-                words("State"),
-                words("VMs"),
-                words("Memory allocated"),
-                words("CPU busy"),
-                words("QEMU"),
-            ),
-            rows,
-            numeric=frozenset({2}),
-        )
-    ]
+    whole = Table(
+        (
+            words("Host"),
+            words("State"),
+            words("VMs"),
+            words("Memory allocated"),
+            words("CPU busy"),
+            words("QEMU"),
+        ),
+        rows,
+        numeric=frozenset({2}),
+    )
+    elements: list[Element] = [replace(whole, rows=rows[page.first : page.last])]
+    elements += [page_buttons(line, page)] if line is not None else []
     elements += [
         Section(
             words(
@@ -244,7 +247,8 @@ def hosts_card(seen: Snapshot) -> Card:
         if down
         else title
     )
-    return Card(text=text, title=title, elements=(*elements, _as_of(seen)))
+    notes = (page.text, *_as_of(seen).lines) if page.count > 1 else _as_of(seen).lines
+    return Card(text=text, title=title, elements=(*elements, Context(notes)), export=whole)
 
 
 HEALTH = {
@@ -305,12 +309,20 @@ def _as_of(seen: Snapshot) -> Context:
 
 
 def ops_card(
-    operations: Sequence[Operation], now: datetime, page: Page, line: Callable[[int], str]
+    operations: Sequence[Operation],
+    still: int,
+    now: datetime,
+    page: Page,
+    line: Callable[[int], str],
 ) -> Card:
-    """A page of operations, newest first; ``line``: the command of a page."""
+    """A page of operations, newest first.
+
+    ``operations``: those up to the page's end, or all; ``still``: how many of all are not over;
+    ``line``: the command of a page.
+    """
     if not operations:
         return operation_cards.note_card(
-            words("No operations."), words("Nothing matches; `ops` alone lists the latest.")
+            words("No operations."), words("Nothing matches; `/kvm ops` alone lists the latest.")
         )
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
@@ -322,19 +334,17 @@ def ops_card(
         )
         for each in operations
     )
-    running = sum(1 for each in operations if not each.state.over)
     text = nwords(
-        "{n} operation, {open} open", "{n} operations, {open} open", n=len(operations), open=running
+        "{n} operation, {open} open", "{n} operations, {open} open", n=page.whole, open=still
     )
     columns = (words("ID"), words("State"), WHAT, WHO, words("Changed"))
-    if page.count > 1:
-        text = words("Operations {page}, newest first", page=page.numbers)
     return Card(
         text=text,
         title=text,
         elements=(
             Table(columns, rows[page.first : page.last]),
             page_buttons(line, page, by_time=True),
+            *([Context((page.text,))] if page.count > 1 else []),
         ),
         export=Table(columns, rows),
     )
@@ -382,15 +392,23 @@ def _opening(window: policies.Window, name: str, now: datetime) -> Line:
         return words("never")
     if slot.start == now:
         return words("open now, until {end}", end=slot.end)
-    return words("{start}", start=slot.start)
+    return words("{start}", start=When(slot.start, weekday=True))
 
 
-def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -> Card:
-    """An operation's whole history, and whether the chain of the trail holds."""
+def audit_card(
+    operation: Operation,
+    events: Sequence[Event],
+    broken: Message,
+    page: Page,
+    line: Callable[[int], str],
+) -> Card:
+    """A page of an operation's history, newest first, and whether the chain of the trail holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (_moment(event), words("{who}", who=operation_cards.who(event.by)), event_text(event))
-        for event in events[:ROWS]
+        for event in events
     )
+    columns = (WHEN, WHO, WHAT)
+    notes = (_chain_text(broken), words("plan {digest}", digest=operation.digest))
     text = nwords(
         "{id} is {state}; {n} event",
         "{id} is {state}; {n} events",
@@ -402,9 +420,11 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -
         text=text,
         title=operation_cards.id_line(operation, operation.plan.title),
         elements=(
-            Table((WHEN, WHO, WHAT), rows),
-            Context((_chain_text(broken), words("plan {digest}", digest=operation.digest))),
+            Table(columns, rows[page.first : page.last]),
+            page_buttons(line, page, by_time=True),
+            Context((page.text, *notes) if page.count > 1 else notes),
         ),
+        export=Table(columns, rows),
     )
 
 

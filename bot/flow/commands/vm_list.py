@@ -27,7 +27,7 @@ from bot.domain.cluster import Health, Snapshot, Vm, VmState
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Message, Names, Number, Size, Words
 from bot.domain.owner import has_tag, tag_texts
-from bot.domain.pages import Page, page_buttons
+from bot.domain.pages import MORE, ROW, Page, page_buttons
 from bot.domain.state_names import VM_STATES
 from bot.flow.operations import operation_cards
 from bot.plugin_api import View
@@ -35,7 +35,6 @@ from bot.plugin_api import View
 SIZE = 20  # VMs on a page: each takes a block, and a message has 50
 INTERNAL = "drover."  # tags that Drover itself keeps
 DELETED = "drover.deleted"
-ROW = "row"
 
 STATES: Mapping[str, Callable[[Vm], bool]] = {
     "running": lambda vm: vm.state is VmState.RUNNING,
@@ -242,7 +241,7 @@ def _menu(vm: Vm, allowed: Collection[str]) -> Menu | None:
     """What can be done with a VM in its state, as far as the person may; at most five."""
     name = f"-- {shlex.quote(vm.name)}" if vm.name.startswith("-") else shlex.quote(vm.name)
     choices = tuple(
-        Button(text, ROW, f"{command} {name}{' …' if asks else ''}")
+        Button(text, ROW, f"{command} {name}{f' {MORE}' if asks else ''}")
         for text, command, asks in _choices(vm)
         if command in allowed
     )

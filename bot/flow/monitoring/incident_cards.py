@@ -92,7 +92,9 @@ def storm_card(members: Sequence[Incident], alerts: Mapping[str, Alert], now: da
         elements.append(Table((words("What"), words("Now")), rows))
     if len(standing) > _SHOWN:
         more = len(standing) - _SHOWN
-        text = nwords("and {n} more: type `alerts`", "and {n} more: type `alerts`", n=more)
+        text = nwords(
+            "and {n} more: type `/kvm alerts`", "and {n} more: type `/kvm alerts`", n=more
+        )
         elements.append(Context((text,)))
     elements.append(Context(tuple(_storm_state(members, now))))
     if standing:

@@ -205,7 +205,7 @@ def _decide(
 
 def _unknown() -> Card:
     return note_card(
-        words("This alert is no longer known."), words("Type `alerts` to see what stands.")
+        words("This alert is no longer known."), words("Type `/kvm alerts` to see what stands.")
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bot.domain import policy as policies
 from bot.domain.cluster import Snapshot, Vm, tags_of
-from bot.domain.message import Duration, Message, nwords, words
+from bot.domain.message import Duration, Message, When, nwords, words
 from bot.domain.operation import BOT, Operation, Origin, RulingChanged, State
 from bot.domain.plan import Blast, Objection, Plan
 from bot.domain.policy import MayNot, Policy, Rule, Ruling
@@ -200,7 +200,11 @@ def out_of_time(services: Services, operation: Operation) -> Objection | None:
     if now >= slot.end:
         return Objection(
             MISSED,
-            words("It was to begin between {start} and {end}.", start=slot.start, end=slot.end),
+            words(
+                "It was to begin between {start} and {end}.",
+                start=When(slot.start, weekday=True),
+                end=slot.end,
+            ),
             words("Press Propose again if it is still wanted."),
         )
     window = services.windows.get(slot.window)
@@ -208,7 +212,7 @@ def out_of_time(services: Services, operation: Operation) -> Objection | None:
         return Objection(
             CLOSED,
             words("The maintenance window “{window}” is not open now.", window=slot.window),
-            words("`windows` lists the windows; press Propose again for a new time."),
+            words("`/kvm windows` lists the windows; press Propose again for a new time."),
         )
     return None
 

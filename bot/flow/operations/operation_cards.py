@@ -1312,6 +1312,29 @@ def escalation_card(operation: Operation, people: Sequence[str]) -> Card:
     return Card(text=text, elements=(Section(line),))
 
 
+def votes_due_card(operation: Operation, slot: Slot, people: Sequence[str]) -> Card:
+    """Told in the thread, and to its requester: its time is near, and nobody approved it."""
+    line = nwords(
+        "{people} *{id}* still waits for {n} vote: {title}. It runs {time} if it is approved by "
+        "{end}; otherwise it expires.",
+        "{people} *{id}* still waits for {n} votes: {title}. It runs {time} if it is approved by "
+        "{end}; otherwise it expires.",
+        n=operation.votes_missing,
+        people=join((Words("{who}", {"who": who(user)}) for user in people[:MENTIONED]), " "),
+        id=operation.id,
+        title=operation.plan.title,
+        time=slot_text(slot),
+        end=slot.end,
+    )
+    text = nwords(
+        "{id} runs soon and still waits for {n} vote",
+        "{id} runs soon and still waits for {n} votes",
+        n=operation.votes_missing,
+        id=operation.id,
+    )
+    return Card(text=text, elements=(Section(line),))
+
+
 def overdue_card(operation: Operation, since: timedelta) -> Card:
     """Told in the thread, once, when it waits for its turn or runs much longer than foretold."""
     line = words(
@@ -1323,7 +1346,7 @@ def overdue_card(operation: Operation, since: timedelta) -> Card:
         if operation.state is State.RUNNING
         else words(
             "Something before it on the same host takes long, or the workers are stuck: see "
-            "`ops --running`."
+            "`/kvm ops --running`."
         ),
     )
     text = words(

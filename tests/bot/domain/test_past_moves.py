@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.cluster import GIB
-from bot.domain.past_moves import LEAST, PastMove, experience
+from bot.domain.past_moves import LEAST, PastMove, experience, of_several
+from bot.domain.plan import Prediction
+from bot.domain.steps import MigrateVm
 
 FEW = LEAST - 1
 
@@ -54,6 +58,28 @@ def test_without_pauses_the_model_keeps_its_own() -> None:
     found = experience(moves(5, pause=None), "u", "a", "b", GIB)
     assert found is not None
     assert (found.pause, found.shortest, found.longest) == (None, None, None)
+
+
+def step(uuid: str, source: str, target: str, memory: int = GIB) -> MigrateVm:
+    return MigrateVm(uuid, uuid, source, target, memory)
+
+
+def test_moves_one_after_another_take_the_sum_of_what_alike_ones_took() -> None:
+    known = [*moves(3, uuid="mine", seconds=4), *moves(3, uuid="far", between=("a", "c"))]
+    planned = [step("mine", "a", "b"), step("new", "a", "c", 2 * GIB)]
+    model = Prediction(1.0, basis="model")
+    found = of_several(model, planned, known)
+    assert found.seconds == 4 + 20
+    assert (found.least, found.most) == (3 + 15, 5 + 25)
+    assert "2 migrations one after another, from earlier moves" in str(found.basis)
+
+
+def test_of_copies_and_of_too_little_the_model_speaks() -> None:
+    model = Prediction(1.0, basis="model")
+    assert of_several(model, [step("u", "a", "b")], moves(FEW)) is model
+    assert of_several(model, [], moves(9)) is model
+    copies = replace(step("u", "a", "b"), copy_storage=True)
+    assert of_several(model, [step("u", "a", "b"), copies], moves(9)) is model
 
 
 @given(st.lists(st.floats(0.01, 1e4), min_size=LEAST, max_size=60))

@@ -386,6 +386,28 @@ const scenes = {
     }
     return drawn;
   },
+
+  async narrowDark(context) {
+    const page = await open(context, "U0BRUNO", "C0OPS", async (page) => {
+      await page.setViewportSize({ width: 420, height: 800 });
+      await page.emulateMedia({ colorScheme: "dark" });
+    });
+    const sidebar = page.getByRole("navigation", { name: "Workspace" });
+    const before = await sidebar.isVisible();
+    const width = (await page.locator("main").boundingBox()).width;
+    await page.getByRole("button", { name: "Channels and people" }).click();
+    await sidebar.getByRole("button", { name: "approvals" }).click();
+    await page.getByRole("heading", { name: "approvals", exact: true }).waitFor();
+    await sidebar.waitFor({ state: "hidden" });
+    const scrollsAside = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+    /** Lightness of what is drawn, 0 to 255. */
+    const light = (property) =>
+      page.locator("main").evaluate((node, name) => {
+        const [red, green, blue] = getComputedStyle(node)[name].match(/\d+/g).map(Number);
+        return (red + green + blue) / 3;
+      }, property);
+    return { before, width, scrollsAside, paper: await light("backgroundColor"), ink: await light("color") };
+  },
 };
 
 if (!scenes[scene]) {

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from bot import catalog
-from bot.domain.card import Buttons, Card, Section, Table
+from bot.domain.card import Buttons, Card, Context, Section, Table
 from bot.domain.errors import CatalogError, HypervisorError, UnknownNameError, UsageError
 from bot.domain.message import Names, Words, words
 from bot.domain.plan import Plan, Refused, Risk
@@ -288,6 +288,27 @@ def test_one_host_shows_the_worst_first_and_a_command_ready_to_copy() -> None:
         ("FAIL", "plain TCP", "open", "`systemctl stop x`  (at once)"),
         ("WARN", "time sync", "<!channel>", ""),
     ]
+
+
+def test_of_one_host_what_passed_is_a_count_and_shown_on_request() -> None:
+    checked = CheckResult((report("host-a", BAD, Finding("KSM", Severity.PASS, "off")),))
+    wanted = HostCheck(("host-a",))
+    card = cards.check_card(checked, wanted.page, wanted.line)
+    assert [str(each.lines[0]) for each in card.elements if isinstance(each, Context)] == [
+        "1 check passed."
+    ]
+    (row,) = [each for each in card.elements if isinstance(each, Buttons)]
+    assert [each.value for each in row.buttons] == [
+        "host check host-a --verbose",
+        "host check host-a --csv",
+        "host check host-a --json",
+    ]
+    asked = parsed(planner.check_grammar(), "host-a", "--verbose")
+    whole = cards.check_card(checked, asked.page, asked.line, verbose=asked.verbose)
+    (passes,) = [str(each.lines[0]) for each in whole.elements if isinstance(each, Context)]
+    assert passes == "PASS\n✓ KSM: off"
+    assert card.export is not None
+    assert len(card.export.rows) == 2
 
 
 def test_many_hosts_share_the_row_of_what_they_share() -> None:

@@ -47,7 +47,7 @@ def test_of_many_hosts_the_worst_are_shown_and_the_others_counted() -> None:
     assert len(shown) == cards.SCREEN
     assert shown[0] == "host-003"
     assert {"host-007", "host-299"} <= set(shown[:4])
-    assert "the worst first; 280 more hosts: `hosts`" in text(card)
+    assert "the worst first; 280 more hosts: `/kvm hosts`" in text(card)
     (chart,) = (each for each in card.elements if isinstance(each, Chart))
     assert len(chart.labels) == cards.SCREEN
     assert "host-299" in chart.labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from bot.domain.operation import State
 from bot.domain.policy import Policy, Rule
 from bot.flow.context import snapshot
 from bot.flow.monitoring.watch import propose_for_bot
-from bot.plugin_api import Measured, Proposal, Watch, WatchView
+from bot.plugin_api import Alert, Looked, Measured, Memory, Proposal, Watch, WatchView
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
-from tests.bot.flow.small_bot import POLICY, Bot, small_bot
+from tests.bot.flow.small_bot import POLICY, Bot, small_bot, text
 
 CLUSTER = """
 host-a  16cpu 64G load 1 | web-1 1G 1cpu [snapshots=nightly] | db-1 1G 1cpu [snapshots=weekly] | app-1 1G
@@ -46,6 +47,16 @@ def _noticed(bot: Bot) -> list[Proposal]:
     found = watch.gather(seen, bot.hypervisor)
     view = WatchView(seen, (), bot.store, Measured(), {}, bot.clock.now(), found)
     return [each for each in watch.look(view).noticed if isinstance(each, Proposal)]
+
+
+def _looked(bot: Bot, memory: Memory, later: float) -> Looked:
+    """What the watch notices and remembers, ``later`` seconds from now."""
+    bot.clock.turn(later)
+    watch, seen = _watch(bot.services.catalog), snapshot(bot.services)
+    assert watch.gather is not None
+    found = watch.gather(seen, bot.hypervisor)
+    stored = json.loads(json.dumps(memory))
+    return watch.look(WatchView(seen, (), bot.store, Measured(), stored, bot.clock.now(), found))
 
 
 def _looks(bot: Bot) -> None:
@@ -83,6 +94,44 @@ def test_too_late_it_waits_for_the_next_night(bot: Bot) -> None:
     bot.clock.turn(3601)
     _looks(bot)
     assert _names(bot) == []
+
+
+def test_a_time_in_which_no_snapshot_was_taken_is_told_until_one_is(bot: Bot) -> None:
+    memory = _looked(bot, {}, -3600).memory
+    late = _looked(bot, memory, 2 * 3600 + 1)  # nobody looked between 10:00 and 11:00
+    (alert,) = [each for each in late.noticed if isinstance(each, Alert)]
+    assert str(alert.card.text) == "web-1 missed a snapshot of “nightly”"
+    assert "between Mon 2026-01-05 09:00 UTC and 2026-01-05 10:00 UTC" in text(alert.card)
+    assert "due Tue 2026-01-06 09:00 UTC" in text(alert.card)
+    assert [each.command for each in alert.remedies] == [
+        "vm snapshot create web-1 nightly-20260105-1000"
+    ]
+    vm = bot.hypervisor.snapshot().vm("web-1")
+    bot.hypervisor.create_snapshot(vm.host, vm.uuid, "nightly-20260105-1000")
+    mended = _looked(bot, late.memory, 0)
+    assert [each.over for each in mended.noticed if isinstance(each, Alert)] == [True]
+    assert _looked(bot, mended.memory, 0).noticed == ()
+
+
+def test_what_was_before_a_vm_had_its_schedule_is_not_missed(bot: Bot) -> None:
+    first = _looked(bot, {}, 2 * 3600)
+    assert first.noticed == ()
+    assert _looked(bot, first.memory, 60).noticed == ()
+
+
+def test_a_snapshot_that_people_delete_is_not_missed_and_one_of_the_next_night_is(bot: Bot) -> None:
+    memory = _looked(bot, {}, -60).memory
+    bot.clock.turn(120)
+    _looks(bot)
+    memory = _looked(bot, memory, 0).memory
+    vm = bot.hypervisor.snapshot().vm("web-1")
+    bot.hypervisor.delete_snapshot(vm.host, vm.uuid, "nightly-20260105-1000")
+    deleted = _looked(bot, memory, 7200)
+    assert deleted.noticed == ()
+    night = _looked(bot, deleted.memory, 24 * 3600)
+    assert [each.key for each in night.noticed if isinstance(each, Alert)] == [
+        f"snapshots:{vm.uuid}"
+    ]
 
 
 def test_what_people_took_is_never_deleted(bot: Bot) -> None:

@@ -16,7 +16,8 @@ from bot.adapters.libvirt.transport.parts import NONSENSE, count, reason, text
 from bot.adapters.libvirt.write.domain_build import MARK
 from bot.adapters.libvirt.write.volumes import receive
 from bot.domain.errors import HypervisorError
-from bot.domain.message import words
+from bot.domain.message import Code, words
+from bot.domain.words import command
 from bot.ports.guests import Address, DiskUse, FileSystem, Found, GuestSnapshot
 
 Domain = Any
@@ -183,9 +184,28 @@ def _file_system(told: dict[str, Any], key: str) -> FileSystem:
 
 
 def screenshot(connection: Connection, domain: Domain) -> bytes:
-    """The first screen as PNG, whatever the hypervisor gives (QEMU: PPM)."""
+    """The first screen as PNG, whatever the hypervisor gives (QEMU: PPM).
+
+    Raises:
+        HypervisorError: it is off, it has no screen, or what came is no picture.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    name = str(domain.name())
+    if not domain.isActive():
+        raise HypervisorError(
+            words("{vm} is off; a screenshot needs a running VM.", vm=name),
+            words("Start it with {command}.", command=Code(command("/kvm vm start {}", name))),
+        )
+    # What libvirt itself looks at first, and refuses in words of its own
+    if document(domain.XMLDesc(0)).find("devices/video") is None:
+        raise HypervisorError(
+            words("{vm} has no display (no `<video>` device), so there is no screenshot.", vm=name),
+            words(
+                "Its serial console, where it is logged: {command}.",
+                command=Code(command("/kvm vm console {}", name)),
+            ),
+        )
     stream = connection.newStream(0)
     domain.screenshot(stream, 0, 0)
     shot = receive(stream)

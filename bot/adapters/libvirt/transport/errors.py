@@ -200,7 +200,7 @@ _BY_CODE: tuple[Entry, ...] = (
     *_entries(
         "no-pool",
         libvirt.VIR_ERR_NO_STORAGE_POOL,
-        advice=words("The host has no such pool. See `show host`."),
+        advice=words("The host has no such pool. See `/kvm show host`."),
         moving=words("{target} lacks a storage pool that {vm} uses. Define and start it there."),
     ),
     *_entries(
@@ -223,7 +223,7 @@ _BY_CODE: tuple[Entry, ...] = (
     *_entries(
         "no-snapshot",
         libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT,
-        advice=words("The VM has no such snapshot. `vm snapshot list` shows its snapshots."),
+        advice=words("The VM has no such snapshot. `/kvm vm snapshot list` shows its snapshots."),
     ),
     *_entries(
         "name-taken",

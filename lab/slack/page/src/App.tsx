@@ -5,7 +5,7 @@ import { AppHead, ChannelView } from "./channel";
 import { setLocale } from "./dates";
 import { Asking } from "./dialog";
 import { NamesContext, type Names } from "./mrkdwn";
-import { isDirect, Sidebar } from "./sidebar";
+import { isDirect, MenuButton, Sidebar } from "./sidebar";
 import { change, markRead } from "./store";
 import type { LiveEvent, View, WorkspaceState } from "./types";
 import { HomeTab, Modal } from "./view";
@@ -133,8 +133,11 @@ export function App() {
   const me = state?.me.id ?? "";
   const place = where.channel || state?.channels[0]?.id || "";
   const channel = state?.channels.find((c) => c.id === place);
+  const [menu, setMenu] = useState(false);
   const shownView = useRef<View | null>(null);
   shownView.current = view;
+
+  useEffect(() => setMenu(false), [me, place]);
 
   useEffect(() => {
     if (state && !where.as) go({ as: state.me.id, channel: place });
@@ -159,6 +162,13 @@ export function App() {
     }),
     [state, me, go],
   );
+  const choose = useCallback(
+    (id: string) => {
+      setMenu(false); // also when it is the place where we are already
+      go({ channel: id });
+    },
+    [go],
+  );
   const onTab = useCallback((channel: string) => go({ channel }), [go]);
   const onThread = useCallback((thread: string | null) => go({ thread }), [go]);
   const onDismiss = useCallback((id: string, ts: string) => apply({ type: "dismissed", channel: id, ts }), [apply]);
@@ -181,8 +191,13 @@ export function App() {
     <NamesContext.Provider value={names}>
       <Asking>
         <Banner linked={linked} problem={problem} state={state} />
-        <div className={`page ${where.thread ? "with-thread" : ""}`} data-ready={ready}>
-          <Sidebar state={state} store={store} place={place} onPlace={(id) => go({ channel: id })} onPerson={(as) => go({ as })} />
+        <div
+          className={`page ${where.thread ? "with-thread" : ""} ${menu ? "with-menu" : ""}`}
+          data-ready={ready}
+          onKeyDown={(event) => menu && event.key === "Escape" && setMenu(false)}
+        >
+          <MenuButton state={state} store={store} place={place} open={menu} onOpen={setMenu} />
+          <Sidebar state={state} store={store} place={place} onPlace={choose} onPerson={(as) => go({ as })} />
           {place === "home" ? (
             <AppHome key={me} state={state} home={home} setHome={setHome} onTab={onTab} />
           ) : channel ? (

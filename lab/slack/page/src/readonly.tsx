@@ -1,5 +1,5 @@
 // What slack-blocks-to-jsx draws: rich text, plans, task cards, charts, Markdown, cards, video.
-import { useContext, useMemo, type MouseEvent } from "react";
+import { useContext, useMemo, useSyncExternalStore, type MouseEvent } from "react";
 import { Message as LibraryMessage, type Block as LibraryBlock, type MessageProps } from "slack-blocks-to-jsx";
 import "slack-blocks-to-jsx/dist/style.css";
 import { slackDate } from "./dates";
@@ -51,9 +51,19 @@ function unconfirmed(node: unknown): unknown {
   );
 }
 
+const darkness = matchMedia("(prefers-color-scheme: dark)");
+
+function followDarkness(told: () => void) {
+  darkness.addEventListener("change", told);
+  return () => darkness.removeEventListener("change", told);
+}
+
+const isDark = () => darkness.matches;
+
 export function ReadOnly({ block }: { block: Block }) {
   const names = useContext(NamesContext);
   const surface = useContext(SurfaceContext);
+  const theme = useSyncExternalStore(followDarkness, isDark) ? "dark" : "light";
   const blocks = useMemo(() => [unconfirmed(block) as LibraryBlock], [block]);
   const data = useMemo(() => {
     const people = names.people.map((p) => ({ id: p.id, name: p.real_name || p.name }));
@@ -74,7 +84,7 @@ export function ReadOnly({ block }: { block: Block }) {
   };
   return (
     <div className={`library library-${block.type}`} onClick={onClick}>
-      <LibraryMessage withoutWrapper theme="light" logo="" name="" blocks={blocks} data={data} hooks={hooks} />
+      <LibraryMessage withoutWrapper theme={theme} logo="" name="" blocks={blocks} data={data} hooks={hooks} />
     </div>
   );
 }

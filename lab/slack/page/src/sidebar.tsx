@@ -53,6 +53,19 @@ function People({ people, me, onPerson }: { people: Person[]; me: string; onPers
   );
 }
 
+/** In a narrow window: opens the sidebar, and says that something unread is behind it. */
+export function MenuButton({ state, store, place, open, onOpen }: { state: WorkspaceState; store: Store; place: string; open: boolean; onOpen: (open: boolean) => void }) {
+  const fresh = state.channels.some(({ id }) => id !== place && unread(store, state.me.id, id).count > 0);
+  return (
+    <>
+      <button type="button" className={`icon menu-button ${fresh ? "unread" : ""}`} aria-label={fresh ? t("Channels and people, unread messages") : t("Channels and people")} aria-expanded={open} aria-controls="sidebar" onClick={() => onOpen(!open)}>
+        ☰
+      </button>
+      <button type="button" className="scrim" aria-label={t("Close the list of channels")} onClick={() => onOpen(false)} />
+    </>
+  );
+}
+
 export function Sidebar({ state, store, place, onPlace, onPerson }: Props) {
   const rows = (channels: Channel[]) =>
     channels.map((channel) => (
@@ -62,7 +75,7 @@ export function Sidebar({ state, store, place, onPlace, onPerson }: Props) {
   const inApp = place === "home" || place === direct?.id;
   const waiting = direct && !inApp ? unread(store, state.me.id, direct.id).count : 0;
   return (
-    <nav className="sidebar" aria-label={t("Workspace")}>
+    <nav className="sidebar" id="sidebar" aria-label={t("Workspace")}>
       <h1>{state.team.name}</h1>
       <div className="sidebar-scroll">
         <h2>{t("Channels")}</h2>

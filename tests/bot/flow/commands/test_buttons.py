@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain import pages
-from bot.flow.commands import command, decisions, dispatcher, forms, vm_list
+from bot.flow.commands import command, decisions, dispatcher, forms
 from bot.flow.commands.buttons import ACTIONS, Permission
 from bot.flow.operations import operation_cards
 from tests.bot.flow.small_bot import Bot, small_bot
@@ -19,7 +19,7 @@ CONSTANTS = {
     "PICK": operation_cards.PICK,
     "GO_ON": operation_cards.GO_ON,
     "PAGE": pages.PAGE,
-    "ROW": vm_list.ROW,
+    "ROW": pages.ROW,
     "FORM": forms.FORM,  # named by the core for each command
     "MOVE": operation_cards.MOVE,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from bot.domain.card import Button, Buttons, ChoiceField, Form, ManyField, TextField
 from bot.domain.cluster import Disk, Nic, VmDetail, VmSnapshot
 from bot.domain.words import split_words
-from bot.flow.commands import dispatcher, forms
+from bot.flow.commands import command, dispatcher, forms
 from bot.flow.commands.autocomplete import Inventory
 from bot.flow.commands.buttons import Lane
 from bot.flow.commands.parse import as_typed, parse
@@ -79,6 +80,23 @@ def test_what_is_missing_is_picked_from_a_list(
     assert {name: chosen(found[name])[0] for name in sources} == sources
 
 
+@pytest.mark.parametrize(
+    ("line", "sources"),
+    [
+        ("host rolling", {"hosts": "hosts", "copy_vm": "vms", "shutdown_vm": "vms"}),
+        ("host drain", {"copy_vm": "vms", "shutdown_vm": "vms"}),
+        ("host pair", {"hosts": "hosts"}),
+        ("host failover", {"skip": "vms", "only": "vms"}),
+    ],
+)
+def test_what_may_be_given_several_times_is_picked_from_a_list(
+    bot: Bot, line: str, sources: dict[str, str]
+) -> None:
+    found = fields(opens(bot, line))
+    several = {name: each for name, each in found.items() if isinstance(each, ManyField)}
+    assert {name: several[name].source for name in sources} == sources
+
+
 def test_what_was_typed_stands_in_the_dialog(bot: Bot) -> None:
     found = fields(opens(bot, "vm disk add web-1 --reason 'more logs'"))
     vm, reason = found["vm"], found["reason"]
@@ -143,9 +161,9 @@ def test_who_may_not_is_told_so_and_not_what_is_missing(bot: Bot) -> None:
     assert "You may not use `migrate`" in text(bot.chat.cards_for("UNOBODY")[-1])
 
 
-def problems(bot: Bot, command: str, **answers: str) -> dict[str, str]:
+def problems(bot: Bot, line: str, **answers: str) -> dict[str, str]:
     request = Request(
-        "k", "form", "UANA", bot.clock.now(), action=f"cmd:{command}",
+        "k", "form", "UANA", bot.clock.now(), action=f"cmd:{line}",
         answers=tuple(answers.items()),
     )  # fmt: skip
     found = forms.problems(bot.services.catalog, "/kvm", request)
@@ -169,6 +187,28 @@ def test_answers_that_only_lack_one_of_several_are_told_where_to_fill_in(bot: Bo
         "cpus": "Fill in this field or another one."
     }
     assert problems(bot, "vm resize", vm="web-1", cpus="2", memory="", reason="") == {}
+
+
+def test_a_dialog_of_which_nothing_was_chosen_says_where(bot: Bot) -> None:
+    form = opens(bot, "host rolling")
+    assert form is not None
+    nothing = {each.name: "" for each in form.fields}
+    assert problems(bot, "host rolling", **nothing) == {
+        "hosts": "Fill in this field or another one."
+    }
+    assert problems(bot, "host rolling", **{**nothing, "hosts": "host-a host-b"}) == {}
+
+
+def test_personal_settings_are_wrong_at_their_fields(bot: Bot) -> None:
+    answers = {"dms": "alerts", "quiet": "late", "zone": "Mars", "language": "auto"}
+    request = Request(
+        "k", "form", "UANA", bot.clock.now(), action="me.edit", answers=tuple(answers.items())
+    )
+    found = {name: str(why) for name, why in command.problems(bot.services, request).items()}
+    assert found == {
+        "quiet": "“late” are no quiet hours; write for example 22:00-07:00, or off.",
+        "zone": "“Mars” is not a time zone; write for example Europe/Lisbon.",
+    }
 
 
 def test_other_dialogs_have_no_problems(bot: Bot) -> None:
@@ -217,7 +257,17 @@ def lines() -> list[str]:
         "vm nic remove web-1 52:54:00:aa:bb:cc",
         "host drain host-b --reason x",
         "chart web-1 --metric memory",
+        "host rolling host-a 'host b' --copy-vm web-1 --copy-vm 'odd, one' --shutdown-vm web-2",
+        "host check host-a host-b --verbose",
+        "host failover host-b --skip web-1 --skip web-2 --dry-run",
+        "vm create web-9 --network br0 --tag env=dev --tag 'note=a b'",
+        "balance --skip web-1 --skip web-2 --max-moves 3",
     ]
+
+
+def as_answer(field: ManyField) -> str:
+    """What the chat sends of the choices that stand in a field."""
+    return shlex.join(field.initial) if field.source else ",".join(field.initial)
 
 
 @pytest.mark.parametrize("line", lines())
@@ -225,15 +275,15 @@ def test_a_dialog_gives_the_intent_that_was_typed(bot: Bot, line: str) -> None:
     """What a line says is filled into the dialog of its command, and the dialog's answers say the same again."""
     catalog = bot.services.catalog
     typed = parse(catalog, "/kvm", line)
-    command, rest = catalog.find(split_words(line))
-    assert not isinstance(command, Decision)
-    known = forms.prefill(command, rest)
-    form = forms.form_of(bot.services, forms.Wanted(command, known))
+    found, rest = catalog.find(split_words(line))
+    assert not isinstance(found, Decision)
+    known = forms.prefill(found, rest)
+    form = forms.form_of(bot.services, forms.Wanted(found, known))
     answers = {
-        each.name: ",".join(each.initial) if isinstance(each, ManyField) else each.initial
+        each.name: as_answer(each) if isinstance(each, ManyField) else each.initial
         for each in form.fields
     }
-    again = parse(catalog, "/kvm", f"{command.name} {as_typed(command.grammar, answers)}")
+    again = parse(catalog, "/kvm", f"{found.name} {as_typed(found.grammar, answers)}")
     assert again.intent == typed.intent
 
 

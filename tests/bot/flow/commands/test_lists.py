@@ -201,13 +201,16 @@ def test_operations_come_in_pages_by_person_vm_and_host(bot: Bot) -> None:
         bot.types(f"withdraw op-{number + 1}", by="UANA" if number % 2 else "UEVA")
     first = bot.types("ops")
     assert turns(first)["Older"] == "ops --page 2"
+    assert "33 operations, 0 open" in text(first)
+    assert "1–30 of 33" in text(first)
     older = bot.clicks("page", "ops --page 2", "UANA")
     assert "op-1" in text(older)
+    assert "31–33 of 33" in text(older)
     assert turns(older)["Newer"] == "ops"
     assert "17 operations" in text(bot.types("ops @UEVA"))
     assert "16 operations" in text(bot.types("ops --mine"))
-    assert "Operations 1–30" in text(bot.types("ops web-1"))
-    assert "Operations 1–30" in text(bot.types("ops host-b"))
+    assert "1–30 of 33" in text(bot.types("ops web-1"))
+    assert "33 operations" in text(bot.types("ops host-b"))
     assert "No operations" in text(bot.types("ops web-2"))
 
 
@@ -220,6 +223,53 @@ def test_the_audit_trail_comes_in_pages(bot: Bot) -> None:
     assert "1–95 of 100" in text(first)
     older = bot.clicks("page", "audit web-1 --since 7d --page 2", "UANA")
     assert "96–100 of 100" in text(older)
+
+
+def test_a_trail_is_newest_first_also_within_one_moment_and_of_one_operation(bot: Bot) -> None:
+    bot.types("migrate web-1 to host-b")
+    bot.clicks("op.approve", bot.value(), "UBRUNO")
+    sentences = [str(row[-1]) for row in _table(bot.types("audit --since 7d")).rows]
+    voted = next(n for n, each in enumerate(sentences) if each.startswith("approved the plan"))
+    approved = next(n for n, each in enumerate(sentences) if each.startswith("approved: every"))
+    assert approved < voted
+    alone = [str(row[-1]) for row in _table(bot.types("audit op-1")).rows]
+    assert alone[-1].startswith("proposed")
+    assert alone.index(sentences[approved]) < alone.index(sentences[voted])
+
+
+def _table(card: Card | None) -> Table:
+    assert card is not None
+    return next(each for each in card.elements if isinstance(each, Table))
+
+
+def test_many_hosts_come_in_pages(tmp_path: Path) -> None:
+    cluster = "\n".join(f"host-{number:02} 8cpu 16G load 1" for number in range(40))
+    bot = small_bot(tmp_path, cluster, plugins=PLUGINS)
+    first = bot.types("hosts")
+    assert len(_table(first).rows) == 30
+    assert turns(first)["Next"] == "hosts --page 2"
+    assert [str(row[0]) for row in _table(bot.types("hosts --page 2")).rows] == [
+        f"host-{number:02}" for number in range(30, 40)
+    ]
+    bot.store.close()
+
+
+def test_snapshots_come_in_pages_with_what_can_be_done_with_each(bot: Bot) -> None:
+    vm = bot.hypervisor.snapshot().vm("web-1")
+    for number in range(22):
+        bot.hypervisor.create_snapshot(vm.host, vm.uuid, f"night {number:02}")
+    first = bot.types("vm snapshot list web-1")
+    assert turns(first)["Next"] == "vm snapshot list web-1 --page 2"
+    menus = [each.button for each in rows(first) if isinstance(each.button, Menu)]
+    assert len(menus) == 20
+    values = {str(each.text): each.value for each in menus[0].choices}
+    assert values["Delete…"] == "vm snapshot delete web-1 'night 00' …"
+    bot.clicks("row", values["Revert…"], "UANA", key="trigger")
+    filled = {each.name: each for each in bot.chat.forms["trigger"].fields}
+    assert (filled["vm"].initial, filled["snapshot"].initial) == ("web-1", "night 00")
+    whole = first and first.export
+    assert isinstance(whole, Table)
+    assert len(whole.rows) == 22
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])

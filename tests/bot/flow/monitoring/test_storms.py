@@ -42,7 +42,7 @@ def test_a_storm_is_one_message_with_the_first_of_it_and_their_number(watched: W
     (card,) = watched.shown()
     assert title(card) == "host-0 is short of memory, and 299 more alerts of the kind"
     assert rows(card) == 10
-    assert "and 290 more: type `alerts`" in text(card)
+    assert "and 290 more: type `/kvm alerts`" in text(card)
     assert "300 active, 0 resolved" in text(card)
     assert len(all_incidents(watched.monitor.notes)) == MANY
 

@@ -70,17 +70,17 @@ def test_it_is_approved_now_and_runs_at_its_time_once(bot: Bot) -> None:
 
 def test_the_card_and_the_lists_say_when(bot: Bot) -> None:
     said = text(bot.types('migrate web-1 host-b --at "sat 22:00"'))
-    assert "runs 2026-01-10 22:00 UTC" in said
+    assert "runs Sat 2026-01-10 22:00 UTC" in said
     assert "reschedule op-1" in said
     assert "2026-01-10 22:00 UTC" in text(bot.shown())
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     card = text(bot.shown())
     assert "Scheduled: " in card
-    assert "It runs 2026-01-10 22:00 UTC" in card
+    assert "It runs Sat 2026-01-10 22:00 UTC" in card
     assert {"op.cancel", "op.move"} <= set(bot.buttons())
     assert "scheduled" in text(bot.types("ops"))
     listed = text(bot.types("ops --scheduled"))
-    assert "runs 2026-01-10 22:00 UTC" in listed
+    assert "runs Sat 2026-01-10 22:00 UTC" in listed
     assert "No operations" not in listed
 
 
@@ -92,6 +92,42 @@ def test_its_votes_may_come_until_the_end_of_its_time(bot: Bot) -> None:
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     _ticks(bot)
     assert bot.operation().state is State.DONE
+
+
+def test_missing_votes_are_told_before_its_time_once_and_again_when_it_is_moved(bot: Bot) -> None:
+    _scheduled(bot)
+    due = SATURDAY - timedelta(seconds=bot.services.remind_before)
+    _until(bot, due - timedelta(seconds=1))
+    _ticks(bot)
+    assert _reminders(bot) == []
+    _until(bot, due)
+    _ticks(bot)
+    _ticks(bot)
+    (reminder,) = _reminders(bot)
+    assert "UBRUNO UCARLA op-1" in reminder
+    assert "still waits for 1 vote" in reminder
+    assert "It runs Sat 2026-01-10 22:00 UTC if it is approved by 2026-01-10 22:15 UTC" in reminder
+    bot.types('reschedule op-1 "sun 22:00"')
+    _until(bot, due + timedelta(days=1))
+    _ticks(bot)
+    assert len(_reminders(bot)) == 2
+    bot.clicks("op.approve", bot.value(), "UBRUNO")
+    _ticks(bot)
+    assert len(_reminders(bot)) == 2
+
+
+def test_what_is_proposed_for_soon_needs_no_reminder(bot: Bot) -> None:
+    _scheduled(bot, "--in 10m")
+    _ticks(bot)
+    bot.clock.turn(300)
+    _ticks(bot)
+    assert _reminders(bot) == []
+
+
+def _reminders(bot: Bot) -> list[str]:
+    """What Ana was told of missing votes."""
+    told = [text(card) for card in bot.chat.cards_for("UANA")]
+    return [each for each in told if "if it is approved by" in each]
 
 
 def test_without_its_votes_it_expires_at_the_end_of_its_time(bot: Bot) -> None:
@@ -123,7 +159,7 @@ def test_a_missed_time_is_told_and_begins_nothing(bot: Bot) -> None:
     assert bot.where("web-1") == ["host-a"]
     assert "Not run in its time" in text(bot.shown())
     told = [text(card) for card in bot.chat.cards_for("UANA")]
-    assert any("It was to begin between 2026-01-10 22:00 UTC" in each for each in told)
+    assert any("It was to begin between Sat 2026-01-10 22:00 UTC" in each for each in told)
     assert len(bot.store.operations()) == 1, "nobody asked for it at another time"
 
 
@@ -555,7 +591,7 @@ def test_it_is_moved_and_approved_by_typing_too(bot: Bot) -> None:
     _scheduled(bot)
     assert "A time is needed" in text(bot.types("reschedule op-1"))
     said = text(bot.types("reschedule op-1 sun 22:00"))
-    assert "It runs 2026-01-11 22:00 UTC" in said
+    assert "It runs Sun 2026-01-11 22:00 UTC" in said
     digest = bot.operation().digest
     assert digest != bot.operation().plan.digest
     bot.types(f"approve op-1 {bot.operation().plan.digest[:8]}", "UBRUNO")

@@ -13,6 +13,7 @@ from bot.adapters.slack.blocks import render
 from bot.adapters.slack.plaintext import as_text
 from bot.adapters.slack.text import mrkdwn
 from bot.domain.card import Button, Buttons, Card, Chart, Checklist, Element, Fields, Listing
+from bot.domain.cluster import GIB
 from bot.domain.message import Duration, Ref, words
 from bot.domain.operation import State
 from bot.domain.steps import MigrateVm
@@ -288,20 +289,24 @@ def moved(bot: Bot, number: int, target: str) -> None:
     assert bot.operation(number).state is State.DONE, bot.operation(number).outcome
 
 
-def test_predictions_learn_and_stand_beside_what_was_measured(bot: Bot) -> None:
-    bot.types("migrate web-1 to host-b")
-    first = bot.operation().plan.prediction
-    assert (first.least, first.shortest) == (None, None), "nothing is known yet"
-    bot.clicks("op.withdraw", bot.value(), "UANA")
+def every_move_takes(bot: Bot, seconds: float, pause: float) -> None:
     handlers = dict(bot.services.catalog.handlers)
     real = handlers[MigrateVm]
 
     def measured(*given: object) -> dict[str, object]:
         real.run(*given)  # type: ignore[arg-type]
-        return {"took": Duration(6.0), "pause": Duration(0.8)}
+        return {"took": Duration(seconds), "pause": Duration(pause)}
 
     handlers[MigrateVm] = replace(real, run=measured)  # type: ignore[arg-type]
     bot.services = replace(bot.services, catalog=replace(bot.services.catalog, handlers=handlers))
+
+
+def test_predictions_learn_and_stand_beside_what_was_measured(bot: Bot) -> None:
+    bot.types("migrate web-1 to host-b")
+    first = bot.operation().plan.prediction
+    assert (first.least, first.shortest) == (None, None), "nothing is known yet"
+    bot.clicks("op.withdraw", bot.value(), "UANA")
+    every_move_takes(bot, 6.0, 0.8)
     for number, target in enumerate(("host-b", "host-c", "host-a"), 2):
         moved(bot, number, target)
     assert "Time: 6.0 s, predicted" in text(bot.shown(2))
@@ -337,6 +342,36 @@ def test_the_moves_of_a_whole_operation_stand_beside_what_was_predicted_of_them(
     bot.works()
     assert "3 migrations took 12 s added up, predicted" in text(bot.shown())
     assert field(bot.shown(), "Prediction") == "", "it stands beside what was measured"
+
+
+LOPSIDED = """
+host-a  8cpu 64G load 7 | web-1 4G load 0.1 | app-1 2G load 3 | app-2 2G load 3
+host-b  8cpu 64G
+host-c  8cpu 64G
+"""
+
+
+@pytest.mark.parametrize(
+    ("cluster", "line"),
+    [(CLUSTER, "host drain host-c"), (CLUSTER, "host rolling host-c"), (LOPSIDED, "balance")],
+)
+def test_plans_of_several_moves_learn_as_well(tmp_path: Path, cluster: str, line: str) -> None:
+    bot = bot_with(tmp_path, cluster)
+    every_move_takes(bot, 6.0, 0.8)
+    for number, target in enumerate(("host-b", "host-c", "host-a"), 1):
+        moved(bot, number, target)
+    bot.types(line)
+    moves = [each for each in bot.operation(4).plan.steps if isinstance(each, MigrateVm)]
+    # web-1, which was moved, has 4 GiB; it moves neither now, so that all moves count
+    likely = sum(6.0 * each.memory / (4 * GIB) for each in moves)
+    assert bot.operation(4).plan.prediction.seconds == pytest.approx(likely)
+    assert "from earlier moves; range of 4 in 5" in field(bot.shown(4), "Prediction")
+    assert len(moves) > 1
+    if "rolling" not in line:  # it waits for a person
+        approve(bot, 4)
+        bot.works()
+        said = f"{len(moves)} migrations took {Duration(6.0 * len(moves))} added up, predicted"
+        assert said in text(bot.shown(4))
 
 
 def test_a_resize_that_waits_for_a_restart_says_so_with_a_button(bot: Bot) -> None:
