@@ -98,7 +98,7 @@ def pair_grammar() -> click.Command:
     def pair(hosts: tuple[str, ...], everything: bool) -> HostPair:  # noqa: FBT001
         chosen = () if everything else hosts
         if not everything and len(set(hosts)) < 2:
-            raise UsageError(cards.NAME_TWO, code=MISSING)
+            raise UsageError(cards.NAME_TWO, code="" if chosen else MISSING)
         return HostPair(tuple(dict.fromkeys(chosen)))
 
     return click.Command(

@@ -103,6 +103,17 @@ LABELS: Mapping[str, Message] = {
 }
 """What fields are called, by the metavar or the name of a parameter."""
 
+SEVERAL: Mapping[str, Message] = {
+    "hosts": words("Hosts"),
+    "vms": words("VMs"),
+    "copy_vm": words("Copy the disks of these VMs"),
+    "shutdown_vm": words("Shut these VMs down"),
+    "skip": words("Leave these VMs out"),
+    "only": words("Only these VMs"),
+    "without": words("As if these hosts were gone"),
+}
+"""What fields are called in which several can be picked, by the name of a parameter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -203,7 +214,8 @@ def _kind(parameter: click.Parameter) -> str:
 
 def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormField:
     name, kind = parameter.name or "", _kind(parameter)
-    label = LABELS.get(kind) or LABELS.get(name) or name.replace("_", " ").capitalize()
+    label = SEVERAL.get(name, "") if _takes_several(parameter) else ""
+    label = label or LABELS.get(kind) or LABELS.get(name) or name.replace("_", " ").capitalize()
     told = getattr(parameter, "help", None)
     hint = WHY if name == "reason" else said_elsewhere(told) if told else ""
     required = parameter.required or (name == "vm" and kind == "VM")

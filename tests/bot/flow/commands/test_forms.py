@@ -95,6 +95,8 @@ def test_what_may_be_given_several_times_is_picked_from_a_list(
     found = fields(opens(bot, line))
     several = {name: each for name, each in found.items() if isinstance(each, ManyField)}
     assert {name: several[name].source for name in sources} == sources
+    labels = [str(each.label) for each in found.values()]
+    assert len(set(labels)) == len(labels), "each says what it is for"
 
 
 def test_what_was_typed_stands_in_the_dialog(bot: Bot) -> None:
