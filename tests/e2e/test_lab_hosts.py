@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab import Guest, Lab, LabError, machine, remains
+from lab import Guest, Lab, LabError, machine, network, remains
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.lab
@@ -346,6 +346,8 @@ def test_a_host_loses_power_and_comes_back_with_its_autostart_guests(lab: Lab) -
     cards = [
         lab.run("host-b", "cat", f"/sys/class/net/{name}/address") for name in ("eth0", "eth1")
     ]
+    lab.run("host-a", "busybox", "ping", "-c", "1", "-W", "5", network.SWITCH)
+    storage = found(r"lladdr (\S+)", lab.run("host-a", "ip", "neigh", "show", network.SWITCH))
     lab.power_off("host-b")
     assert lab.where("early") == []
     with pytest.raises(LabError):
@@ -354,7 +356,11 @@ def test_a_host_loses_power_and_comes_back_with_its_autostart_guests(lab: Lab) -
     until(lambda: guest.boots() == 2)
     assert lab.where("early") == ["host-b"]
     assert hears(lab, "host-a", "host-b")
-    # As a machine's own cards: what its peers send arrives at once
+    # As a machine's own cards and a switch's own port: what anybody sends arrives at once
+    lab.run("host-a", "ip", "neigh", "flush", "dev", "eth0")
+    lab.run("host-a", "busybox", "ping", "-c", "1", "-W", "5", network.SWITCH)
+    heard = lab.run("host-a", "ip", "neigh", "show", network.SWITCH)
+    assert found(r"lladdr (\S+)", heard) == storage
     now = [lab.run("host-b", "cat", f"/sys/class/net/{name}/address") for name in ("eth0", "eth1")]
     assert now == cards
     lab.kill_guest("early")
