@@ -109,7 +109,9 @@ def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tupl
     return (reports.against(host.name, judged, intent.evidence),)
 
 
-_OVERRULED = frozenset({Verdict.UNCLEAR, Verdict.DEAF, Verdict.ISOLATED, Verdict.CUT_OFF})
+_OVERRULED = frozenset(
+    {Verdict.UNCLEAR, Verdict.DEAF, Verdict.REBORN, Verdict.ISOLATED, Verdict.CUT_OFF}
+)
 """What people may overrule: the host lives, and does not do its work."""
 
 

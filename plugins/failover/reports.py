@@ -311,6 +311,17 @@ _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
         words("{host} lives: its shell answers, only its libvirt does not.", host=host),
         words("Restart libvirtd there. Its VMs run on meanwhile."),
     ),
+    Verdict.REBORN: lambda host, _: (
+        words(
+            "{host} has started anew, and its libvirt does not answer: its VMs are off.", host=host
+        ),
+        words(
+            "Start libvirtd there, then its VMs: {resume}. If that fails, two people may switch it "
+            "off and start them elsewhere: {failover}.",
+            resume=Code(f"host resume {host}"),
+            failover=Code(f"host failover {host} --despite-life"),
+        ),
+    ),
     Verdict.CUT_OFF: lambda host, _: (
         words("{host} lives: other hosts reach it, only Drover does not.", host=host),
         words("Check the network between Drover and {host}.", host=host),

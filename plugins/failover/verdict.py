@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     EXPECTED = "expected"  # maintenance, or people said so
     BACK = "back"  # it answers after a restart: its VMs are off
     DEAF = "deaf"  # its libvirt does not answer, a shell does
+    REBORN = "reborn"  # deaf, and it has started anew: its VMs are off
     CUT_OFF = "cut-off"  # other hosts reach it, the bot does not
     ISOLATED = "isolated"  # nobody reaches it, its VMs or its writes are seen
     UNCLEAR = "unclear"  # some other sign of life
@@ -117,7 +118,7 @@ def _blind(evidence: Evidence, patience: Patience) -> Judged | None:
 def _living(evidence: Evidence) -> Verdict:
     """What kind of life it is."""
     if evidence.word_of(Witness.SHELL) is Heard.WELL:
-        return Verdict.DEAF
+        return Verdict.REBORN if evidence.reborn else Verdict.DEAF
     if evidence.word_of(Witness.PEERS) is Heard.WELL:
         return Verdict.CUT_OFF
     if Heard.WELL in {evidence.word_of(Witness.VMS), evidence.word_of(Witness.STORAGE)}:

@@ -94,6 +94,11 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         readings, bound = powers.result()
         anchors_heard = sum(each.result() for each in anchors)
     last = hypervisor.power.last_seen(host.name) or LastSeen(host.name, snapshot.taken_at)
+    shell = any(each.witness is Witness.SHELL and each.said is Heard.WELL for each in statements)
+    boots = (
+        last.boot or sight.boots.get(host.name, ""),
+        boot_id(host.name, hypervisor) if shell and not host.up else "",
+    )
     heard = host.seen_at or sight.silent.get(host.name)
     silent = max(0.0, (snapshot.taken_at - heard).total_seconds()) if heard else 0.0
     view = OwnView(
@@ -114,7 +119,7 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         view,
         bound=bound,
         expected=Expected("maintenance") if host.maintenance else None,
-        boots=(last.boot or sight.boots.get(host.name, ""), ""),
+        boots=boots,
         refuted=frozenset(each.device for each in hypervisor.power.wrong_bonds(host.name)),
         before=last.readings,
     )

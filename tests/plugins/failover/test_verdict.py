@@ -105,6 +105,13 @@ def test_each_sign_of_life_is_a_verdict_of_its_own(
     assert verdict(heard(witness, word)) is expected
 
 
+def test_a_host_that_has_started_anew_without_its_libvirt_has_no_vms_that_run() -> None:
+    deaf = DEAD.with_statements([said(Witness.SHELL, Heard.WELL)])
+    assert verdict(replace(deaf, boots=("boot-1", "boot-1"))) is Verdict.DEAF
+    assert verdict(replace(deaf, boots=("boot-1", ""))) is Verdict.DEAF
+    assert verdict(replace(deaf, boots=("boot-1", "boot-2"))) is Verdict.REBORN
+
+
 def test_a_host_that_answers_after_a_restart_is_back() -> None:
     back = heard(Witness.LIBVIRT, Heard.WELL, replace(DEAD, boots=("boot-1", "boot-2")))
     assert verdict(back) is Verdict.BACK

@@ -256,6 +256,29 @@ def test_after_a_new_start_the_controller_was_right(room: Room, boot: dict[str, 
     assert [each.device for each in room.bot.hypervisor.power.bonds("host-a")] == ["bmc-a"]
 
 
+def test_a_host_that_started_anew_without_its_libvirt_is_not_said_to_run_its_vms(
+    room: Room,
+) -> None:
+    told = "boot-1"
+    shell = lambda argv: CommandResult(0, told if argv[0] == "cat" else "")  # noqa: E731
+    room.bot.hypervisor.give_shell("host-a", shell)
+    looks = Looks(room)
+    looks.look()
+    room.dies()
+    (deaf,) = looks.after(2).noticed
+    assert isinstance(deaf, Alert)
+    assert "Its VMs run on" in text(deaf.card)
+    told = "boot-2"
+    (reborn,) = looks.look().noticed
+    assert isinstance(reborn, Alert)
+    assert looks.verdict is Verdict.REBORN
+    said = text(reborn.card)
+    assert "has started anew, and its libvirt does not answer: its VMs are off" in said
+    assert "host resume host-a" in said
+    assert "host failover host-a --despite-life" in said
+    assert room.power.orders == []
+
+
 def test_a_refuted_controller_that_people_show_anew_is_trusted_again(
     room: Room, boot: dict[str, str]
 ) -> None:
