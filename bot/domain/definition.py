@@ -42,6 +42,41 @@ class Definition:
     password: bool = False
     nvram: bool = False
 
+    @property
+    def mark(self) -> str:
+        """Equal to that of another look when nothing changed but the time of the look."""
+        return _mark(self.host, self.sha, self.state, self.persistent, self.password)
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A definition that reads as it did when it was last read whole.
+
+    ``host``, ``state``, ``persistent``, ``password`` and ``seen_at`` are told anew; what is in the
+    XML was not looked at again.
+    """
+
+    uuid: str
+    host: str
+    sha: str
+    seen_at: datetime
+    state: VmState
+    persistent: bool = True
+    password: bool = False
+
+    @property
+    def mark(self) -> str:
+        """As that of ``Definition``."""
+        return _mark(self.host, self.sha, self.state, self.persistent, self.password)
+
+
+MaybeUnchanged = Definition | Unchanged
+"""What a host tells of a VM's definition, for who may know it already."""
+
+
+def _mark(host: str, sha: str, state: VmState, persistent: bool, password: bool) -> str:  # noqa: FBT001
+    return f"{sha} {state.value} {persistent:d}{password:d} {host}"
+
 
 @dataclass(frozen=True, slots=True)
 class Variables:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.definition import Definition, Variables
+from bot.domain.definition import Definition, MaybeUnchanged, Variables
 from bot.domain.message import Message
 from bot.domain.operation import Attempted, Event, Operation, Proposed, State
 from bot.ports.chat import MessageRef, Request
@@ -144,12 +144,18 @@ class Store(Holds, Protocol):
         """Put a host into maintenance or take it out."""
         ...
 
-    def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
+    def keep_definitions(
+        self, seen: Collection[MaybeUnchanged], answered: Collection[str]
+    ) -> frozenset[str]:
         """Keep what the hosts ``answered`` told, all of theirs.
 
         The newest versions of each VM are kept.
 
         A VM that its host has no more keeps its versions, with host ''.
+
+        Returns:
+            The UUIDs of VMs told to be unchanged that are kept otherwise: nothing of them was kept,
+            and they are to be read whole.
         """
         ...
 

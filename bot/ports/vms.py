@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from bot.domain.cluster import Scheduler
-from bot.domain.definition import Definition
+from bot.domain.definition import Definition, MaybeUnchanged
 from bot.domain.message import Message
 from bot.ports.guests import (
     Address,
@@ -47,10 +47,11 @@ class VmDefinitions(VmLookup, Protocol):
         """Store the definition of a guest like another one; it does not start."""
         ...
 
-    def definitions(self, host: str) -> tuple[Definition, ...]:
+    def definitions(self, host: str, known: Collection[str] = ()) -> tuple[MaybeUnchanged, ...]:
         """The definitions of all VMs of a host, without secrets.
 
-        Stored ones, and live ones of transient VMs.
+        Stored ones, and live ones of transient VMs. Of those whose ``sha`` is ``known`` it is told
+        that they are unchanged: of thousands of VMs reading the rest again is most of the work.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import Any
 
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.cluster import Disk, Host, Nic, StoredSize, Vm, VmDetail, VmSnapshot, VmState
-from bot.domain.definition import Definition, sha_of
+from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Code, Message, words
 from bot.domain.words import command
@@ -230,12 +230,13 @@ class FakeGuests:
                 )
             )
 
-    def definitions(self, host: str) -> tuple[Definition, ...]:
+    def definitions(self, host: str, known: Collection[str] = ()) -> tuple[MaybeUnchanged, ...]:
         """The definitions of all its VMs; see the port."""
         with self._lock:
             self._reach(host)
             self._may("definitions")
-            return tuple(self._definition(vm) for (where, _), vm in self._there() if where == host)
+            found = [self._definition(vm) for (where, _), vm in self._there() if where == host]
+            return tuple(_unchanged(each) if each.sha in known else each for each in found)
 
     def _definition(self, vm: Vm) -> Definition:
         vcpus, memory = self._extra(vm.uuid).stored or (vm.vcpus, vm.memory)
@@ -656,6 +657,18 @@ def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Vol
             nics=nics,
             vcpus_max=wanted.vcpus_max,
         ),
+    )
+
+
+def _unchanged(known: Definition) -> Unchanged:
+    return Unchanged(
+        known.uuid,
+        known.host,
+        known.sha,
+        known.seen_at,
+        known.state,
+        known.persistent,
+        known.password,
     )
 
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ import pytest
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.backing import Backing
 from bot.domain.cluster import MIB, Pool, VmState
+from bot.domain.definition import Definition, Unchanged
 from bot.domain.errors import DroverError, HypervisorError
 from bot.ports import Hypervisor
 from bot.ports.guests import Blueprint, Copy, Found, GuestDisk, GuestNic, Seed, Volume
@@ -477,9 +479,31 @@ def test_the_seed_is_an_iso_that_cloud_init_finds(tmp_path: Path) -> None:
 # Definitions that are kept
 
 
+def whole_definitions(stage: Stage, host: str) -> list[Definition]:
+    return [each for each in stage.hypervisor.definitions(host) if isinstance(each, Definition)]
+
+
+def test_of_a_definition_that_is_known_only_its_state_is_told(stage: Stage) -> None:
+    blueprint = made(stage)
+    kept = next(each for each in whole_definitions(stage, A) if each.uuid == blueprint.uuid)
+    ask = partial(stage.hypervisor.definitions, A, {kept.sha, "another"})
+    (same,) = [each for each in ask() if each.uuid == blueprint.uuid]
+    assert isinstance(same, Unchanged)
+    assert (same.host, same.sha, same.mark) == (A, kept.sha, kept.mark)
+    stage.hypervisor.start(A, blueprint.uuid)
+    (running,) = [each for each in ask() if each.uuid == blueprint.uuid]
+    assert isinstance(running, Unchanged)
+    assert running.state is VmState.RUNNING
+    assert running.mark != kept.mark
+    stage.hypervisor.set_tags(A, blueprint.uuid, {"env": "prod"})
+    (other,) = [each for each in ask() if each.uuid == blueprint.uuid]
+    assert isinstance(other, Definition)
+    assert dict(other.tags) == {"env": "prod"}
+
+
 def test_a_definition_is_read_without_secrets_and_defined_on_another_host(stage: Stage) -> None:
     blueprint = made(stage)
-    kept = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    kept = next(each for each in whole_definitions(stage, A) if each.uuid == blueprint.uuid)
     assert (kept.name, kept.host, kept.state, kept.vcpus, kept.memory) == (
         blueprint.name,
         A,
@@ -490,15 +514,13 @@ def test_a_definition_is_read_without_secrets_and_defined_on_another_host(stage:
     assert dict(kept.tags) == {"env": "dev", "note": "<&'\">"}
     assert kept.persistent
     assert not kept.password
-    again = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    again = next(each for each in whole_definitions(stage, A) if each.uuid == blueprint.uuid)
     assert again.sha == kept.sha
     stage.hypervisor.set_autostart(A, blueprint.uuid, on=True)
     stage.hypervisor.undefine(A, blueprint.uuid)
     stage.hypervisor.define_kept("host-b", kept)
     stage.hypervisor.define_kept("host-b", kept)  # once more changes nothing
-    there = next(
-        each for each in stage.hypervisor.definitions("host-b") if each.uuid == blueprint.uuid
-    )
+    there = next(each for each in whole_definitions(stage, "host-b") if each.uuid == blueprint.uuid)
     assert (there.name, there.memory, dict(there.tags), there.state) == (
         kept.name,
         kept.memory,
@@ -511,7 +533,7 @@ def test_a_definition_is_read_without_secrets_and_defined_on_another_host(stage:
 
 def test_a_running_vm_is_kept_as_its_next_start_is(stage: Stage) -> None:
     blueprint = made(stage, running=True)
-    kept = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    kept = next(each for each in whole_definitions(stage, A) if each.uuid == blueprint.uuid)
     assert kept.state is VmState.RUNNING
     assert {each.target for each in kept.detail.disks} == {"vda", "vdb"}
 
@@ -525,7 +547,7 @@ def test_a_screens_password_is_not_kept_and_its_next_screen_has_another(stage: S
     file = stage.lab.directory / "locked.xml"
     file.write_text(locked)
     stage.lab.virsh(A, "define", str(file))
-    kept = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    kept = next(each for each in whole_definitions(stage, A) if each.uuid == blueprint.uuid)
     assert kept.password
     assert "hush-me" not in kept.xml
     stage.hypervisor.define_kept("host-b", kept)

@@ -23,7 +23,7 @@ from bot.catalog import core_codec
 from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, VmDetail, VmState
 from bot.domain.codec import Unknown
-from bot.domain.definition import Definition, Variables, sha_of
+from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, Variables, sha_of
 from bot.domain.errors import (
     ConflictError,
     FencedError,
@@ -496,6 +496,84 @@ def test_what_a_silent_host_had_stays_its_own(store: SqlStore) -> None:
         "u-1": "host-b",
         "u-2": "host-a",
     }
+
+
+def unchanged(known: Definition, **different: Any) -> Unchanged:
+    same = Unchanged(known.uuid, known.host, known.sha, known.seen_at, known.state)
+    return replace(same, **different)
+
+
+def test_of_an_unchanged_definition_only_the_time_it_was_seen_is_kept(
+    store: SqlStore, reopen: Reopen
+) -> None:
+    first, other = kept(), kept("u-2")
+    store.keep_definitions([first, other], ["host-a"])
+    same = [unchanged(first, seen_at=later(60)), unchanged(other, seen_at=later(60))]
+    assert store.keep_definitions(same, ["host-a"]) == frozenset()
+    assert reopen().definitions(host="host-a") == (
+        replace(first, seen_at=later(60)),
+        replace(other, seen_at=later(60)),
+    )
+    last = replace(first, seen_at=later(90))
+    assert store.keep_definitions([last, unchanged(other, seen_at=later(90))], ["host-a"]) == set()
+    assert store.definitions(uuid="u-1") == (last,)
+    assert store.keep_definitions([unchanged(first)], ["host-a"]) == frozenset()
+    assert {each.uuid: each.host for each in store.definitions()} == {"u-1": "host-a", "u-2": ""}
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"host": "host-b"},
+        {"sha": "another"},
+        {"uuid": "u-9"},
+    ],
+)
+def test_what_is_not_kept_so_is_not_taken_for_unchanged(
+    store: SqlStore, different: dict[str, Any]
+) -> None:
+    first = kept()
+    store.keep_definitions([first], ["host-a"])
+    told = unchanged(first, seen_at=later(60), **different)
+    assert store.keep_definitions([told], []) == {told.uuid}
+    assert store.definitions() == (first,)
+
+
+def test_an_unchanged_definition_is_one_of_several_copies(store: SqlStore) -> None:
+    first = kept()
+    store.keep_definitions([first], ["host-a"])
+    off = kept(host="host-b", xml="<other/>", state=VmState.SHUT_OFF, seen_at=later(60))
+    told: list[MaybeUnchanged] = [unchanged(first, seen_at=later(60)), off]
+    assert store.keep_definitions(told, ["host-a", "host-b"]) == frozenset()
+    assert store.definitions() == (replace(first, seen_at=later(60)),)
+    moved: list[MaybeUnchanged] = [
+        unchanged(first, state=VmState.SHUT_OFF),
+        replace(off, state=VmState.RUNNING),
+    ]
+    assert store.keep_definitions(moved, ["host-a", "host-b"]) == frozenset()
+    assert store.definitions(host="host-b") == (moved[1],)
+
+
+def test_of_an_unchanged_definition_the_state_and_the_password_are_kept_at_once(
+    store: SqlStore,
+) -> None:
+    first = kept()
+    store.keep_definitions([first], ["host-a"])
+    different: dict[str, Any] = {
+        "state": VmState.SHUT_OFF, "persistent": False, "password": True, "seen_at": later(60),
+    }  # fmt: skip
+    assert store.keep_definitions([unchanged(first, **different)], ["host-a"]) == frozenset()
+    assert store.definitions(uuid="u-1") == (replace(first, **different),)
+
+
+def test_a_definition_of_before_the_marks_is_known_by_what_is_kept(store: SqlStore) -> None:
+    first = kept()
+    store.keep_definitions([first], ["host-a"])
+    with store._engine.begin() as connection:
+        connection.execute(sa.update(models.definitions).values(mark=None))
+    again = unchanged(first, seen_at=later(60))
+    assert store.keep_definitions([again], ["host-a"]) == frozenset()
+    assert store.definitions(uuid="u-1") == (replace(first, seen_at=later(60)),)
 
 
 def test_thousands_of_definitions_are_kept_a_little_at_a_time(store: SqlStore) -> None:

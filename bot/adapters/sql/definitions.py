@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,7 +14,14 @@ from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, transaction
 from bot.domain import cluster, codec
 from bot.domain.codec import Codec
-from bot.domain.definition import MOST_VERSIONS, Definition, Variables, merge
+from bot.domain.definition import (
+    MOST_VERSIONS,
+    Definition,
+    MaybeUnchanged,
+    Unchanged,
+    Variables,
+    merge,
+)
 
 _PARTS: tuple[type, ...] = tuple(
     each
@@ -23,6 +31,13 @@ _PARTS: tuple[type, ...] = tuple(
 _READ_AT_ONCE = 1000
 _AT_ONCE = 100  # definitions that one transaction writes
 _CODEC = Codec((Definition, Variables, *_PARTS))
+
+
+Row = sa.Row[tuple[str, int, str, str, str | None, str | None]]
+"""UUID, version, host, data, mark, and when it was last seen unchanged."""
+
+Home = sa.Row[tuple[str, int, str, str | None]]
+"""UUID, version, host, mark."""
 
 
 class SqlDefinitions:
@@ -35,20 +50,46 @@ class SqlDefinitions:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def keep(self, seen: Iterable[Definition], answered: Collection[str]) -> None:
+    def keep(self, seen: Collection[MaybeUnchanged], answered: Collection[str]) -> frozenset[str]:
         """Keep what hosts told; see the port.
 
         What is to be written is found without the lock for writing, and written a little at a
         time: with thousands of VMs a vote would else wait for it.
         """
-        seen = tuple(seen)
-        rows = self._newest_of({each.uuid for each in seen}, answered)
-        kept = [_read(row.data) for row in rows.values()]
-        shas = {each.uuid: each.sha for each in kept}
+        homes = self._homes((each.uuid for each in seen), answered)
+        whole = [each for each in seen if isinstance(each, Definition)]
+        same = [each for each in seen if isinstance(each, Unchanged)]
+        copies = {each.uuid for each in whole}  # all that is known of others is compared with them
+        sure = [
+            each
+            for each in same
+            if each.uuid not in copies and each.uuid in homes and homes[each.uuid].mark == each.mark
+        ]
+        gone = {uuid for uuid, home in homes.items() if home.host in answered}
+        rows = self._rows((gone | {each.uuid for each in seen}) - {each.uuid for each in sure})
+        read = {uuid: _read(row.data) for uuid, row in rows.items()}
+        others = [each for each in same if each.uuid in read]
+        known = [each for each in others if _is_of(each, read[each.uuid])]
+        whole += [_renewed(read[each.uuid], each) for each in known]
+        lost = {each.uuid for each in same} - {each.uuid for each in (*sure, *known)}
+        self._keep_whole(
+            {uuid: (row, read[uuid]) for uuid, row in rows.items() if uuid not in lost},
+            whole,
+            answered,
+        )
+        self._touch([(each, homes[each.uuid].version) for each in sure])
+        return frozenset(lost)
+
+    def _keep_whole(
+        self,
+        kept: Mapping[str, tuple[Row, Definition]],
+        seen: Iterable[Definition],
+        answered: Collection[str],
+    ) -> None:
         changed: list[tuple[Definition, int, bool]] = []
-        for each in merge(kept, seen, answered):
-            row = rows.get(each.uuid)
-            new = shas.get(each.uuid) != each.sha
+        for each in merge((definition for _, definition in kept.values()), seen, answered):
+            row, before = kept.get(each.uuid, (None, None))
+            new = before is None or before.sha != each.sha
             if row is None or new or (row.host, row.data) != (each.host, codec.text(each)):
                 changed.append((each, (row.version if row else 0) + new, new))
         for start in range(0, len(changed), _AT_ONCE):
@@ -56,15 +97,47 @@ class SqlDefinitions:
                 for each, version, new in changed[start : start + _AT_ONCE]:
                     self._write(connection, each, version, new=new)
 
-    def _newest_of(
-        self, seen: Collection[str], answered: Collection[str]
-    ) -> dict[str, sa.Row[tuple[str, int, str, str]]]:
-        """The newest versions of these VMs, and of what these hosts had, by UUID."""
+    def _touch(self, same: Sequence[tuple[Unchanged, int]]) -> None:
+        """Note when these were seen; another replica may have written another version meanwhile."""
+        table = models.definitions
+        this = sa.and_(
+            table.c.uuid == sa.bindparam("its_uuid"), table.c.version == sa.bindparam("its_version")
+        )
+        change = sa.update(table).where(this).values(seen_at=sa.bindparam("its_time"))
+        for start in range(0, len(same), _AT_ONCE):
+            with transaction(self._engine, SOON) as connection:
+                connection.execute(
+                    change,
+                    [
+                        {
+                            "its_uuid": each.uuid,
+                            "its_version": version,
+                            "its_time": each.seen_at.isoformat(),
+                        }
+                        for each, version in same[start : start + _AT_ONCE]
+                    ],
+                )
+
+    def _homes(self, told: Iterable[str], answered: Collection[str]) -> dict[str, Home]:
+        """Where the newest versions are that hosts ``answered`` for, and those of VMs, by UUID."""
         newest = _newest().subquery()
+        columns = sa.select(newest.c.uuid, newest.c.version, newest.c.host, newest.c.mark)
+        found: dict[str, Home] = {}
         with transaction(self._engine, READ) as connection:
-            homes = connection.execute(sa.select(newest.c.uuid, newest.c.host)).all()
-            wanted = [uuid for uuid, host in homes if uuid in seen or host in answered]
-            found: dict[str, sa.Row[tuple[str, int, str, str]]] = {}
+            wanted = columns.where(newest.c.host.in_(answered))
+            found |= {row.uuid: row for row in connection.execute(wanted).all()}
+            rest = sorted(set(told) - found.keys())
+            for start in range(0, len(rest), _READ_AT_ONCE):
+                wanted = columns.where(newest.c.uuid.in_(rest[start : start + _READ_AT_ONCE]))
+                found |= {row.uuid: row for row in connection.execute(wanted).all()}
+        return found
+
+    def _rows(self, uuids: Collection[str]) -> dict[str, Row]:
+        """The newest versions of these VMs, by UUID."""
+        newest = _newest().subquery()
+        wanted = sorted(uuids)
+        found: dict[str, Row] = {}
+        with transaction(self._engine, READ) as connection:
             for start in range(0, len(wanted), _READ_AT_ONCE):
                 some = newest.c.uuid.in_(wanted[start : start + _READ_AT_ONCE])
                 rows = connection.execute(sa.select(newest).where(some)).all()
@@ -76,7 +149,12 @@ class SqlDefinitions:
     ) -> None:
         """Write one version, or the newest again; another replica may have written the same."""
         table, uuid = models.definitions, definition.uuid
-        values = {"host": definition.host, "data": codec.text(definition)}
+        values = {
+            "host": definition.host,
+            "data": codec.text(definition),
+            "mark": definition.mark,
+            "seen_at": None,  # the data tells it until it is seen again
+        }
         if not new:
             this = sa.and_(table.c.uuid == uuid, table.c.version == version)
             connection.execute(sa.update(table).where(this).values(values))
@@ -112,21 +190,42 @@ class SqlDefinitions:
     def read(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
         """Kept definitions; see the port."""
         table = models.definitions
+        columns = (table.c.data, table.c.seen_at)
         if uuid:
             wanted = (
-                sa.select(table.c.data).where(table.c.uuid == uuid).order_by(table.c.version.desc())
+                sa.select(*columns).where(table.c.uuid == uuid).order_by(table.c.version.desc())
             )
         else:
             newest = _newest().subquery()
-            wanted = sa.select(newest.c.data).order_by(newest.c.uuid)
+            wanted = sa.select(newest.c.data, newest.c.seen_at).order_by(newest.c.uuid)
             wanted = wanted.where(newest.c.host == host) if host else wanted
         with transaction(self._engine, READ) as connection:
-            found = [_read(data) for data in connection.execute(wanted).scalars()]
+            rows = connection.execute(wanted).all()
             copies = set(connection.execute(sa.select(models.variables.c.uuid)).scalars())
+        found = [_seen(_read(row.data), row.seen_at) for row in rows]
         return tuple(
             replace(each, nvram=True) if each.uuid in copies and each.detail.nvram else each
             for each in found
         )
+
+
+def _seen(kept: Definition, at: str | None) -> Definition:
+    return kept if at is None else replace(kept, seen_at=datetime.fromisoformat(at))
+
+
+def _is_of(same: Unchanged, kept: Definition) -> bool:
+    """Whether it is this one that is unchanged."""
+    return (same.sha, same.host) == (kept.sha, kept.host)
+
+
+def _renewed(kept: Definition, same: Unchanged) -> Definition:
+    return replace(
+        kept,
+        seen_at=same.seen_at,
+        state=same.state,
+        persistent=same.persistent,
+        password=same.password,
+    )
 
 
 def _read(data: str) -> Definition:
@@ -134,7 +233,7 @@ def _read(data: str) -> Definition:
     return found
 
 
-def _newest() -> sa.Select[tuple[str, int, str, str]]:
+def _newest() -> sa.Select[tuple[str, int, str, str, str | None, str | None]]:
     """The newest version of each VM."""
     table = models.definitions
     last = (
@@ -143,4 +242,5 @@ def _newest() -> sa.Select[tuple[str, int, str, str]]:
         .subquery()
     )
     both = sa.and_(table.c.uuid == last.c.uuid, table.c.version == last.c.version)
-    return sa.select(table.c.uuid, table.c.version, table.c.host, table.c.data).join(last, both)
+    columns = (table.c.uuid, table.c.version, table.c.host, table.c.data)
+    return sa.select(*columns, table.c.mark, table.c.seen_at).join(last, both)

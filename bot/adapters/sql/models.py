@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 ALIVE = "alive"
@@ -123,6 +123,8 @@ definitions = Table(  # of VMs, the newest versions of each
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("host", String, nullable=False),
     Column("data", Text, nullable=False),
+    Column("mark", String),  # by which it is known to be unchanged; NULL: not known
+    Column("seen_at", String),  # when it was last told so, ISO 8601; NULL: as the data says
 )
 
 holds = Table(  # hosts that failed: nothing is started there

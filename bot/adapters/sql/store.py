@@ -25,7 +25,7 @@ from bot.adapters.sql.projections import End, Projection, Projections
 from bot.adapters.sql.schema import check, migrate
 from bot.domain import codec, legible
 from bot.domain.codec import Codec, CodecError, Unknown
-from bot.domain.definition import Definition, Variables
+from bot.domain.definition import Definition, MaybeUnchanged, Variables
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
 from bot.domain.message import Message, words
 from bot.domain.operation import (
@@ -501,9 +501,11 @@ class SqlStore:
         """Keep what was read of hosts that answer."""
         self._holds.put_last_seen(seen)
 
-    def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
+    def keep_definitions(
+        self, seen: Collection[MaybeUnchanged], answered: Collection[str]
+    ) -> frozenset[str]:
         """Keep what hosts told of their VMs' definitions; see the port."""
-        self._definitions.keep(seen, answered)
+        return self._definitions.keep(seen, answered)
 
     def keep_variables(self, copies: Collection[Variables]) -> None:
         """Keep copies of VMs' UEFI variables; see the port."""

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from bot.domain.cluster import Snapshot, Vm
-from bot.domain.definition import Definition
+from bot.domain.definition import MaybeUnchanged
 from bot.domain.errors import HypervisorError
 from bot.flow.monitoring.variables import KeptVariables
 from bot.ports import Clock, Hypervisor, Store
@@ -19,6 +19,7 @@ from bot.ports import Clock, Hypervisor, Store
 log = structlog.get_logger()
 
 EVERY = timedelta(minutes=5)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _AT_ONCE = 8  # hosts that are asked side by side
 _LEAST, _TURNS = 20, 15  # of very many hosts a share is read at a time: their texts take memory
 
@@ -34,7 +35,8 @@ class KeptDefinitions:
     store: Store
     clock: Clock
     _read_at: dict[str, datetime] = field(default_factory=dict)
-    _marks: dict[str, frozenset[tuple[object, ...]]] = field(default_factory=dict)
+    _marks: dict[str, Mark] = field(default_factory=dict)
+    _known: dict[str, set[str]] = field(default_factory=dict)  # by host, as what they were kept
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _variables: KeptVariables = field(init=False)
 
@@ -60,43 +62,44 @@ class KeptDefinitions:
             ) as pool:
                 answers = dict(zip(due, pool.map(self._definitions_of, due), strict=True))
             told = {name: found for name, found in answers.items() if found is not None}
-            self.store.keep_definitions(
+            otherwise = self.store.keep_definitions(
                 tuple(each for found in told.values() for each in found), tuple(told)
             )
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="variables") as pool:
                 list(pool.map(self._variables.keep, told, told.values()))
-            for name in told:
+            for name, found in told.items():
                 self._read_at[name], self._marks[name] = now, marks[name]
+                self._known[name] = {each.sha for each in found if each.uuid not in otherwise}
+                if len(self._known[name]) < len(found):
+                    del self._read_at[name]  # what is kept otherwise is read whole next time
             return tuple(told)
 
-    def _due(self, marks: Mapping[str, frozenset[tuple[object, ...]]], now: datetime) -> list[str]:
+    def _due(self, marks: Mapping[str, Mark], now: datetime) -> list[str]:
         """The hosts whose VMs are others, and some of those that were not read for long."""
         other = [name for name, mark in marks.items() if mark != self._marks.get(name)]
-        old = [name for name in marks if name not in other and now - self._read_at[name] >= EVERY]
-        old.sort(key=lambda name: self._read_at[name])
+        read = {name: self._read_at.get(name, _NEVER) for name in marks}
+        old = [name for name in marks if name not in other and now - read[name] >= EVERY]
+        old.sort(key=lambda name: read[name])
         return other + old[: max(_LEAST, len(marks) // _TURNS)]
 
-    def _definitions_of(self, host: str) -> tuple[Definition, ...] | None:
+    def _definitions_of(self, host: str) -> tuple[MaybeUnchanged, ...] | None:
         try:
-            return self.hypervisor.definitions(host)
+            return self.hypervisor.definitions(host, self._known.get(host, ()))
         except HypervisorError as error:
             log.warning("definitions not read, will try again", host=host, error=str(error))
             return None
 
 
-def _mark(seen: Snapshot, host: str) -> frozenset[tuple[object, ...]]:
-    """What of a host's VMs, when it changes, may come of another definition or of other VMs."""
-    return frozenset(
-        (
-            vm.uuid,
-            vm.name,
-            vm.state,
-            vm.vcpus,
-            vm.memory,
-            vm.persistent,
-            *sorted(vm.tags.items()),
-            *_devices(vm),
-        )
+Mark = tuple[tuple[object, ...], ...]
+
+
+def _mark(seen: Snapshot, host: str) -> Mark:
+    """What of a host's VMs, when it changes, may come of another definition or of other VMs.
+
+    What was read once and not again since is the same object, which makes comparing cheap.
+    """
+    return tuple(
+        (vm.uuid, vm.name, vm.state, vm.vcpus, vm.memory, vm.persistent, vm.tags, _devices(vm))
         for vm in seen.on(host)
     )
 

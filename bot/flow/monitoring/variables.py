@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from bot.domain.definition import Definition, Variables
+from bot.domain.definition import Definition, MaybeUnchanged, Variables
 from bot.domain.errors import HypervisorError
 from bot.ports import Clock, Hypervisor, Store
 
@@ -36,14 +36,15 @@ class KeptVariables:
     store: Store
     clock: Clock
     _stamps: dict[tuple[str, str], str] = field(default_factory=dict)
+    _paths: dict[tuple[str, str], str] = field(default_factory=dict)  # by host and UUID
 
-    def keep(self, host: str, there: Iterable[Definition]) -> None:
+    def keep(self, host: str, there: Iterable[MaybeUnchanged]) -> None:
         """Copy what has changed of the VMs of a host; one without a shell is left alone.
 
         The store has what the host told: of a VM that another host has too, the file of its home
         counts alone.
         """
-        files = {each.uuid: each.detail.nvram for each in there if each.detail.nvram}
+        files = {each.uuid: path for each in there if (path := self._path(host, each))}
         if not files:
             return
         homes = {each.uuid for each in self.store.definitions(host=host)}
@@ -56,6 +57,14 @@ class KeptVariables:
         if copies:
             self.store.keep_variables(copies)
             self._stamps |= {(host, each.uuid): each.stamp for each in copies}
+
+    def _path(self, host: str, told: MaybeUnchanged) -> str:
+        """Where a VM's variables are: of an unchanged definition as it was read before."""
+        if isinstance(told, Definition):
+            self._paths.pop((host, told.uuid), None)
+            if told.detail.nvram:
+                self._paths[host, told.uuid] = told.detail.nvram
+        return self._paths.get((host, told.uuid), "")
 
     def _changes(self, host: str, files: dict[str, str], now: datetime) -> Iterator[Variables]:
         stamps = self._said(host, _STAMPS, list(files.values())).split()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from bot.adapters.libvirt.transport.errors import refusal
 from bot.adapters.libvirt.transport.parts import NONSENSE, nonsense
 from bot.adapters.libvirt.write import domain_build, seed_iso, vm_commands, volumes
 from bot.domain.backing import Storage
-from bot.domain.definition import Definition
+from bot.domain.definition import Definition, MaybeUnchanged
 from bot.domain.errors import HostUnreachableError, HypervisorError
 from bot.domain.message import Duration, Message, words
 from bot.ports import Clock
@@ -159,12 +159,12 @@ class LibvirtGuests:
             words("{vm} could not be defined on {host}", vm=copy.name, host=host),
         )
 
-    def definitions(self, host: str) -> tuple[Definition, ...]:
+    def definitions(self, host: str, known: Collection[str] = ()) -> tuple[MaybeUnchanged, ...]:
         """The definitions of all its VMs; see the port."""
         with self._at_length(
             host, words("The definitions on {host} could not be read", host=host)
         ) as connection:
-            return kept_definitions.definitions(connection, host, self._clock.now())
+            return kept_definitions.definitions(connection, host, self._clock.now(), known)
 
     def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
         """Store a definition that was read before; see the port."""
