@@ -13,6 +13,7 @@ from lab.bmc import PASSWORD, Bmcs
 from lab.sshd import serve
 from tests.e2e.dead_host import (
     AUTOMATIC,
+    OFTEN,
     Watcher,
     begun,
     bot_on,
@@ -35,10 +36,6 @@ def site() -> Iterator[tuple[Lab, Bmcs]]:
 
 SLOW = pytest.mark.slow
 """The shortest failover runs every time; what happens around one runs with ``--slow``."""
-
-
-OFTEN = {"monitor": {"every": 2, "inventory_every": 2}}
-"""Three looks, in all of which a dead host is silent, take less time."""
 
 
 def has_booted_again(guest: Guest) -> bool:

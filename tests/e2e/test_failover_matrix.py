@@ -5,6 +5,7 @@ Whatever it is, no VM ever runs twice; that is watched from outside the bot 20 t
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from lab.bmc import Bmcs
 from lab.sshd import serve
 from tests import postgres
 from tests.e2e.dead_host import (
+    OFTEN,
     POLICY,
     Watcher,
     begun,
@@ -353,3 +355,47 @@ def test_l27_a_real_drill_switches_an_empty_host_off_and_on(
             assert lab.is_on("host-c")
     finally:
         heal(lab, served)
+
+
+def test_g7_a_liar_whose_frozen_host_wakes_is_found_out_and_both_copies_are_paused(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """The one way to two copies that no reading can exclude: what follows it is all that is left.
+
+    Everybody is silent, the controller reads off three times, and the host was only frozen.
+    """
+    lab, served = site
+    guest = lab.guest("liar-1", host="host-a")
+    doors = {name: serve(lab, name) for name in lab.hosts}
+    try:
+        with bot_on(site, tmp_path, doors, more=OFTEN) as stage:
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: boot_kept(stage, "host-a"), "its boot id is kept", 90)
+            served.fault("host-a", "liar")
+            lab.freeze("host-a")
+            lab.cut_network("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+            stage.ended("Done:", proposal, 180)
+            (other,) = set(lab.where("liar-1")) - {"host-a"}
+            lab.heal_network("host-a")
+            lab.thaw("host-a")
+            stage.message("#ops", "read host-a off while it ran on", timeout=180)
+            assert not bound(stage, "host-a")
+            stage.asks("failover stop-copies host-a")
+            stops = stage.proposal("Stop what runs twice")
+            stage.approves("bruno", stops)
+            stage.approves("carla", stops)
+            stage.ended("Done:", stops)
+            for host in ("host-a", other):
+                assert lab.virsh(host, "domstate", "liar-1").strip() == "paused"
+    finally:
+        lab.heal_network("host-a")
+        heal(lab, served, "liar-1")
+
+
+def boot_kept(stage: Play, host: str) -> bool:
+    """Whether the host's boot id is in the database."""
+    found = rows(stage, "select data from last_seen where host = :host", host=host)
+    return any(json.loads(data)["boot"] for (data,) in found)
