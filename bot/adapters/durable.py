@@ -94,6 +94,7 @@ class DurableWork:
                 on_fenced=on_fenced,
             )
         self._running: set[str] = set()
+        # The stop waits until every performing thread has told that it is done
         self._changed = threading.Condition()
         self._workflow: Callable[[str], None] = self._perform_marked
 

@@ -23,6 +23,7 @@ class Workers:
         self._name = name
         self._size = size
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[int], Any]] | None] = SimpleQueue()
+        # Threads tell when a call began; others ask how long it lasts
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._pending = 0

@@ -24,6 +24,7 @@ class Answers:
     """
 
     def __init__(self) -> None:
+        # Callers wait on threads of their own; workers bring their answers
         self._lock = threading.Lock()
         self._waiting: dict[str, Cards] = {}
 

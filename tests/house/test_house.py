@@ -140,3 +140,28 @@ def test_every_key_of_the_settings_is_in_the_example() -> None:
         section = getattr(field.annotation, "model_fields", None)
         for key in section or (name,):
             assert key in secret or re.search(rf"\b{key}\b", example), f"{name}.{key}"
+
+
+def test_the_private_names_of_dbos_are_those_that_a_decision_gives_reasons_for() -> None:
+    reasons = (ROOT / "docs/decisions/0031-private-names-of-dbos.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"`((?:DBOS|dbos)\._[\w.]+)`", reasons))
+    used = set()
+    for file in (ROOT / "bot").rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        used |= set(re.findall(r"\bDBOS\._\w+", text))
+        for module, name in re.findall(r"^from (dbos\._[\w.]+) import (\w+)", text, re.MULTILINE):
+            used.add(f"{module}.{name}" if f"{module}.{name}" in known else module)
+    assert used == known
+
+
+def test_every_lock_says_what_it_is_for() -> None:
+    silent = []
+    for file in (*(ROOT / "bot").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            made = re.search(
+                r"= threading\.(?:R?Lock|Condition|(?:Bounded)?Semaphore)\((?!self)", line
+            )
+            if made and "testing" not in file.parts and "#" not in line + lines[number - 1]:
+                silent.append(f"{file.relative_to(ROOT)}:{number + 1}")
+    assert silent == []

@@ -48,6 +48,7 @@ class FenceControl:
             key: Workers(f"power-{each.device.name}", 1) for key, each in self._addresses.items()
         }
         self._next: dict[tuple[str, str], Future[Answer]] = {}
+        # Those who ask at once share one call that has not begun
         self._lock = threading.Lock()
 
     def devices(self, host: str) -> tuple[Device, ...]:

@@ -249,6 +249,7 @@ class RecentValues:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        # Shared by all threads that call Slack
         self._lock = threading.Lock()
         self._values: dict[Any, Any] = {}
 

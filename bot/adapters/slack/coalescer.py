@@ -78,6 +78,7 @@ class Coalescer:
         self._pacer = pacer
         self._every = every
         self._clock = clock
+        # Many threads put, one shows; it sleeps until something may be shown
         self._changed = threading.Condition()
         self._wanted: dict[MessageRef, _Wanted] = {}
         self._sending: set[MessageRef] = set()

@@ -62,6 +62,7 @@ class Groups:
         self._grace = grace
         self._patience = patience
         self._clock = clock
+        # One thread asks Slack; the others wait a little for its answer
         self._changed = threading.Condition()
         self._members: Mapping[str, frozenset[str]] | None = None
         self._fresh_until = self._good_until = self._ask_after = float("-inf")

@@ -49,6 +49,7 @@ class Locales:
         self._pacer = pacer
         self._clock = clock
         self._patience = patience
+        # One thread asks Slack about a person; the others wait a little for its answer
         self._changed = threading.Condition()
         self._known: dict[str, tuple[str, float]] = {}
         self._asking: set[str] = set()

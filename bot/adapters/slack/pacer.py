@@ -68,6 +68,7 @@ class Pacer:
         self._per_place = {method: _slower(tier, pace) for method, tier in per_place.items()}
         self._pace = pace
         self._clock = clock
+        # Every call waits here for its turn, the most urgent first
         self._changed = threading.Condition()
         self._uses: dict[tuple[str, str], _Uses] = {}
         self._waiting: defaultdict[str, list[tuple[Urgency, int, str]]] = defaultdict(list)

@@ -26,6 +26,7 @@ READ, SOON, SURELY = "read", "soon", "surely"
 
 LONGEST = 10.0  # seconds to wait for this process's own other writers
 _turns: weakref.WeakKeyDictionary[sa.Pool, threading.Lock] = weakref.WeakKeyDictionary()
+# The first two writers of a database must not make a lock each
 _making = threading.Lock()
 
 _LOG = words("See the log for the message of the database.")

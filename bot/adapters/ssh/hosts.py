@@ -25,6 +25,7 @@ class SshHosts:
     def __init__(self, addresses: Mapping[str, SshAddress]) -> None:
         self._addresses = addresses
         self._links: dict[str, SshLink] = {}
+        # One link for each host, whoever asks first
         self._lock = threading.Lock()
 
     def run(self, host: str, argv: Sequence[str], deadline: float) -> CommandResult | None:

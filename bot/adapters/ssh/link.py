@@ -29,6 +29,7 @@ class SshLink:
     def __init__(self, name: str, address: SshAddress) -> None:
         self._name = name
         self._address = address
+        # All that run something on the host share one connection: one of them opens it
         self._lock = threading.Lock()
         self._client: paramiko.SSHClient | None = None
         self._proxy: subprocess.Popen[bytes] | None = None

@@ -63,6 +63,7 @@ class TerminalServer:
         self._path, self._identify, self._methods = path, identify, dict(methods)
         self._languages, self._group = languages, group
         self._listener: socket.socket | None = None
+        # Calls end on threads of their own while others are admitted
         self._lock = threading.Lock()
         self._open: Counter[int] = Counter()
 
@@ -171,6 +172,7 @@ class _Call:
 
     def __init__(self, caller: socket.socket, languages: Languages) -> None:
         self._caller, self._languages = caller, languages
+        # A line of progress must not stand inside the answer
         self._sending = threading.Lock()
         self.locale = ""
 

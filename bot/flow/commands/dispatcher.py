@@ -162,6 +162,7 @@ class Turns:
     """Requests that wait, the people taking turns: who asks for much waits behind who asks for little."""
 
     def __init__(self) -> None:
+        # Listeners put, workers take; no two take requests of one person at once
         self._changed = threading.Condition()
         self._waiting: collections.OrderedDict[str, collections.deque[Request]] = (
             collections.OrderedDict()

@@ -42,6 +42,7 @@ class Paces:
         self._rate = per_minute / 60
         self._full = burst if burst is not None else max(per_minute / 3, 1.0)
         self._clock = clock
+        # Two requests of one person at once must not both find the last token
         self._lock = threading.Lock()
         self._buckets: dict[str, _Bucket] = {}
 

@@ -25,6 +25,7 @@ class Working:
         self._request = request
         self._command = command
         self._over = threading.Event()
+        # “Still working” is never said after the answer
         self._lock = threading.Lock()
         self._counted = (0, 0)
 

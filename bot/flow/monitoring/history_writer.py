@@ -32,6 +32,7 @@ class Recorder:
     def __init__(self, series: Series, most: int = 60) -> None:
         self._series = series
         self._most = most
+        # The sweep adds while the writer waits for the database, which is asked without the lock
         self._lock = threading.Lock()
         self._minute = 0
         self._sums: dict[str, dict[Metric, tuple[float, int]]] = {}

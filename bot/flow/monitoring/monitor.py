@@ -85,6 +85,7 @@ class Monitor:
         self.untold: dict[str, collections.deque[Happening]] = {}
         self.gathering = Gathering()
         self.looking = threading.Lock()  # watches look one at a time
+        # A live message keeps a thread as long as it lives: only so many at once
         self.live_places = threading.BoundedSemaphore(LIVE)
         self._sampler = sampler
         self._series = series
@@ -94,6 +95,7 @@ class Monitor:
         self._pressures = pressures
         self._corrections: dict[str, tuple[Pressure, int]] = {}
         self._recorder = Recorder(series)
+        # Who asks while hosts are being read takes that reading, and makes no second one
         self._sweeping = threading.Lock()
         self._swept_at = float("-inf")
         self._sweep: Sweep | None = None

@@ -75,6 +75,7 @@ class OperationMessages:
         self._last: dict[str, int] = {}  # the number of an operation's last word
         self._unshown: dict[str, set[MessageRef]] = {}  # where the last word is not shown yet
         self._asked: set[str] = set()  # operations that are to be shown soon
+        # What is asked for while a showing is under way must not be lost with it
         self._asked_lock = threading.Lock()
         self._outbox = Outbox()
 

@@ -75,6 +75,7 @@ class Outbox:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        # Guards the lanes, and wakes threads that wait for something to say
         self._changed = threading.Condition()
         self._lanes: dict[str, _Lane] = {}
         self._numbers: Iterator[int] = itertools.count(1)

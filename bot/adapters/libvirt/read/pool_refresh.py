@@ -35,6 +35,7 @@ class Refreshes:
 
     def __init__(self, host: str = "the host") -> None:
         self._host = host
+        # libvirt refuses a second reading of a pool; whoever comes later must know of the first
         self._lock = threading.Lock()
         self._reads: dict[str, _Read] = {}
 

@@ -51,6 +51,7 @@ class Storage:
             patience=LOOKS_WAIT,
         )
         self._patience = deadline * _SHARE
+        # Held only to look at what is known, never while a host is waited for
         self._lock = threading.Lock()
         self._asked: tuple[float, int, Pending[Pools]] | None = None
         self._changes = 0  # what was asked before the newest of them may be old

@@ -65,6 +65,7 @@ class HostAddress:
     storage: tuple[Declared, ...] = ()
 
 
+# libvirt knows one event loop in a process; the first connection of all starts it
 _event_loop_lock = threading.Lock()
 _event_loop: list[threading.Thread] = []
 
@@ -182,6 +183,7 @@ class Wires:
         self, host: str, uri: str, threads: SharedThreads, *, read_only: bool = False
     ) -> None:
         self.threads = threads
+        # Questions of all kinds share the host's connections: who goes next is decided at one place
         self._lock = threading.Lock()
         self._parts: list[HostConnection] = []
         self._numbers = itertools.count()
@@ -478,6 +480,7 @@ class _Backoff:
     """When a host that could not be reached is tried again; shared by all threads that want to."""
 
     def __init__(self) -> None:
+        # All connections of a host share it: a host that is gone is not tried by each of them
         self._lock = threading.Lock()
         self._failures = 0
         self._retry_at = 0.0

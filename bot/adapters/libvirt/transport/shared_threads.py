@@ -37,6 +37,7 @@ class SharedThreads:
         self._name = name
         self._size = size
         self._grace = grace
+        # One lock for queue, threads and timers: a thread takes a call and counts as busy at once
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._timed = threading.Condition(self._lock)

@@ -236,7 +236,7 @@ def test_an_active_job_shows_in_focus(
     hypervisor.cancel_job(A, vm.uuid)
     thread.join(PATIENCE)
     assert close.detail is not None
-    assert (close.host, close.detail.job, close.dirty_rate) == (A, "migration", None)
+    assert (close.host, str(close.detail.job), close.dirty_rate) == (A, "migration", None)
 
 
 def test_a_snapshot_is_counted_and_keeps_it_here(
