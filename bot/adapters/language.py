@@ -234,13 +234,13 @@ class Languages:
         The default where there is none, or it is ''.
         """
         found = self._language(locale)
-        return found if self._slash == SLASH else self._retyped(found, with_slash(self._slash))
+        return found if self._slash == SLASH else self._retype(found, with_slash(self._slash))
 
     def at_terminal(self, locale: str) -> Language:
         """The same for a terminal that reaches the bot, where `drover do` takes commands."""
-        return self._retyped(self._language(locale), at_terminal)
+        return self._retype(self._language(locale), at_terminal)
 
-    def _retyped(self, language: Language, typing: Typing) -> Language:
+    def _retype(self, language: Language, typing: Typing) -> Language:
         return Retyped(language, self._slash, typing)
 
     def _language(self, locale: str) -> Language:

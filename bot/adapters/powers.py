@@ -67,7 +67,7 @@ class ProvenPowers:
 
     def bonds(self, host: str) -> tuple[Bound, ...]:
         """The host's controllers that were shown to be its own; see the port."""
-        return tuple(each for each in self._holds.bonds() if each.host == host and each.by.shown)
+        return tuple(each for each in self._holds.bonds() if each.host == host and each.by.proves)
 
     def wrong_bonds(self, host: str) -> tuple[Bound, ...]:
         """The host's controllers that read OFF while it ran on; see the port."""

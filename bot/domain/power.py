@@ -32,7 +32,7 @@ class Binding(StrEnum):
     REFUTED = "refuted"  # it read OFF while the host ran on: a drill or two people show it anew
 
     @property
-    def shown(self) -> bool:
+    def proves(self) -> bool:
         """Whether what the controller reads may prove anything."""
         return self not in {Binding.NONE, Binding.REFUTED}
 
@@ -215,7 +215,7 @@ def proven_off(
     """
     if not devices:
         return Missing(Lack.NO_DEVICE)
-    bonds = {(each.host, each.device): each for each in bound if each.by.shown}
+    bonds = {(each.host, each.device): each for each in bound if each.by.proves}
     runs: dict[str, tuple[Reading, ...]] = {}
     for device in devices:
         run = _run_of(device, bonds.get((device.host, device.name)), readings, ordered_at, rules)

@@ -27,18 +27,18 @@ def restore(host: str, kept: Definition, hypervisor: Hypervisor) -> None:
     """
     copy = hypervisor.power.variables(kept.uuid)
     if copy is None:
-        raise _skipped(kept, host, words("no copy is kept any more"))
+        raise _skip_error(kept, host, words("no copy is kept any more"))
     parts = [copy.data[start : start + _CHUNK] for start in range(0, len(copy.data), _CHUNK)]
     for script, *rest in ((_BEGIN,), *((_ADD, part) for part in parts), (_END,)):
         argv = ["sh", "-c", script, "sh", kept.detail.nvram, *rest]
         told = hypervisor.run(host, argv)
         if told is None:
-            raise _skipped(kept, host, words("no SSH is configured for it"))
+            raise _skip_error(kept, host, words("no SSH is configured for it"))
         if told.code:
-            raise _skipped(kept, host, told.err.strip() or str(told.code))
+            raise _skip_error(kept, host, told.err.strip() or str(told.code))
 
 
-def _skipped(kept: Definition, host: str, why: Message) -> StepSkippedError:
+def _skip_error(kept: Definition, host: str, why: Message) -> StepSkippedError:
     return StepSkippedError(
         words(
             "The UEFI variables of {vm} could not be written on {host}: {why}.",

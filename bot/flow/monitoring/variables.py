@@ -67,7 +67,7 @@ class KeptVariables:
         return self._paths.get((host, told.uuid), "")
 
     def _changes(self, host: str, files: dict[str, str], now: datetime) -> Iterator[Variables]:
-        stamps = self._said(host, _STAMPS, list(files.values())).split()
+        stamps = self._run(host, _STAMPS, list(files.values())).split()
         if len(stamps) != len(files):
             return  # no shell, or one that cannot say
         changed = [
@@ -76,10 +76,10 @@ class KeptVariables:
             if stamp != "-" and stamp != self._stamps.get((host, uuid))
         ]
         for uuid in changed[:_AT_ONCE]:
-            stamp, _, data = self._said(host, _READ, [files[uuid]]).partition(" ")
+            stamp, _, data = self._run(host, _READ, [files[uuid]]).partition(" ")
             if data:
                 yield Variables(uuid, now, stamp, data)
 
-    def _said(self, host: str, script: str, arguments: Sequence[str]) -> str:
+    def _run(self, host: str, script: str, arguments: Sequence[str]) -> str:
         told = self.hypervisor.run(host, ["sh", "-c", script, "sh", *arguments], deadline=_DEADLINE)
         return told.out.strip() if told is not None and not told.code else ""
