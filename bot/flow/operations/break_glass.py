@@ -26,7 +26,7 @@ from bot.domain.operation import (
 )
 from bot.domain.policy import MayNot
 from bot.flow.context import Services, keep_attempt
-from bot.flow.operations import current_rules, notify, operation_cards, scheduled
+from bot.flow.operations import current_rules, operation_cards, scheduled
 from bot.flow.operations.decision import commit_decision
 from bot.ports import Request
 from bot.ports.chat import TERMINAL
@@ -169,7 +169,7 @@ def tell(services: Services, operation: Operation) -> None:
         text=operation_cards.id_line(operation, words("break glass")),
         elements=tuple(operation_cards.glass_lines(operation)),
     )
-    notify.note_in_thread(services, operation, note, "glass")
+    services.messages.note(operation, note, "glass")
     for person in _approvers(services, operation):
         services.messages.tell(person, note, f"glass:{operation.id}:{person}")
 

@@ -58,8 +58,7 @@ def approve(services: Services, request: Request) -> Card | None:
         """
         if voted.state is State.APPROVED:
             scheduled.hand_over(services, voted)
-        notify.note_in_thread(
-            services,
+        services.messages.note(
             voted,
             operation_cards.vote_note(voted, voted.votes[-1]),
             f"vote-{len(voted.votes)}",

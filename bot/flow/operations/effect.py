@@ -12,7 +12,7 @@ from bot.domain.metrics import Sweep
 from bot.domain.operation import BOT, GainMeasured, Operation, State
 from bot.domain.steps import MigrateVm
 from bot.flow.context import BUSY, Services
-from bot.flow.operations import notify, operation_cards
+from bot.flow.operations import operation_cards
 from bot.flow.operations.decision import commit_decision
 
 # What could not be measured by then is not measured: too much else has changed
@@ -42,7 +42,7 @@ def measure(services: Services, seen: Snapshot, sweep: Sweep) -> None:
             event = GainMeasured(services.clock.now(), BOT, evenness(now), sweep.at)
             after = commit_decision(services, operation.id, partial(_once, event))
             if isinstance(after, Operation):
-                notify.note_in_thread(services, after, operation_cards.gain_note(after), "gain")
+                services.messages.note(after, operation_cards.gain_note(after), "gain")
 
 
 def _once(event: GainMeasured, operation: Operation) -> tuple[GainMeasured, ...] | Card:

@@ -19,11 +19,6 @@ def tell_requester(
     services: Services, operation: Operation, note: Card, key: str, claim: str
 ) -> None:
     """Put a note into the thread, once for each ``key``, and tell the requester, once for each ``claim``."""
-    note_in_thread(services, operation, note, key)
+    services.messages.note(operation, note, key)
     if operation.origin.by != BOT:
         services.messages.tell(operation.origin.by, note, claim)
-
-
-def note_in_thread(services: Services, operation: Operation, card: Card, key: str) -> None:
-    """Say something under an operation's message, once for each ``key``."""
-    services.messages.note(operation, card, key)

@@ -55,7 +55,7 @@ def remind(services: Services) -> None:
             scheduled.hand_over(services, operation)
         for mark, note, card in _due(services, operation):
             if not _is_marked(operation, mark, note):
-                notify.note_in_thread(services, operation, card, mark)
+                services.messages.note(operation, card, mark)
                 if mark.startswith(VOTES_DUE) and operation.origin.by != BOT:
                     claim = f"{mark}:{operation.id}"
                     services.messages.tell(operation.origin.by, card, claim)
