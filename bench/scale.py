@@ -478,8 +478,10 @@ def main() -> None:
         run_bot(asked.bot, asked.report)
         return
     sizes = [int(each) for each in asked.growth.split(",") if each] or [asked.hosts]
-    found = [measured(size, asked.vms, asked.quiet) for size in sizes]
-    table(sizes, found)
+    found = []
+    for size in sizes:
+        found.append(measured(size, asked.vms, asked.quiet))
+        table(sizes[: len(found)], found)  # what is known so far, should a larger size fail
     conclude(Goal(name, found[-1][name], most=most) for name, most in GOALS.items())
 
 

@@ -90,7 +90,7 @@ def run(config: Path | None) -> None:
     gc.enable()
     notify(READY)
     _echo(words("Drover is running. Stop it with Ctrl-C."))
-    if woken.recv(1) == _GIVES_WAY:
+    if _end_of(woken) == _GIVES_WAY:
         _echo(
             words(
                 "drover: another process took over from this one, the replica “{replica}”. "
@@ -108,6 +108,14 @@ def run(config: Path | None) -> None:
     # Python's own end would wait for a thread that follows a migration or asks a host that hangs,
     # and close the connections to such hosts. The migration goes on, and so will the next start.
     os._exit(0)
+
+
+def _end_of(woken: socket.socket) -> bytes:
+    """Wait for what ends the bot; other signals that are handled arrive here too."""
+    ends = (_GIVES_WAY, bytes((signal.SIGTERM,)), bytes((signal.SIGINT,)))
+    while (told := woken.recv(1)) not in ends:
+        pass
+    return told
 
 
 def _end_for_sure() -> None:

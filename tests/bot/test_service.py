@@ -110,6 +110,17 @@ def keys(unit: str) -> dict[str, list[str]]:
     return found
 
 
+def test_signals_that_are_not_to_end_the_bot_do_not() -> None:
+    from bot.__main__ import _end_of
+
+    woken, wakes = socket.socketpair()
+    with woken, wakes:
+        wakes.send(bytes((signal.SIGUSR1, signal.SIGCHLD, signal.SIGTERM)))
+        assert _end_of(woken) == bytes((signal.SIGTERM,))
+        wakes.send(b"\0")
+        assert _end_of(woken) == b"\0"
+
+
 def test_the_unit_waits_for_ready_watches_and_keeps_secrets_out_of_the_environment() -> None:
     found = keys(UNIT.read_text(encoding="utf-8"))
     assert (found["Type"], found["Restart"]) == (["notify"], ["always"])
