@@ -170,11 +170,11 @@ def _verdict(vm: Vm, verdict: HostVerdict) -> tuple[Message, Message]:
     if verdict.host == vm.host:
         return words("it is here"), ""
     if verdict.possible:
-        return words("can take it"), _command("migrate {} to {}", vm, verdict)
+        return words("can take it"), _command("/kvm migrate {} to {}", vm, verdict)
     if verdict.copying:
         return (
             words("can take it if its disks are copied"),
-            _command("migrate {} to {} --copy-storage", vm, verdict),
+            _command("/kvm migrate {} to {} --copy-storage", vm, verdict),
         )
     if verdict.stuck and not verdict.objections:
         return words("not now: see above what keeps {vm} where it is", vm=vm.name), ""

@@ -265,7 +265,8 @@ def _purges(view: WatchView) -> Looked:
 
 def _show(about: intents.LookAt, view: View) -> Card:
     vm = view.snapshot.vm(about.vm)
-    return show.card(show.with_load(vm, view.measured.sweep), view.snapshot, view.rules, view.found)
+    measured = show.with_load(vm, view.measured.sweep)
+    return show.card(measured, view.snapshot, view.rules, view.found, _allowed(view))
 
 
 def _screen(about: intents.LookAt, view: View) -> Card:
@@ -277,5 +278,10 @@ def _console(about: intents.LookAt, view: View) -> Card:
 
 
 def _snapshots(about: intents.LookAt, view: View) -> Card:
-    allowed = {each.name for each in view.commands if each.allowed}
-    return show.snapshots_card(view.snapshot.vm(about.vm), view.found, about.page, allowed)
+    vm = view.snapshot.vm(about.vm)
+    return show.snapshots_card(vm, view.found, about.page, _allowed(view))
+
+
+def _allowed(view: View) -> set[str]:
+    """The commands that the person may use."""
+    return {each.name for each in view.commands if each.allowed}

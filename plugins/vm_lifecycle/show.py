@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bot.domain import placement
 from bot.domain.card import (
     Button,
+    Buttons,
     Card,
     Context,
     Element,
@@ -31,6 +32,7 @@ from bot.domain.metrics import Sweep
 from bot.domain.pages import MORE, ROW, Page, page_buttons
 from bot.domain.placement import Rule
 from bot.domain.state_names import VM_STATES
+from bot.domain.vm_menu import SHOW, vm_buttons
 from bot.domain.words import command
 from plugins.vm_lifecycle import texts
 
@@ -52,8 +54,14 @@ class VmReading:
     file_systems: tuple[FileSystem, ...] = ()
 
 
-def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: VmReading) -> Card:
-    """All about one VM."""
+def card(
+    vm: Vm,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
+    seen: VmReading,
+    allowed: Collection[str] = (),
+) -> Card:
+    """All about one VM, with buttons for what may be done with it."""
     args = {"vm": vm.name, "state": VM_STATES[vm.state], "host": vm.host}
     text = (
         words("{vm} is {state}, with its memory saved, on {host}.", **args)
@@ -68,6 +76,8 @@ def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: VmReading) -> 
     if seen.snapshots:
         elements.append(_snapshots(seen))
     elements.append(Section(_movable(vm, snapshot, rules)))
+    if buttons := vm_buttons(vm, set(allowed) - {SHOW}):
+        elements.append(Buttons(buttons))
     small: list[Line] = [words("UUID `{uuid}`", uuid=vm.uuid), *seen.troubles]
     return Card(text, vm.name, (*elements, Context(tuple(small))))
 

@@ -22,6 +22,7 @@ from bot.flow.commands import (
     forms,
     list_files,
     live_message,
+    policy_preview,
     queries,
     query_cards,
 )
@@ -131,6 +132,10 @@ def _carry_out(
         return personal_settings.answer(services, request, found.intent)
     if refusal := _refusal(services, found.command, person):
         return refusal  # an option may have made it another command
+    if isinstance(found.intent, queries.PolicyOf) and (
+        card := policy_preview.answer(services, request, found.intent.command)
+    ):
+        return card
     with Working(services, request, found.command.name) as working:
         if isinstance(found.command, Query):
             look = _as_file if form else _look

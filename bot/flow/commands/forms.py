@@ -100,9 +100,25 @@ LABELS: Mapping[str, Message] = {
     "what": words("VM, host, pool or cluster"),
     "metric": words("Metric"),
     "since": words("Since"),
+    "everything": words("All hosts"),
+    "every": words("All hosts"),
+    "run": words("Command to run on each host"),
+    "reboots": words("The command reboots the host"),
+    "shutdown": words("Shut down what cannot be moved live"),
+    "verbose": words("What passed as well"),
+    "dry_run": words("Only show what would be done"),
+    "despite_life": words("Although it shows life"),
+    "lasts": words("How long"),
+    "seen": words("What you saw"),
+    "lose_definition": words("Although its definition is lost"),
+    "now": words("Without the grace period"),
+    "at": words("When (empty: as soon as it is approved)"),
+    "by": words("Order by"),
+    "undo": words("Restore what it was"),
 }
 """What fields are called, by the metavar or the name of a parameter."""
 
+PAGE = "page"  # chosen by buttons
 SEVERAL: Mapping[str, Message] = {
     "hosts": words("Hosts"),
     "vms": words("VMs"),
@@ -193,7 +209,7 @@ def _fields_of(command: Command) -> list[click.Parameter]:
     found: dict[str, click.Parameter] = {}
     for each in command.grammar.params:
         timed = not each.expose_value and each.name != "at"
-        if not getattr(each, "hidden", False) and not timed:
+        if not getattr(each, "hidden", False) and not timed and each.name != PAGE:
             found.setdefault(each.name or "", each)
     return list(found.values())
 

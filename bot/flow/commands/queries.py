@@ -201,7 +201,7 @@ class Approvals:
 
 @dataclass(frozen=True, slots=True)
 class PolicyOf:
-    """`policy COMMAND`."""
+    """`policy COMMAND`; with arguments it is planned, see ``policy_preview``."""
 
     command: str
 
@@ -265,11 +265,12 @@ def _approvals() -> Approvals:
     return Approvals()
 
 
-@click.command("policy")
+# What follows is another command's, its options too
+@click.command("policy", context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True)
 def _policy(command: tuple[str, ...]) -> PolicyOf:
-    """Who may ask for COMMAND, and who would have to approve."""
-    return PolicyOf(" ".join(command))
+    """Who may ask for COMMAND, and who would have to approve it, with its arguments if given."""
+    return PolicyOf(shlex.join(command))
 
 
 def _answer_help(intent: Help, seen: View) -> Card:

@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 import click
 
 from bot.domain.card import (
-    Button,
     Card,
     Context,
     Element,
@@ -27,14 +26,14 @@ from bot.domain.cluster import Health, Snapshot, Vm, VmState
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Message, Names, Number, Size, Words
 from bot.domain.owner import has_tag, tag_texts
-from bot.domain.pages import MORE, ROW, Page, page_buttons
+from bot.domain.pages import Page, page_buttons
 from bot.domain.state_names import VM_STATES
+from bot.domain.vm_menu import DELETED, vm_buttons
 from bot.flow.operations import operation_cards
 from bot.plugin_api import View
 
 SIZE = 20  # VMs on a page: each takes a block, and a message has 50
 INTERNAL = "drover."  # tags that Drover itself keeps
-DELETED = "drover.deleted"
 
 STATES: Mapping[str, Callable[[Vm], bool]] = {
     "running": lambda vm: vm.state is VmState.RUNNING,
@@ -239,41 +238,8 @@ def _moment(stored: str) -> datetime | str:
 
 def _menu(vm: Vm, allowed: Collection[str]) -> Menu | None:
     """What can be done with a VM in its state, as far as the person may; at most five."""
-    name = f"-- {shlex.quote(vm.name)}" if vm.name.startswith("-") else shlex.quote(vm.name)
-    choices = tuple(
-        Button(text, ROW, f"{command} {name}{f' {MORE}' if asks else ''}")
-        for text, command, asks in _choices(vm)
-        if command in allowed
-    )
+    choices = vm_buttons(vm, allowed)
     return Menu(choices[:5]) if choices else None
-
-
-def _choices(vm: Vm) -> Sequence[tuple[Words, str, bool]]:
-    """Label, command, and whether a dialog asks for the rest."""
-    show = (words("Show"), "vm show", False)
-    if DELETED in vm.tags:
-        return (show, (words("Restore…"), "vm undelete", True), (words("Purge…"), "vm purge", True))
-    if vm.state is VmState.RUNNING:
-        return (
-            show,
-            (words("Migrate…"), "migrate", True),
-            (words("Shut down…"), "vm shutdown", True),
-            (words("Take a snapshot…"), "vm snapshot create", True),
-            (words("Console"), "vm console", False),
-        )
-    if vm.state in (VmState.PAUSED, VmState.SUSPENDED):
-        return (
-            show,
-            (words("Resume…"), "vm resume", True),
-            (words("Power off at once…"), "vm force-off", True),
-        )
-    return (
-        show,
-        (words("Start…"), "vm start", True),
-        (words("Take a snapshot…"), "vm snapshot create", True),
-        (words("Clone…"), "vm clone", True),
-        (words("Delete…"), "vm delete", True),
-    )
 
 
 def _table(found: Sequence[Vm], seen: Snapshot) -> Table:

@@ -242,6 +242,18 @@ def _table(card: Card | None) -> Table:
     return next(each for each in card.elements if isinstance(each, Table))
 
 
+def test_a_vm_is_shown_with_what_can_be_done_with_it(bot: Bot) -> None:
+    shown = bot.types("vm show web-1")
+    assert shown is not None
+    (row,) = [each for each in shown.elements if isinstance(each, Buttons)]
+    assert {str(each.text): each.value for each in row.buttons} == {
+        "Migrate…": "migrate web-1 …",
+        "Shut down…": "vm shutdown web-1 …",
+        "Take a snapshot…": "vm snapshot create web-1 …",
+        "Console": "vm console web-1",
+    }
+
+
 def test_many_hosts_come_in_pages(tmp_path: Path) -> None:
     cluster = "\n".join(f"host-{number:02} 8cpu 16G load 1" for number in range(40))
     bot = small_bot(tmp_path, cluster, plugins=PLUGINS)
