@@ -71,6 +71,7 @@ FITS = words("How many more VMs of a size fit while any one host may fail.")
 ALERTS = words("Active alerts, and those that were resolved in the last day.")
 
 MANY = 8  # names in one sentence
+BUSIEST = 15  # VMs of `top`
 SCREEN = 20  # rows of a table, or bars of a chart, that a person takes in at once
 UNKNOWN = "?"
 NOT_MEASURED = "–"
@@ -160,8 +161,10 @@ def status_card(
     losses: Sequence[Loss],
     running: Sequence[Operation],
     now: datetime,
+    *,
+    whole: bool = False,
 ) -> Card:
-    """The cluster on one card."""
+    """The cluster on one card; ``whole``: with every host, for a file."""
     sweep = measured.sweep
     active = len({vm.uuid for vm in seen.vms if vm.state.active})
     title = hosts_up(sum(host.up for host in seen.hosts), len(seen.hosts), active)
@@ -177,7 +180,7 @@ def status_card(
         words("Wait"),
     )
     shown = sorted(seen.hosts, key=lambda host: host.name)
-    left = len(shown) - SCREEN
+    left = 0 if whole else len(shown) - SCREEN
     if left > 0:
         shown = list(worst_first(seen, sweep)[:SCREEN])
     rows = _host_rows(seen, sweep, shown, now)
@@ -187,10 +190,11 @@ def status_card(
     ]
     if left > 0:
         more = nwords(
-            "the worst first; {n} more host: {command}",
-            "the worst first; {n} more hosts: {command}",
+            "the worst first; {n} more host: {command}; all as a file: {file}",
+            "the worst first; {n} more hosts: {command}; all as a file: {file}",
             n=left,
             command=Code("/kvm hosts"),
+            file=Code("/kvm status --csv"),
         )
         elements.append(Context((more,)))
     chart = load_chart(sweep)
@@ -435,7 +439,13 @@ NO_VM_RUNS = words("No VM is running.")
 
 
 def top_card(
-    sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: datetime, most: int = 15
+    sweep: Sweep,
+    ranked: Sequence[VmSample],
+    *,
+    by: By,
+    host: str,
+    now: datetime,
+    most: int = BUSIEST,
 ) -> Card:
     """The VMs that use most."""
     title: Words = _TOP_TITLES[by]
@@ -455,7 +465,14 @@ def top_card(
     lines: list[Line] = []
     if len(ranked) > most:
         rest = len(ranked) - most
-        lines.append(nwords("{n} more VM is running", "{n} more VMs are running", n=rest))
+        lines.append(
+            nwords(
+                "{n} more VM is running; all as a file: {command}",
+                "{n} more VMs are running; all as a file: {command}",
+                n=rest,
+                command=Code("/kvm top --csv"),
+            )
+        )
     # A sweep may end between the question and its answer: then it is newer than ``now``.
     age = Duration(max(0.0, (now - sweep.at).total_seconds()))
     lines += [words("measured {age} ago ({at})", age=age, at=sweep.at), WAITING]

@@ -250,7 +250,9 @@ def status(settings: MonitorSettings, intent: Status, view: View) -> Card:
     busy = view.history.operations(states=(State.APPROVED, State.RUNNING), limit=50)
     running = tuple(each for each in busy if not each.early(view.asker.now))
     lost = losses(view.snapshot, settings.vcpus_per_core, settings.domain_tag)
-    return cards.status_card(view.snapshot, view.measured, lost, running, view.asker.now)
+    return cards.status_card(
+        view.snapshot, view.measured, lost, running, view.asker.now, whole=view.whole
+    )
 
 
 def n_plus_one(
@@ -282,12 +284,14 @@ def top(intent: Top, view: View) -> Card:
             nearest(intent.host, known)
             or words("{command} lists all hosts.", command=Code(f"{view.slash} hosts")),
         )
+    ranked = ranking(sweep, intent.by, intent.host)
     return cards.top_card(
         sweep,
-        ranking(sweep, intent.by, intent.host),
+        ranked,
         by=intent.by,
         host=intent.host,
         now=view.asker.now,
+        most=len(ranked) if view.whole else cards.BUSIEST,
     )
 
 

@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 5, 8, tzinfo=UTC)
 GIB = 1 << 30
 
 
-def status(count: int) -> Card:
+def status(count: int, *, whole: bool = False) -> Card:
     """The status of so many hosts: one is silent, one rests, one is nearly full."""
     lines = [f"host-{number:03} 16cpu 64G | vm-{number} 1G load 1" for number in range(count)]
     lines[7] += "".join(f" | full-{each} 10G" for each in range(6))
@@ -34,7 +34,7 @@ def status(count: int) -> Card:
             for number, each in enumerate(seen.hosts)
         ),
     )  # fmt: skip
-    return cards.status_card(seen, Measured(sweep), (), (), NOW)
+    return cards.status_card(seen, Measured(sweep), (), (), NOW, whole=whole)
 
 
 def table(card: Card) -> Table:
@@ -48,6 +48,8 @@ def test_of_many_hosts_the_worst_are_shown_and_the_others_counted() -> None:
     assert shown[0] == "host-003"
     assert {"host-007", "host-299"} <= set(shown[:4])
     assert "the worst first; 280 more hosts: `/kvm hosts`" in text(card)
+    assert "all as a file: `/kvm status --csv`" in text(card)
+    assert len(table(status(300, whole=True)).rows) == 300
     (chart,) = (each for each in card.elements if isinstance(each, Chart))
     assert len(chart.labels) == cards.SCREEN
     assert "host-299" in chart.labels

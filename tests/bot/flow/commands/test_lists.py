@@ -266,6 +266,16 @@ def test_many_hosts_come_in_pages(tmp_path: Path) -> None:
     bot.store.close()
 
 
+def test_a_file_of_the_status_has_every_host(tmp_path: Path) -> None:
+    cluster = "\n".join(f"host-{number:02} 8cpu 16G load 1" for number in range(40))
+    bot = small_bot(tmp_path, cluster, plugins=PLUGINS)
+    assert len(_table(bot.types("status")).rows) == 20
+    bot.types("status --csv")
+    ((_, _, content),) = bot.chat.files
+    assert len(content.splitlines()) == 41
+    bot.store.close()
+
+
 def test_snapshots_come_in_pages_with_what_can_be_done_with_each(bot: Bot) -> None:
     vm = bot.hypervisor.snapshot().vm("web-1")
     for number in range(22):
