@@ -201,12 +201,19 @@ class SqlDefinitions:
             wanted = wanted.where(newest.c.host == host) if host else wanted
         with transaction(self._engine, READ) as connection:
             rows = connection.execute(wanted).all()
-            copies = set(connection.execute(sa.select(models.variables.c.uuid)).scalars())
-        found = [_seen(_read(row.data), row.seen_at) for row in rows]
-        return tuple(
-            replace(each, nvram=True) if each.uuid in copies and each.detail.nvram else each
-            for each in found
-        )
+            found = [_seen(_read(row.data), row.seen_at) for row in rows]
+            copies = _copies(connection, {each.uuid for each in found if each.detail.nvram})
+        return tuple(replace(each, nvram=True) if each.uuid in copies else each for each in found)
+
+
+def _copies(connection: sa.Connection, uuids: Collection[str]) -> frozenset[str]:
+    """Of these VMs with UEFI those whose variables are kept."""
+    if not uuids:
+        return frozenset()
+    wanted = sa.select(models.variables.c.uuid)
+    if len(uuids) <= _READ_AT_ONCE:
+        wanted = wanted.where(models.variables.c.uuid.in_(uuids))
+    return frozenset(connection.execute(wanted).scalars()) & frozenset(uuids)
 
 
 def _seen(kept: Definition, at: str | None) -> Definition:
