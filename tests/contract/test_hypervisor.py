@@ -348,7 +348,7 @@ def test_a_guest_moves_and_can_be_watched(stage: Stage) -> None:
     vm = stage.guest(load=0.2)
     stage.hypervisor.set_autostart(A, vm.uuid, on=True)
     assert stage.hypervisor.job(A, vm.uuid) is None
-    with moving(stage, move_of(vm, bandwidth=32)) as under_way:
+    with moving(stage, move_of(vm, bandwidth=16)) as under_way:
         job = under_way.job()
         assert job.phase == "copying"
         assert 0 < job.fraction < 1
@@ -369,7 +369,7 @@ def test_a_guest_moves_and_can_be_watched(stage: Stage) -> None:
 
 def test_a_migration_can_be_cancelled(stage: Stage) -> None:
     vm = stage.guest(load=0.2)
-    with moving(stage, move_of(vm, bandwidth=16)) as under_way:
+    with moving(stage, move_of(vm, bandwidth=4)) as under_way:
         under_way.job()
         stage.hypervisor.cancel_job(A, vm.uuid)
         error = under_way.end()
@@ -418,7 +418,7 @@ def test_postcopy_is_refused_where_it_was_not_planned(stage: Stage) -> None:
     vm = stage.guest()
     with pytest.raises(HypervisorError):
         stage.hypervisor.start_postcopy(A, vm.uuid)
-    with moving(stage, move_of(vm, bandwidth=16)) as under_way:
+    with moving(stage, move_of(vm, bandwidth=4)) as under_way:
         under_way.job()
         with pytest.raises(HypervisorError) as caught:
             stage.hypervisor.start_postcopy(A, vm.uuid)
@@ -455,7 +455,7 @@ def test_a_migration_tells_afterwards_how_it_went(stage: Stage) -> None:
 
 def test_a_second_migration_of_one_guest_is_refused(stage: Stage) -> None:
     vm = stage.guest()
-    with moving(stage, move_of(vm, bandwidth=16)) as under_way:
+    with moving(stage, move_of(vm, bandwidth=4)) as under_way:
         under_way.job()
         with pytest.raises(HypervisorError):
             stage.hypervisor.migrate(move_of(vm, C))

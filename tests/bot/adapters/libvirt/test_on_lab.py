@@ -155,7 +155,7 @@ def test_the_daemon_dying_in_a_migration_is_told_as_not_known(
     lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
 ) -> None:
     vm = guest()
-    thread, errors = begin(hypervisor, move(vm, bandwidth=8))
+    thread, errors = begin(hypervisor, move(vm, bandwidth=2))
     lab.kill_libvirtd(A)
     try:
         thread.join(PATIENCE)
@@ -231,7 +231,7 @@ def test_an_active_job_shows_in_focus(
     hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
 ) -> None:
     vm = guest()
-    thread, _ = begin(hypervisor, move(vm, bandwidth=8))
+    thread, _ = begin(hypervisor, move(vm, bandwidth=2))
     close = hypervisor.snapshot([vm.uuid]).vm(vm.uuid)
     hypervisor.cancel_job(A, vm.uuid)
     thread.join(PATIENCE)
