@@ -246,6 +246,8 @@ def cancel(services: Services, request: Request) -> Card | None:
         now = services.clock.now()
         if operation.state is State.APPROVED:
             return (Cancelled(now, request.by, words("It had not begun.")),)
+        if operation.state is State.PROPOSED:
+            return operation_cards.only_proposed_card(operation, services.slash)
         if operation.state is not State.RUNNING:
             return operation_cards.settled_card(operation)
         if Ask.CANCEL in operation.asked:

@@ -1109,7 +1109,11 @@ def details_card(operation: Operation, now: datetime) -> Card:
             )
         ),
         Context(
-            (words("digest of the plan `{digest}`: what a vote is for", digest=operation.digest),)
+            (
+                words(
+                    "plan hash `{digest}`: a vote is for exactly this plan", digest=operation.digest
+                ),
+            )
         ),
     ]
     title = words("{id} in full", id=operation.id)
@@ -1385,15 +1389,24 @@ def settled_text(operation: Operation) -> Words:
         )
     if operation.decided_by and operation.decided_by != BOT:
         return words(
-            "{id} is {state} (decided by {who}). Your click changed nothing.",
+            "{id} is {state} (decided by {who}). Nothing was changed.",
             id=operation.id,
             state=OPERATION_STATES[operation.state],
             who=who(operation.decided_by),
         )
     return words(
-        "{id} is {state}. Your click changed nothing.",
+        "{id} is {state}. Nothing was changed.",
         id=operation.id,
         state=OPERATION_STATES[operation.state],
+    )
+
+
+def only_proposed_card(operation: Operation, slash: str) -> Card:
+    """What cannot be cancelled, for nothing of it runs or will run yet."""
+    line = Code(f"{slash} withdraw {operation.id}")
+    return note_card(
+        words("{id} is only proposed: nothing of it runs.", id=operation.id),
+        words("Take it back with {command}.", command=line),
     )
 
 

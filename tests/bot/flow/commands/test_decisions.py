@@ -98,6 +98,13 @@ def test_withdraw_is_for_the_requester(proposed: Bot) -> None:
     assert proposed.operation().state is State.WITHDRAWN
 
 
+def test_cancel_of_what_is_only_proposed_says_how_to_take_it_back(proposed: Bot) -> None:
+    said = text(proposed.types("cancel op-1"))
+    assert "op-1 is only proposed: nothing of it runs." in said
+    assert "Take it back with `/kvm withdraw op-1`." in said
+    assert proposed.operation().state is State.PROPOSED
+
+
 def test_cancel_ends_what_has_not_begun(proposed: Bot) -> None:
     proposed.types(f"approve op-1 {digest(proposed)}", "UBRUNO")
     assert "You cancelled it." in text(proposed.types("cancel op-1", "UANA"))
