@@ -323,11 +323,11 @@ def test_every_daemon_that_is_wanted_is_asked_about() -> None:
 def test_a_driver_that_newer_debian_has_in_a_package_of_its_own_is_named() -> None:
     unread = (Unread("interface", "", "no driver"),)
     new = found(host({"unread": unread, "libvirt_version": 11_003_000, "bridges": frozenset()}))
-    said = shown(new["reading all interfaces"].fix)
+    said = shown(new["reading interface all"].fix)
     assert said == "apt-get install libvirt-daemon-driver-interface && systemctl restart libvirtd"
     assert "bridges" not in new
     old = found(host({"unread": unread, "libvirt_version": 9_000_000}))
-    assert shown(old["reading all interfaces"].fix) == ""
+    assert shown(old["reading interface all"].fix) == ""
 
 
 def test_a_vm_that_cannot_be_read_is_warned_of() -> None:
