@@ -53,6 +53,7 @@ class Seen:
     guests: tuple[Vm, ...] = ()
     readings: tuple[Reading, ...] = ()  # of its power controllers
     bound: frozenset[str] = frozenset()  # those that were shown to be its own
+    refuted: frozenset[str] = frozenset()  # those that read it off before while it ran on
 
     @property
     def shell(self) -> bool:

@@ -13,7 +13,6 @@ from typing import TypeVar
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, join, words
-from bot.domain.power import Reading
 from bot.domain.readiness import CommandResult, HostFacts
 from bot.plugin_api import Counted
 from bot.ports import Hypervisor, PowerAccess, Readiness, Shell
@@ -142,17 +141,21 @@ def look(
     seen = Seen(host, reserve=box.reserve, guests=snapshot.on(host))
     seen = _with_shell(seen, hypervisor, asked, settings.survey_seconds)
     facts, trouble = _facts(host, hypervisor)
-    readings, bound = _power(host, hypervisor)
-    return replace(seen, facts=facts, trouble=trouble, readings=readings, bound=bound)
+    return _with_power(replace(seen, facts=facts, trouble=trouble), hypervisor)
 
 
-def _power(host: str, hypervisor: PowerAccess) -> tuple[tuple[Reading, ...], frozenset[str]]:
-    """What the host's power controllers read, and those that were shown to be its own."""
-    devices = hypervisor.power.devices(host)
-    bound = (
-        frozenset(each.device for each in hypervisor.power.bonds(host)) if devices else frozenset()
+def _with_power(seen: Seen, hypervisor: PowerAccess) -> Seen:
+    """With what the host's power controllers read, and which of them are trusted."""
+    power = hypervisor.power
+    devices = power.devices(seen.host)
+    if not devices:
+        return seen
+    return replace(
+        seen,
+        readings=tuple(power.read(each) for each in devices),
+        bound=frozenset(each.device for each in power.bonds(seen.host)),
+        refuted=frozenset(each.device for each in power.wrong_bonds(seen.host)),
     )
-    return tuple(hypervisor.power.read(each) for each in devices), bound
 
 
 def _facts(host: str, hypervisor: Readiness) -> tuple[HostFacts | None, Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bot.domain.cluster import Vm
-from bot.domain.message import Code, Names, nwords, words
+from bot.domain.message import Code, Message, Names, nwords, words
 from bot.domain.power import Power, Reading
 from bot.domain.readiness import Finding
 from plugins.host_check.findings import Case, failure, good, warning
@@ -26,7 +26,6 @@ def _controller(case: Case, reading: Reading) -> Finding:
         fix = words("Check its address, its user and its password in `[[hosts.fence]]`.")
         return failure(name, words("it does not answer: {why}", why=why), fix, label)
     mine = case.seen.facts.uuid if case.seen.facts else ""
-    what = _POWER[reading.power]
     if reading.identity and mine and reading.identity.lower() != mine.lower():
         text = words(
             "it controls another machine ({other}); this one is {uuid}",
@@ -39,14 +38,23 @@ def _controller(case: Case, reading: Reading) -> Finding:
         text = words("it reads off, and {host} answers", host=case.seen.host)
         fix = words("It is stale, or another machine's: do not trust it before that is fixed.")
         return failure(name, text, fix, label)
+    return _whose(case, reading, mine, name, label)
+
+
+def _whose(case: Case, reading: Reading, mine: str, name: str, label: Message) -> Finding:
+    """Whether a controller that answers is this host's; ``mine``: its UUID, '' untold."""
+    what = _POWER[reading.power]
+    bind = Code(f"failover bind {case.seen.host} {reading.device}")
+    drill = Code(f"failover drill {case.seen.host} --real")
+    fix = words("Say so, two people: {bind}; or try it: {drill}.", bind=bind, drill=drill)
+    if reading.device in case.seen.refuted:
+        text = words("{power}, not trusted: it read off before while the host ran on", power=what)
+        return failure(name, text, fix, label)
     if reading.identity and mine:
         return good(name, words("{power}, the same machine ({uuid})", power=what, uuid=mine), label)
     if reading.device in case.seen.bound:
         return good(name, words("{power}, shown to be this host's", power=what), label)
     text = words("{power}, never shown to be this host's: it proves nothing", power=what)
-    bind = Code(f"failover bind {case.seen.host} {reading.device}")
-    drill = Code(f"failover drill {case.seen.host} --real")
-    fix = words("Say so, two people: {bind}; or try it: {drill}.", bind=bind, drill=drill)
     return warning(name, text, fix, label)
 
 

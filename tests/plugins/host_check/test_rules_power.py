@@ -54,6 +54,13 @@ def test_a_controller_that_was_bound_is_good_without_an_identity() -> None:
     assert (row.severity, str(row.evidence)) == (Severity.PASS, "on, shown to be this host's")
 
 
+def test_a_controller_that_proved_the_host_off_wrongly_is_red_whatever_it_names() -> None:
+    made = replace(seen(reads(Power.ON, "uuid-a")), refuted=frozenset({"bmc-a"}))
+    row = found(made)[NAME]
+    assert (row.severity, "it read off before" in str(row.evidence)) == (Severity.FAIL, True)
+    assert "failover drill host-a --real" in str(row.fix)
+
+
 def test_a_host_that_is_off_and_silent_reads_off_rightly() -> None:
     assert found(seen(reads(Power.OFF), bound="bmc-a", silent=True))[NAME].severity is Severity.PASS
 
