@@ -93,7 +93,7 @@ LABELS: Mapping[str, Message] = {
     "cpu": words("CPU limit"),
     "disks": words("Its disks"),
     "description": words("Description"),
-    "copy_storage": words("Copy its disks as well"),
+    "copy_storage": words("Copy local disks as well"),
     "policy": words("How hard to try"),
     "bandwidth": words("Bandwidth in MiB/s"),
     "lines": words("Lines"),
