@@ -806,7 +806,7 @@ def test_each_row_says_the_same_truth_as_the_plan_and_its_command_works(
             assert str(verdict) == "it is here"
         elif str(verdict).startswith("can take it"):
             words = shlex.split(str(todo).strip("`"))
-            assert words[:4] == ["migrate", "web-1", "to", host]
+            assert words[:5] == ["/kvm", "migrate", "web-1", "to", host]
             planned(Migrate("web-1", str(host), copy_storage="--copy-storage" in words), seen)
         else:
             for copy in (False, True):
