@@ -146,7 +146,8 @@ def _install(release: str, staged: Path) -> None:
     inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     inside += [f"--mount-proc={staged}/proc", "chroot", str(staged)]
     quiet = ["-q", "-y", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends"]
-    _run(release, [*inside, "apt-get", "-q", "update"])
+    # A copy of the archive may lag behind, and debootstrap does not look at dates either
+    _run(release, [*inside, "apt-get", "-q", "-o", "Acquire::Check-Valid-Until=false", "update"])
     _run(release, [*inside, "apt-get", *quiet, "install", *PACKAGES])
     _run(release, [*inside, "apt-get", "clean"])
     policy.unlink()
