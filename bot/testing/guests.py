@@ -236,7 +236,7 @@ class FakeGuests:
             self._reach(host)
             self._may("definitions")
             found = [self._definition(vm) for (where, _), vm in self._there() if where == host]
-            return tuple(_unchanged(each) if each.sha in known else each for each in found)
+            return tuple(_as_unchanged(each) if each.sha in known else each for each in found)
 
     def _definition(self, vm: Vm) -> Definition:
         vcpus, memory = self._extra(vm.uuid).stored or (vm.vcpus, vm.memory)
@@ -660,7 +660,7 @@ def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Vol
     )
 
 
-def _unchanged(known: Definition) -> Unchanged:
+def _as_unchanged(known: Definition) -> Unchanged:
     return Unchanged(
         known.uuid,
         known.host,

@@ -266,7 +266,7 @@ def _purges(view: WatchView) -> Looked:
 def _show(about: intents.LookAt, view: View) -> Card:
     vm = view.snapshot.vm(about.vm)
     measured = show.with_load(vm, view.measured.sweep)
-    return show.card(measured, view.snapshot, view.rules, view.found, _allowed(view))
+    return show.card(measured, view.snapshot, view.rules, view.found, _usable_commands(view))
 
 
 def _screen(about: intents.LookAt, view: View) -> Card:
@@ -279,9 +279,9 @@ def _console(about: intents.LookAt, view: View) -> Card:
 
 def _snapshots(about: intents.LookAt, view: View) -> Card:
     vm = view.snapshot.vm(about.vm)
-    return show.snapshots_card(vm, view.found, about.page, _allowed(view))
+    return show.snapshots_card(vm, view.found, about.page, _usable_commands(view))
 
 
-def _allowed(view: View) -> set[str]:
+def _usable_commands(view: View) -> set[str]:
     """The commands that the person may use."""
     return {each.name for each in view.commands if each.allowed}

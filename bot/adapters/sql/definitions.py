@@ -70,7 +70,7 @@ class SqlDefinitions:
         read = {uuid: _read(row.data) for uuid, row in rows.items()}
         others = [each for each in same if each.uuid in read]
         known = [each for each in others if _is_of(each, read[each.uuid])]
-        whole += [_renewed(read[each.uuid], each) for each in known]
+        whole += [_renew(read[each.uuid], each) for each in known]
         lost = {each.uuid for each in same} - {each.uuid for each in (*sure, *known)}
         self._keep_whole(
             {uuid: (row, read[uuid]) for uuid, row in rows.items() if uuid not in lost},
@@ -201,7 +201,7 @@ class SqlDefinitions:
             wanted = wanted.where(newest.c.host == host) if host else wanted
         with transaction(self._engine, READ) as connection:
             rows = connection.execute(wanted).all()
-            found = [_seen(_read(row.data), row.seen_at) for row in rows]
+            found = [_with_time(_read(row.data), row.seen_at) for row in rows]
             copies = _copies(connection, {each.uuid for each in found if each.detail.nvram})
         return tuple(replace(each, nvram=True) if each.uuid in copies else each for each in found)
 
@@ -216,7 +216,7 @@ def _copies(connection: sa.Connection, uuids: Collection[str]) -> frozenset[str]
     return frozenset(connection.execute(wanted).scalars()) & frozenset(uuids)
 
 
-def _seen(kept: Definition, at: str | None) -> Definition:
+def _with_time(kept: Definition, at: str | None) -> Definition:
     return kept if at is None else replace(kept, seen_at=datetime.fromisoformat(at))
 
 
@@ -225,7 +225,7 @@ def _is_of(same: Unchanged, kept: Definition) -> bool:
     return (same.sha, same.host) == (kept.sha, kept.host)
 
 
-def _renewed(kept: Definition, same: Unchanged) -> Definition:
+def _renew(kept: Definition, same: Unchanged) -> Definition:
     return replace(
         kept,
         seen_at=same.seen_at,

@@ -33,10 +33,10 @@ def answer(services: Services, request: Request, line: str) -> Card | None:
     found = parse(services.catalog, services.slash, line)
     if not isinstance(command, Action) or found.intent is None or isinstance(found.intent, Picked):
         return None
-    return _planned(services, request, line, found)
+    return _plan_card(services, request, line, found)
 
 
-def _planned(services: Services, request: Request, line: str, found: Parsed) -> Card:
+def _plan_card(services: Services, request: Request, line: str, found: Parsed) -> Card:
     """The line planned as if it were asked for."""
     reason = str(getattr(found.intent, "reason", "") or "")
     typed = f"{services.slash} {line}"
