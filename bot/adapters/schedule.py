@@ -43,6 +43,7 @@ class Schedule:
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
+        self._apart = wall() - time.monotonic()  # the two clocks
         self._ending = threading.Event()
         self._jumps = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
         self._scheduler = BackgroundScheduler(
@@ -106,6 +107,7 @@ class Schedule:
         """Begin; jobs may still be added."""
         # What it would log of failed and missed runs is reported below, once, with names.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+        self._apart = self._wall() - time.monotonic()
         self._scheduler.start()
         self._jumps.start()
 
@@ -122,15 +124,14 @@ class Schedule:
         APScheduler keeps the next time on the wall's clock: set back by an hour, it would wait that
         hour, and with it every vote, expiry and operation with a time.
         """
-        apart = self._wall() - time.monotonic()
         while not self._ending.wait(_LOOK):
             now = self._wall() - time.monotonic()
-            if abs(now - apart) > _JUMP:
-                log.warning("the clock jumped", seconds=round(now - apart, 1))
+            if abs(now - self._apart) > _JUMP:
+                log.warning("the clock jumped", seconds=round(now - self._apart, 1))
                 for job in self._scheduler.get_jobs():
                     if isinstance(job.trigger, IntervalTrigger):
                         job.modify(next_run_time=datetime.now(tz=ZoneInfo("UTC")))
-            apart = now
+            self._apart = now
 
     def _add(self, name: str, trigger: Any, call: Callable[[], None]) -> None:
         if self._scheduler.get_job(name) is not None:
