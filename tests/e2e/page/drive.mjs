@@ -214,12 +214,14 @@ const scenes = {
     const note = last(page);
     const seen = await textOf(note);
     const code = await textOf(note.locator("pre"));
-    await page.getByRole("radio", { name: /Bruno Lima/ }).check({ force: true });
+    // Clicked, not checked: who is looked at changes with the address, a moment later
+    await page.getByRole("radio", { name: /Bruno Lima/ }).click({ force: true });
     await page.waitForURL(/as=U0BRUNO/);
     await settled(page);
     await composer(page).waitFor();
     const othersSee = await page.getByText("Only visible to you").count();
-    await page.getByRole("radio", { name: /Ana Souza/ }).check({ force: true });
+    await page.getByRole("radio", { name: /Ana Souza/ }).click({ force: true });
+    await page.waitForURL(/as=U0ANA/);
     await page.getByText("Only visible to you").waitFor();
     await page.getByRole("button", { name: "Dismiss message" }).click();
     await page.getByText("Only visible to you").waitFor({ state: "detached" });
