@@ -146,6 +146,7 @@ def staged(
         lab,
         workspace,
         directory,
+        plugins={"enabled": ["migrate", "balance", "tests.e2e.jumping"]},
         policy=POLICY,
         people=PEOPLE,
         terminal={"socket": str(path), "group": "nogroup"},
@@ -196,7 +197,17 @@ def told_once(stage: Play, name: str) -> None:
                       for each in stage.workspace.messages("@ana")) == 1, "she is told once", 120)  # fmt: skip
 
 
-@pytest.mark.parametrize("when", ["from the start", "in the middle", "refusing"])
+def ticks(directory: Path) -> None:
+    """Wait until the bot has done twice what it does every few seconds."""
+    (file,) = directory.glob("*.health")
+    for _ in range(2):
+        before = file.read_text(encoding="utf-8")
+        until(lambda: file.read_text(encoding="utf-8") != before, "the bot ticks")  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    "when", ["from the start", "in the middle", "back after an hour", "refusing"]
+)
 def test_a_drain_approved_in_the_terminal_ends_and_is_told_once_when_slack_is_back(
     lab: Lab, workspace: Workspace, tmp_path: Path, folder: Path, mover: Guest, *, when: str
 ) -> None:
@@ -207,7 +218,7 @@ def test_a_drain_approved_in_the_terminal_ends_and_is_told_once_when_slack_is_ba
         wire.mend()
     stage.bot.start()
     try:
-        if when == "in the middle":
+        if when in {"in the middle", "back after an hour"}:
             workspace.wait_connected()
             wire.cut()
             workspace.fault.disconnect(abrupt=True)
@@ -224,6 +235,9 @@ def test_a_drain_approved_in_the_terminal_ends_and_is_told_once_when_slack_is_ba
             stage.bot.stop()
             stage.bot.start()
         else:
+            if when == "back after an hour":
+                stage.bot.log.with_name("jump").write_text("3600", encoding="utf-8")
+                ticks(tmp_path)
             wire.mend()
         told_once(stage, name)
         undrain = here.types("ana", f"host undrain {home}")["operation"]
