@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -135,8 +136,10 @@ class Run:
         return bool(self._store.operations(states=states, limit=1))
 
     def _shown(self, beginning: str) -> list[str]:
+        """What stands in the channel and begins so after its id, with the sign of its state or not."""
+        begins = re.compile(rf"\S+: (?:\S+ )?{re.escape(beginning)}")
         found = self._workspace.messages("#approvals")
-        return [each.text for each in found if not each.thread_ts and f": {beginning}" in each.text]
+        return [each.text for each in found if not each.thread_ts and begins.match(each.text)]
 
     def _cancellable(self) -> list[str]:
         found = self._workspace.messages("#approvals")
