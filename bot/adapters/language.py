@@ -48,6 +48,7 @@ from bot.domain.message import (
     english_of,
     words,
 )
+from bot.domain.said_parts import change_parts
 
 log = structlog.get_logger()
 
@@ -114,15 +115,7 @@ class Translated:
     def _translate(self, said: Any) -> Any:
         if isinstance(said, Words):
             return self._words(said)
-        if isinstance(said, tuple):
-            return tuple(self._translate(each) for each in said)
-        if not dataclasses.is_dataclass(said) or isinstance(said, type):
-            return said
-        fields = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
-        changed = {
-            name: new for name, old in fields.items() if (new := self._translate(old)) is not old
-        }
-        return dataclasses.replace(said, **changed) if changed else said
+        return change_parts(said, self._translate)
 
     def _words(self, said: Words) -> Words:
         return Words(

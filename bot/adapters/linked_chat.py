@@ -11,7 +11,8 @@ import structlog
 from bot.adapters.wrapped_chat import WrappedChat
 from bot.domain.card import Card, Form
 from bot.domain.errors import DroverError
-from bot.domain.message import Ref, Words
+from bot.domain.message import Ref
+from bot.domain.said_parts import change_parts
 from bot.ports import Chat, MessageRef, Store
 
 log = structlog.get_logger()
@@ -86,15 +87,4 @@ def with_links(said: T, find: Find) -> T:
 def _link(said: Any, find: Find) -> Any:
     if isinstance(said, Ref):
         return dataclasses.replace(said, url=find(said.id))
-    if isinstance(said, Words):
-        args = {name: _link(each, find) for name, each in said.args.items()}
-        changed = any(args[name] is not said.args[name] for name in args)
-        return dataclasses.replace(said, args=args) if changed else said
-    if isinstance(said, tuple):
-        parts = tuple(_link(each, find) for each in said)
-        return parts if any(new is not old for new, old in zip(parts, said, strict=True)) else said
-    if not dataclasses.is_dataclass(said) or isinstance(said, type):
-        return said
-    given = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
-    changes = {name: new for name, old in given.items() if (new := _link(old, find)) is not old}
-    return dataclasses.replace(said, **changes) if changes else said
+    return change_parts(said, lambda each: _link(each, find))

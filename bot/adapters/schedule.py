@@ -107,7 +107,6 @@ class Schedule:
         """Begin; jobs may still be added."""
         # What it would log of failed and missed runs is reported below, once, with names.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
-        self._apart = self._wall() - time.monotonic()
         self._scheduler.start()
         self._jumps.start()
 

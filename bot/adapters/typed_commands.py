@@ -7,13 +7,13 @@ form which works as it stands.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from bot.domain.message import Code, Words
+from bot.domain.said_parts import change_parts
 
 SLASH = "/kvm"
 """What messages write."""
@@ -60,15 +60,7 @@ class Retype(Generic[T]):
             return self._words(said)
         if isinstance(said, Code):
             return Code(self._command(said.command))
-        if isinstance(said, tuple):
-            parts = tuple(self._change(each) for each in said)
-            same = all(new is old for new, old in zip(parts, said, strict=True))
-            return said if same else parts
-        if not dataclasses.is_dataclass(said) or isinstance(said, type):
-            return said
-        given = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
-        new = {name: made for name, old in given.items() if (made := self._change(old)) is not old}
-        return dataclasses.replace(said, **new) if new else said
+        return change_parts(said, self._change)
 
     def _words(self, said: Words) -> Words:
         return Words(

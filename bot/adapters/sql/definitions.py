@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, transaction
+from bot.adapters.sql.rows import data_of, insert_into, put_rows
 from bot.domain import cluster, codec
 from bot.domain.codec import Codec
 from bot.domain.definition import (
@@ -161,31 +161,18 @@ class SqlDefinitions:
             return
         old = sa.and_(table.c.uuid == uuid, table.c.version <= version - MOST_VERSIONS)
         connection.execute(sa.delete(table).where(old))
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        row = insert(table).values(uuid=uuid, version=version, **values)
+        row = insert_into(self._engine, table).values(uuid=uuid, version=version, **values)
         connection.execute(row.on_conflict_do_nothing())
 
     def keep_variables(self, copies: Iterable[Variables]) -> None:
         """Keep copies of UEFI variables; see the port."""
-        table = models.variables
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        row = insert(table)
-        row = row.on_conflict_do_update(
-            index_elements=[table.c.uuid], set_={"data": row.excluded.data}
-        )
         rows = [{"uuid": each.uuid, "data": codec.text(each)} for each in copies]
-        if rows:
-            with transaction(self._engine, SOON) as connection:
-                connection.execute(row, rows)
+        put_rows(self._engine, models.variables, rows, SOON)
 
     def variables(self, uuid: str) -> Variables | None:
         """The kept copy of a VM's UEFI variables; see the port."""
-        table = models.variables
-        with transaction(self._engine, READ) as connection:
-            stored = connection.execute(
-                sa.select(table.c.data).where(table.c.uuid == uuid)
-            ).scalar_one_or_none()
-            return None if stored is None else _CODEC.loads(stored)
+        stored = data_of(self._engine, models.variables, uuid)
+        return None if stored is None else _CODEC.loads(stored)
 
     def read(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
         """Kept definitions; see the port."""

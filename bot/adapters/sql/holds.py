@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, SURELY, transaction
+from bot.adapters.sql.rows import data_of, put_rows
 from bot.domain import codec, power
 from bot.domain.codec import Codec
 from bot.domain.power import Bound, Hold, LastSeen
@@ -36,7 +36,7 @@ class SqlHolds:
 
     def put_hold(self, hold: Hold) -> None:
         """Put a host on hold; see the port."""
-        self._put(models.holds, [{"host": hold.host, "data": codec.text(hold)}])
+        put_rows(self._engine, models.holds, [{"host": hold.host, "data": codec.text(hold)}])
 
     def lift_hold(self, host: str) -> None:
         """The host is admitted again; see the port."""
@@ -55,30 +55,14 @@ class SqlHolds:
     def put_bond(self, bound: Bound) -> None:
         """Keep whose a controller is; see the port."""
         row = {"host": bound.host, "device": bound.device, "data": codec.text(bound)}
-        self._put(models.bonds, [row])
+        put_rows(self._engine, models.bonds, [row])
 
     def last_seen(self, host: str) -> LastSeen | None:
         """What was last read of a host while it answered; see the port."""
-        table = models.last_seen
-        with transaction(self._engine, READ) as connection:
-            stored = connection.execute(
-                sa.select(table.c.data).where(table.c.host == host)
-            ).scalar_one_or_none()
-            return None if stored is None else _CODEC.loads(stored)
+        stored = data_of(self._engine, models.last_seen, host)
+        return None if stored is None else _CODEC.loads(stored)
 
     def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
         """Keep what was read of hosts that answer; see the port."""
         rows = [{"host": each.host, "data": codec.text(each)} for each in seen]
-        self._put(models.last_seen, rows, SOON)
-
-    def _put(self, table: sa.Table, rows: Sequence[dict[str, str]], lasting: str = SURELY) -> None:
-        """Write rows, each in place of the one with its key."""
-        if not rows:
-            return
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        row = insert(table)
-        row = row.on_conflict_do_update(
-            index_elements=list(table.primary_key), set_={"data": row.excluded.data}
-        )
-        with transaction(self._engine, lasting) as connection:
-            connection.execute(row, rows)
+        put_rows(self._engine, models.last_seen, rows, SOON)

@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import SOON, store_error, transaction, turn
+from bot.adapters.sql.rows import insert_into
 from bot.adapters.sql.same_file import SameFile
 
 COLUMNS = ("key", "kind", "data", "accepted_at", "replica")
@@ -59,10 +59,11 @@ class Inbox:
         self._opened: weakref.WeakSet[_Own] = weakref.WeakSet()
         self._quick = engine.dialect.name == "sqlite"
         self._file = SameFile(Path(engine.url.database or "")) if self._quick else None
-        insert = (sqlite.insert if self._quick else postgresql.insert)(models.requests)
-        self._statement = insert.values(
-            {name: sa.bindparam(name) for name in COLUMNS}
-        ).on_conflict_do_nothing()
+        self._statement = (
+            insert_into(engine, models.requests)
+            .values({name: sa.bindparam(name) for name in COLUMNS})
+            .on_conflict_do_nothing()
+        )
         compiled = self._statement.compile(dialect=engine.dialect)
         self._sql, self._order = str(compiled), tuple(compiled.positiontup or ())
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, transaction
+from bot.adapters.sql.rows import insert_into
 
 
 class SqlNotes:
@@ -42,7 +42,6 @@ class SqlNotes:
     def put_note(self, key: str, text: str, version: int) -> bool:
         """Replace the text if nobody else did; see the port."""
         table = models.notes
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         this = sa.and_(table.c.key == key, table.c.version == version)
         if not text:
             change: sa.Executable = sa.delete(table).where(this).returning(sa.literal(1))
@@ -54,7 +53,7 @@ class SqlNotes:
                 .returning(sa.literal(1))
             )
         else:
-            row = insert(table).values(key=key, text=text, version=1)
+            row = insert_into(self._engine, table).values(key=key, text=text, version=1)
             change = row.on_conflict_do_nothing().returning(sa.literal(1))
         with transaction(self._engine, SOON) as connection:
             return connection.execute(change).first() is not None

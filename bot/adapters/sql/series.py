@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, open_engine, transaction
 from bot.adapters.sql.notes import SqlNotes
+from bot.adapters.sql.rows import insert_into
 from bot.adapters.sql.schema import migrate
 from bot.domain.metrics import Bucket, Metric, Point
 
@@ -177,7 +177,7 @@ class SqlSeries(SqlNotes):
         return self._ids
 
     def _insert(self, table: sa.Table) -> Any:
-        return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
+        return insert_into(self._engine, table)
 
     # reading
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import chain, models
 from bot.adapters.sql.chain import ChainedEvent, Proven
@@ -22,6 +21,7 @@ from bot.adapters.sql.engine import READ, SOON, SURELY, open_engine, transaction
 from bot.adapters.sql.holds import SqlHolds
 from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.projections import End, Projection, Projections
+from bot.adapters.sql.rows import insert_into
 from bot.adapters.sql.schema import check, migrate
 from bot.domain import codec, legible
 from bot.domain.codec import Codec, CodecError, Unknown
@@ -786,7 +786,7 @@ class SqlStore:
             return connection.execute(row).first() is not None
 
     def _insert(self, table: sa.Table) -> Any:
-        return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
+        return insert_into(self._engine, table)
 
 
 def _requests(stored: Iterable[str]) -> tuple[Request, ...]:

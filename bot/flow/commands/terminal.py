@@ -12,14 +12,15 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from bot.domain.card import Card
 from bot.domain.errors import ChatError, NotAllowedError, UnknownNameError, UsageError
-from bot.domain.message import Person, Words, words
+from bot.domain.message import Person, words
 from bot.domain.operation import Operation, State
+from bot.domain.said_parts import change_parts
 from bot.flow.answers import Cards
 from bot.flow.commands.rate_limit import Pace, Paces
 from bot.flow.context import Services, roles_known_of
@@ -216,17 +217,7 @@ def operation_data(operation: Operation) -> dict[str, Any]:
 def _with_names(said: Any, names: Mapping[str, str]) -> Any:
     if isinstance(said, Person):
         return replace(said, name=said.name or f"@{names.get(said.id, said.id)}")
-    if isinstance(said, Words):
-        return replace(
-            said, args={key: _with_names(each, names) for key, each in said.args.items()}
-        )
-    if isinstance(said, tuple):
-        return tuple(_with_names(each, names) for each in said)
-    if not is_dataclass(said) or isinstance(said, type):
-        return said
-    old = {each.name: getattr(said, each.name) for each in fields(said)}
-    new = {name: _with_names(each, names) for name, each in old.items()}
-    return replace(said, **new) if new != old else said
+    return change_parts(said, lambda each: _with_names(each, names))
 
 
 def _text(given: Data, name: str, most: int, *, needed: bool = True) -> str:
