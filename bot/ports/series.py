@@ -90,9 +90,24 @@ class Notes(Protocol):
         """Every text whose key begins so, by key."""
         ...
 
+    def versioned_notes(self, prefix: str) -> Mapping[str, tuple[str, int]]:
+        """Every text whose key begins so, with its version, by key; all of one moment."""
+        ...
+
     def put_note(self, key: str, text: str, version: int) -> bool:
         """Replace the text if ``version`` is still the newest; whether it was.
 
         An empty text removes it.
+        """
+        ...
+
+    def put_notes(self, changes: Mapping[str, tuple[str, int]]) -> frozenset[str]:
+        """Replace several texts in one transaction, each as ``put_note`` does.
+
+        Args:
+            changes: new text and version that it is to replace, by key.
+
+        Returns:
+            The keys whose version was still the newest; of the others nothing is stored.
         """
         ...

@@ -164,6 +164,26 @@ def test_a_note_is_changed_only_by_who_saw_its_newest_version(series: SqlSeries)
     assert series.notes("incident:") == {}
 
 
+def test_several_notes_are_put_at_one_stroke_each_by_its_own_version(series: SqlSeries) -> None:
+    assert series.put_notes({"incident:a": ("one", 0), "incident:b": ("one", 0)}) == {
+        "incident:a",
+        "incident:b",
+    }
+    stale, newest = ("two", 0), ("two", 1)
+    assert series.put_notes({"incident:a": stale, "incident:b": newest, "incident:c": stale}) == {
+        "incident:b",
+        "incident:c",
+    }
+    assert series.versioned_notes("incident:") == {
+        "incident:a": ("one", 1),
+        "incident:b": ("two", 2),
+        "incident:c": ("two", 1),
+    }
+    assert series.put_notes({"incident:a": ("", 1), "incident:b": ("", 1)}) == {"incident:a"}
+    assert series.put_notes({}) == frozenset()
+    assert set(series.notes("incident:")) == {"incident:b", "incident:c"}
+
+
 def test_the_percentile_is_the_nearest_rank() -> None:
     assert percentile(range(1, 101)) == 95
     assert percentile([3.0]) == 3.0

@@ -32,15 +32,38 @@ class SqlNotes:
 
     def notes(self, prefix: str) -> Mapping[str, str]:
         """Every text whose key begins so, by key."""
+        return {key: text for key, (text, _) in self.versioned_notes(prefix).items()}
+
+    def versioned_notes(self, prefix: str) -> Mapping[str, tuple[str, int]]:
+        """Every text whose key begins so, with its version, by key; see the port."""
         table = models.notes
-        wanted = sa.select(table.c.key, table.c.text).where(
+        wanted = sa.select(table.c.key, table.c.text, table.c.version).where(
             table.c.key.startswith(prefix, autoescape=True)
         )
         with transaction(self._engine, READ) as connection:
-            return {row.key: row.text for row in connection.execute(wanted.order_by(table.c.key))}
+            rows = connection.execute(wanted.order_by(table.c.key)).all()
+        return {row.key: (row.text, row.version) for row in rows}
 
     def put_note(self, key: str, text: str, version: int) -> bool:
         """Replace the text if nobody else did; see the port."""
+        return bool(self.put_notes({key: (text, version)}))
+
+    def put_notes(self, changes: Mapping[str, tuple[str, int]]) -> frozenset[str]:
+        """Replace several texts at one stroke; see the port.
+
+        In the order of their keys: two replicas that change the same ones wait for each other,
+        and never in a circle.
+        """
+        if not changes:
+            return frozenset()
+        with transaction(self._engine, SOON) as connection:
+            return frozenset(
+                key
+                for key, change in sorted(changes.items())
+                if self._put(connection, key, *change)
+            )
+
+    def _put(self, connection: sa.Connection, key: str, text: str, version: int) -> bool:
         table = models.notes
         this = sa.and_(table.c.key == key, table.c.version == version)
         if not text:
@@ -55,5 +78,4 @@ class SqlNotes:
         else:
             row = insert_into(self._engine, table).values(key=key, text=text, version=1)
             change = row.on_conflict_do_nothing().returning(sa.literal(1))
-        with transaction(self._engine, SOON) as connection:
-            return connection.execute(change).first() is not None
+        return connection.execute(change).first() is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 
@@ -22,8 +22,14 @@ _TRIES = 12
 
 def all_incidents(notes: Notes) -> tuple[Incident, ...]:
     """Every incident that stands or stood lately, oldest first."""
-    found = [from_text(text) for text in notes.notes(PREFIX).values()]
+    found = [incident for incident, _ in all_with_versions(notes).values()]
     return tuple(sorted(found, key=lambda incident: (incident.opened_at, incident.key)))
+
+
+def all_with_versions(notes: Notes) -> Mapping[str, tuple[Incident, int]]:
+    """Every incident that stands or stood lately, with its note's version, by key."""
+    found = notes.versioned_notes(PREFIX).items()
+    return {key.removeprefix(PREFIX): (from_text(text), version) for key, (text, version) in found}
 
 
 def one(notes: Notes, key: str) -> tuple[Incident | None, int]:
@@ -35,6 +41,16 @@ def one(notes: Notes, key: str) -> tuple[Incident | None, int]:
 def put(notes: Notes, incident: Incident, version: int) -> bool:
     """Store an incident if nobody else changed it; whether it was stored."""
     return notes.put_note(PREFIX + incident.key, to_text(incident), version)
+
+
+def put_all(notes: Notes, incidents: Iterable[tuple[Incident, int]]) -> frozenset[str]:
+    """Store incidents in one transaction, each if its note's version is still the newest.
+
+    Returns:
+        The keys of those that were stored.
+    """
+    changes = {PREFIX + each.key: (to_text(each), version) for each, version in incidents}
+    return frozenset(key.removeprefix(PREFIX) for key in notes.put_notes(changes))
 
 
 def change(notes: Notes, key: str, change: Callable[[Incident], Incident]) -> Incident | None:
@@ -50,14 +66,44 @@ def change(notes: Notes, key: str, change: Callable[[Incident], Incident]) -> In
         after = change(before)
         if after == before or put(notes, after, version):
             return after
-    raise ConflictError(words("The alert changes too quickly."), words("Click again."))
+    raise _too_quick()
+
+
+def change_all(
+    notes: Notes, storm: str, change: Callable[[Incident], Incident]
+) -> tuple[Incident, ...]:
+    """Change every incident of a storm, in one transaction; oldest first, as they are then.
+
+    Args:
+        notes: where they are kept.
+        storm: its name.
+        change: harmless to repeat.
+
+    Raises:
+        ConflictError: the race was lost every time for some of them; others may be changed.
+    """
+    for _ in range(_TRIES):
+        found = all_with_versions(notes).values()
+        members = [(before, change(before), at) for before, at in found if before.storm == storm]
+        wanted = [(after, at) for before, after, at in members if after != before]
+        if len(put_all(notes, wanted)) == len(wanted):
+            changed = (after for _, after, _ in members)
+            return tuple(sorted(changed, key=lambda each: (each.opened_at, each.key)))
+    raise _too_quick()
+
+
+def _too_quick() -> ConflictError:
+    return ConflictError(words("The alert changes too quickly."), words("Click again."))
 
 
 def forget(notes: Notes, now: datetime) -> None:
     """Drop incidents that have long been over."""
-    for incident in all_incidents(notes):
-        if incident.over_at is not None and now - incident.over_at > KEPT:
-            notes.put_note(PREFIX + incident.key, "", one(notes, incident.key)[1])
+    old = {
+        PREFIX + key: ("", version)
+        for key, (incident, version) in all_with_versions(notes).items()
+        if incident.over_at is not None and now - incident.over_at > KEPT
+    }
+    notes.put_notes(old)
 
 
 def from_text(text: str) -> Incident:

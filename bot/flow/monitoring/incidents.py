@@ -213,12 +213,10 @@ def _decide_all(
     services: Services, monitor: Monitor, storm: str, change: Callable[[Incident], Incident]
 ) -> Card | None:
     """Change every incident that shares a message; the next look draws it if not this one."""
-    members = [each for each in incident_notes.all_incidents(monitor.notes) if each.storm == storm]
-    changed = [incident_notes.change(monitor.notes, each.key, change) for each in members]
-    known = [each for each in changed if each is not None]
-    if not known:
+    members = incident_notes.change_all(monitor.notes, storm, change)
+    if not members:
         return _unknown()
-    draw_storm(services, monitor, known)
+    draw_storm(services, monitor, members)
     return None
 
 

@@ -51,8 +51,11 @@ def show(
 
     ``seen``: the cluster, for who owns the VMs that it is about.
     """
+    some = tuple(alerts)
+    if not some:
+        return
     looked = _Look(services, monitor, watch, seen)
-    for alert in alerts:
+    for alert in some:
         looked.sort(alert)
     looked.show()
 
@@ -68,11 +71,13 @@ class _Look:
         self._monitor = monitor
         self._watch = watch
         self._now = services.clock.now()
-        found = incident_notes.all_incidents(monitor.notes)
-        self._known = {each.key: each for each in found}
+        found = incident_notes.all_with_versions(monitor.notes)
+        self._known = {key: incident for key, (incident, _) in found.items()}
+        self._versions = {key: version for key, (_, version) in found.items()}
         self._begun: dict[str, list[Alert]] = {}
         self._single: list[Alert] = []
         self._changed: dict[str, None] = {}  # storms
+        self._turned: list[Incident] = []  # what of storms began again or ended
 
     def sort(self, alert: Alert) -> None:
         """Take one alert; of a storm's incident only its beginning and its end are stored."""
@@ -85,7 +90,7 @@ class _Look:
             self._monitor.drawn.alerts[alert.key] = alert
             self._changed[before.storm] = None
             if before.open != after.open:
-                self._keep(after)
+                self._turned.append(after)
         elif not after.ts and kind:
             self._begun.setdefault(kind, []).append(alert)
         else:
@@ -93,6 +98,7 @@ class _Look:
 
     def show(self) -> None:
         """Show them, the storms last."""
+        self._quietly(partial(self._keep, self._turned))
         for kind, alerts in self._begun.items():
             storm = self._storm_for(kind, len(alerts))
             if storm is None:
@@ -136,12 +142,20 @@ class _Look:
     def _begin(self, storm: _Storm, alerts: Sequence[Alert]) -> None:
         """Store the incidents of a storm, before it is posted: other ways need no chat."""
         self._changed[storm.key] = None
+        begun: list[tuple[Alert, Incident]] = []
         for alert in alerts:
             after = incidents.following(self._known.get(alert.key), alert, self._watch, self._now)
             if after is not None:
                 self._monitor.drawn.alerts[alert.key] = alert
-                self._keep(replace(after, storm=storm.key, channel=storm.channel, ts=storm.ts))
-                incidents.tell_owners(self._services, after, alert.card, self._seen)
+                begun.append((alert, after))
+        self._keep(
+            [
+                replace(after, storm=storm.key, channel=storm.channel, ts=storm.ts)
+                for _, after in begun
+            ]
+        )
+        for alert, after in begun:
+            incidents.tell_owners(self._services, after, alert.card, self._seen)
 
     def _show_storm(self, key: str) -> None:
         """Post a storm's message, under its key, or edit it."""
@@ -157,13 +171,19 @@ class _Look:
             self._monitor.drawn.storms[key] = card
         else:
             ref = MessageRef(posted.channel, posted.ts)
-        for each in members:
-            if not each.ts:
-                self._keep(replace(each, channel=ref.channel, ts=ref.ts))
+        self._keep(
+            [replace(each, channel=ref.channel, ts=ref.ts) for each in members if not each.ts]
+        )
         incidents.draw_storm(self._services, self._monitor, self._members(key))
 
-    def _keep(self, incident: Incident) -> None:
-        _, version = incident_notes.one(self._monitor.notes, incident.key)
-        # Where a click or another replica was first, the next look sees what it did
-        if incident_notes.put(self._monitor.notes, incident, version):
-            self._known[incident.key] = incident
+    def _keep(self, some: Sequence[Incident]) -> None:
+        """Store incidents in one transaction: a vote waits for one, not for hundreds.
+
+        Where a click or another replica was first since this look began, nothing is stored: the
+        next look sees what it did.
+        """
+        versioned = [(each, self._versions.get(each.key, 0)) for each in some]
+        stored = incident_notes.put_all(self._monitor.notes, versioned)
+        for each, version in versioned:
+            if each.key in stored:
+                self._known[each.key], self._versions[each.key] = each, version + 1

@@ -16,7 +16,7 @@ from datetime import datetime, time
 from itertools import takewhile
 from pathlib import Path
 
-from hypothesis import HealthCheck, event, settings
+from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -484,6 +484,4 @@ TestLives = Lives.TestCase
 TestLives.settings = settings(
     max_examples=examples(20),
     stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.message import Duration
@@ -77,8 +77,6 @@ def test_l4_and_l19_power_that_comes_back_while_a_lock_is_waited_for_stops_all_s
 
 @settings(
     max_examples=10,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(lasts=st.integers(0, 9))
 def test_l19_however_long_it_lasts_nothing_but_a_start_is_tried(

@@ -99,7 +99,6 @@ ELEMENT = st.one_of(
 )
 CARD = st.builds(Card, text=TEXT, title=TEXT, elements=st.lists(ELEMENT, max_size=6).map(tuple))
 SLOW = settings(
-    deadline=None,
     max_examples=examples(60),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

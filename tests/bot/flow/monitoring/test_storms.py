@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
+
+import pytest
+import sqlalchemy as sa
 
 from bot.domain.card import Card, Context, Section, Table
 from bot.domain.message import Message
-from bot.flow.monitoring import storms
+from bot.domain.metrics import Incident
+from bot.flow.monitoring import incident_notes, incidents, storms
 from bot.flow.monitoring.incident_notes import all_incidents
 from bot.flow.monitoring.monitor import Monitor
 from bot.plugin_api import Alert, Remedy
@@ -120,6 +127,66 @@ def test_after_a_restart_the_same_message_is_edited(watched: Watched) -> None:
     watched.tick(*map(short, range(7)), *map(well, range(7, 10)))
     (card,) = watched.shown()
     assert "7 active, 3 resolved" in text(card)
+
+
+@contextmanager
+def writes(watched: Watched) -> Iterator[list[str]]:
+    """The transactions that change the database meanwhile."""
+    found: list[str] = []
+    engine = watched.series._engine
+
+    def note(*given: object) -> None:
+        if str(given[2]).startswith("BEGIN IMMEDIATE"):
+            found.append(str(given[2]))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield found
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+
+def test_a_storm_takes_a_few_transactions_however_many_incidents_it_has(watched: Watched) -> None:
+    counts = []
+    for few in (10, MANY):
+        watched.bot.clock.turn(storms.LONGEST.total_seconds() + 1)
+        with writes(watched) as begun:
+            watched.tick(*map(short, range(few)))
+        ack = buttons(watched.shown()[-1])[0]
+        with writes(watched) as answered:
+            watched.bot.clicks(ack.action, ack.value, "UBRUNO")
+        with writes(watched) as ended:
+            watched.tick(*map(well, range(few)))
+        assert all(not each.open for each in all_incidents(watched.monitor.notes))
+        counts.append((len(begun), len(answered), len(ended)))
+    assert counts[0] == counts[1], counts
+    assert max(counts[0]) > 0
+
+
+def test_a_click_during_a_look_is_not_overwritten(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched.tick(*map(short, range(10)))
+    following = incidents.following
+    turned: list[Alert] = []
+
+    def click_first(
+        before: Incident | None, alert: Alert, watch: str, now: datetime
+    ) -> Incident | None:
+        if not turned:
+            turned.append(alert)
+            incident_notes.change(
+                watched.monitor.notes, "memory:host-3", lambda it: replace(it, acknowledged_by="U1")
+            )
+        return following(before, alert, watch, now)
+
+    monkeypatch.setattr(incidents, "following", click_first)
+    watched.tick(*map(well, range(10)))
+    incident, _ = incident_notes.one(watched.monitor.notes, "memory:host-3")
+    assert incident is not None
+    assert (incident.acknowledged_by, incident.open) == ("U1", True)
+    watched.tick(*map(well, range(10)))
+    incident, _ = incident_notes.one(watched.monitor.notes, "memory:host-3")
+    assert incident is not None
+    assert (incident.acknowledged_by, incident.open) == ("U1", False)
 
 
 def states(card: Card) -> str:
