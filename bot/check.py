@@ -20,6 +20,7 @@ from bot.domain.message import Code, Message, Names, Words, join, nwords, words
 from bot.domain.power import Power, Reading
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
+from bot.domain.words import command
 from bot.factories import (
     connect_hypervisor,
     existing_store,
@@ -383,7 +384,10 @@ def _fence(host: Host, reading: Reading) -> Finding:
             ok=True,
             text=text,
             severity=Severity.WARN.value,
-            fix=words("{command}", command=Code(f"failover bind {host.name} {reading.device}")),
+            fix=words(
+                "{command}",
+                command=Code(command("/kvm failover bind {} {}", host.name, reading.device)),
+            ),
         )
     if reading.identity.lower() != host.uuid.lower():
         text = words(

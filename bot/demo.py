@@ -260,7 +260,10 @@ def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
     except LabError as error:
         told.say(
             DEMO,
-            words("The hosts get no SSH, so `host check` can tell less: {error}", error=str(error)),
+            words(
+                "The hosts get no SSH, so `/kvm host check` can tell less: {error}",
+                error=str(error),
+            ),
         )
         return {}
 

@@ -57,7 +57,7 @@ def not_held(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa
         words("{host} failed and was not admitted again.", host=host),
         words(
             "Choose another host, or look at it and admit it: {command}.",
-            command=Code(f"host readmit {host}"),
+            command=Code(command("/kvm host readmit {}", host)),
         ),
     )
 

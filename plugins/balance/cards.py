@@ -63,8 +63,8 @@ SHARES_HELP = words(
     "Both are set on the running VM and for its next start."
 )
 LIMIT = words("Set or remove a VM's CPU limit.")
-DRY_HELP = words("Only show what would be done, as `balance sim` does.")
-EXPLAIN_HELP = words("Only say why this VM is not moved, as `balance why` does.")
+DRY_HELP = words("Only show what would be done, as `/kvm balance sim` does.")
+EXPLAIN_HELP = words("Only say why this VM is not moved, as `/kvm balance why` does.")
 MAX_HELP = words("Most moves of the plan. 0 = configured value.")
 GAIN_HELP = words("Least fall of the imbalance for each move. 0 = configured value.")
 ONLY_HELP = words(
@@ -98,7 +98,7 @@ RUN_HELP = words(
     "names what may be run."
 )
 REBOOTS_HELP = words("The command reboots the host; it is done when the host is back.")
-UNDO_HELP = words("Restore what the last `balance shares` of this host had changed.")
+UNDO_HELP = words("Restore what the last `/kvm balance shares` of this host had changed.")
 CPU_HELP = words(
     "Percent of one core over all its vCPUs, or none. The limit always applies, even on an idle "
     "host."

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bot.domain.cluster import Snapshot, Vm, VmState
-from bot.domain.message import Code, Names, words
+from bot.domain.message import Names, words
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.plugin_api import Rules
 from plugins.failover.candidates import priority_of
-from plugins.failover.intents import PROTECT, READMIT, Protect, Resume
+from plugins.failover.commands import chat
+from plugins.failover.intents import PROTECT, Protect, Resume
 from plugins.failover.settings import FailoverSettings, Priority
 from plugins.failover.steps import OwnAutostart, StartAgain
 
@@ -135,7 +136,7 @@ def resume(
                 Objection(
                     "held",
                     words("{host} is on hold: its VMs may run elsewhere.", host=host.name),
-                    words("Admit it first: {command}.", command=Code(f"{READMIT} {host.name}")),
+                    words("Admit it first: {command}.", command=chat("host readmit {}", host.name)),
                 ),
             ),
         )
@@ -178,5 +179,5 @@ def _none(host: str) -> Objection:
     return Objection(
         "nothing",
         words("Drover starts no VM with {host} that is off now.", host=host),
-        words("To let it: {command}.", command=Code(PROTECT)),
+        words("To let it: {command}.", command=chat(PROTECT)),
     )

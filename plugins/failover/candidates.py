@@ -11,6 +11,7 @@ from bot.domain.definition import Definition
 from bot.domain.message import Duration, Names, words
 from bot.domain.plan import Objection
 from bot.domain.storage import is_medium, is_shared
+from plugins.failover.commands import chat
 from plugins.failover.settings import FailoverSettings, Nvram, Priority
 
 PRIORITY, AFTER, READY = "failover", "failover.after", "failover.ready"
@@ -140,7 +141,11 @@ def _reasons(
                 state=vm.state.value,
                 host=vm.host,
             ),
-            words("Start it yourself when it is wanted: {command}", command=_start(vm)),
+            words(
+                "It can start once {host} is admitted again: {command}.",
+                host=vm.host,
+                command=chat("vm start {}", vm.name),
+            ),
         )
     if elsewhere := [
         each for each in snapshot.copies(vm.uuid) if each.host != vm.host and each.state.active
@@ -157,10 +162,6 @@ def _reasons(
         )
         return
     yield from _bound_to_its_host(settings, snapshot.host(vm.host), vm, kept)
-
-
-def _start(vm: Vm) -> str:
-    return f"vm start {vm.name}"
 
 
 def _bound_to_its_host(

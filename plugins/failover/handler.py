@@ -14,7 +14,7 @@ from bot.domain.errors import (
     StepLostError,
     StepSkippedError,
 )
-from bot.domain.message import Duration, Message, Names, words
+from bot.domain.message import Code, Duration, Message, Names, words
 from bot.domain.operation import Ask, Facts
 from bot.domain.power import (
     Binding,
@@ -31,6 +31,7 @@ from bot.domain.power import (
 from bot.plugin_api import Settled
 from bot.ports import ClusterReader, Hypervisor, PowerAccess, Progress, VmLookup
 from plugins.failover import variables, witnesses
+from plugins.failover.commands import chat
 from plugins.failover.planner import CORPSE
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import (
@@ -138,7 +139,7 @@ def _rest_text(host: str) -> Message:
     return words(
         "Nothing more is started elsewhere. {host} stays on hold until it is admitted again: {command}.",
         host=host,
-        command=f"host readmit {host}",
+        command=chat("host readmit {}", host),
     )
 
 
@@ -269,7 +270,7 @@ def restart(
     if kept is None:
         raise StepSkippedError(
             words("The definition of {vm} that was approved is not kept any more.", vm=step.name),
-            words("Ask again: {command}.", command=f"host failover {step.lost} --only {step.name}"),
+            words("Ask again: {command}.", command=_once_more(step)),
         )
     try:
         hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
@@ -332,9 +333,13 @@ def _still_locked(step: RestartVm, waited: float, error: HypervisorError) -> Ste
         words(
             "Drover breaks no lock. Remove the lock of {host} on the storage, then: {command}.",
             host=step.lost,
-            command=f"host failover {step.lost} --only {step.name}",
+            command=_once_more(step),
         ),
     )
+
+
+def _once_more(step: RestartVm) -> Code:
+    return chat("host failover {} --only={}", step.lost, step.name)
 
 
 def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
@@ -400,7 +405,7 @@ def await_ready(step: AwaitReady, hypervisor: Hypervisor, progress: Progress) ->
         if waited >= step.patience:
             raise StepSkippedError(
                 words("{vm} was not ready after {time}.", vm=step.name, time=Duration(waited)),
-                words("Look at it: {command}.", command=f"vm console {step.name}"),
+                words("Look at it: {command}.", command=chat("vm console {}", step.name)),
             )
         _check_cancel(step.target, progress)
         progress.say(words("Waiting for {vm} to be ready", vm=step.name))
@@ -438,7 +443,7 @@ def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Fact
                 vm=step.name,
                 host=step.lives_on,
             ),
-            words("Look at it: {command}.", command=f"vm show {step.name}"),
+            words("Look at it: {command}.", command=chat("vm show {}", step.name)),
         )
     found = hypervisor.find(step.host, step.uuid)
     if found is not None and found.saved:

@@ -11,9 +11,10 @@ import click
 from bot.domain.card import Card, Context, Listing, Section
 from bot.domain.definition import Definition
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.message import Code, Message, When, join, nwords, words
+from bot.domain.message import Message, When, join, nwords, words
 from bot.domain.suggest import nearest
 from bot.plugin_api import History, View
+from plugins.failover.commands import chat
 
 SUMMARY = words("The definition of a VM as Drover keeps it, or what changed in it last.")
 _DIFF = words("What changed between the two newest versions.")
@@ -88,7 +89,7 @@ def find(history: History, name: str) -> tuple[Definition, ...]:
         )
         raise UnknownNameError(text, advice)
     if len(there) > 1:
-        commands = [Code(f"vm definition {each.uuid}") for each in there]
+        commands = [chat("vm definition {}", each.uuid) for each in there]
         text = nwords(
             "{n} VM is called “{vm}”.", "{n} VMs are called “{vm}”.", n=len(there), vm=name
         )

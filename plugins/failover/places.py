@@ -11,6 +11,7 @@ from bot.domain.message import Names, Size, words
 from bot.domain.placement import APART, TOGETHER, is_pinned_here, pin_hosts
 from bot.domain.plan import Objection
 from plugins.failover.candidates import Candidate, StaysOff
+from plugins.failover.commands import chat
 from plugins.failover.settings import FailoverSettings
 
 
@@ -161,7 +162,10 @@ def _why_nowhere(
                 memory=Size(vm.memory),
                 room=Size(max(0, best.memory)),
             ),
-            words("Free memory, then start it: {command}.", command=f"vm start {vm.name}"),
+            words(
+                "Free memory, then: {command}.",
+                command=chat("host failover {} --only={}", vm.host, vm.name),
+            ),
         )
     return Objection(
         "no-place",

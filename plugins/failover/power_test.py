@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bot.domain.cluster import Host, Snapshot
-from bot.domain.message import Code, Names, words
+from bot.domain.message import Names, words
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.power import Power, Reading
 from bot.plugin_api import Rules
+from plugins.failover.commands import chat
 from plugins.failover.intents import PowerTest
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import PowerOff, PowerOn
@@ -48,14 +49,14 @@ def _objections(intent: PowerTest, host: Host, snapshot: Snapshot) -> Iterator[O
         yield Objection(
             "not-in-maintenance",
             words("{host} is not in maintenance: a VM could come meanwhile.", host=host.name),
-            words("First: {command}.", command=Code(f"host maintenance {host.name} on")),
+            words("First: {command}.", command=chat("host maintenance {} on", host.name)),
         )
     running = tuple(vm.name for vm in snapshot.on(host.name) if vm.state.active)
     if running:
         yield Objection(
             "not-empty",
             words("VMs run on {host}: {names}.", host=host.name, names=Names(running, most=10)),
-            words("First: {command}.", command=Code(f"host drain {host.name}")),
+            words("First: {command}.", command=chat("host drain {}", host.name)),
         )
     if not intent.readings:
         yield Objection(
@@ -74,7 +75,7 @@ def _wrong(host: Host, readings: Iterable[Reading]) -> Iterator[Objection]:
                 words(
                     "{device} does not read that {host} is on.", device=each.device, host=host.name
                 ),
-                words("Fix that first: {command}.", command=Code(f"host check {host.name}")),
+                words("Fix that first: {command}.", command=chat("host check {}", host.name)),
             )
         elif each.identity and host.uuid and each.identity.lower() != host.uuid.lower():
             yield Objection(

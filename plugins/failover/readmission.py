@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bot.domain.cluster import Snapshot, Vm
-from bot.domain.message import Names, words
+from bot.domain.cluster import Snapshot, Vm, VmState
+from bot.domain.message import Message, Names, words
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import HoldHost, Step
 from bot.plugin_api import Rules
+from plugins.failover.commands import chat, shell
 from plugins.failover.intents import Readmit
 from plugins.failover.steps import ReadmitVm
 
@@ -86,10 +87,20 @@ def _objections(intent: Readmit, snapshot: Snapshot) -> Iterable[Objection]:
                     host=host.name,
                     other=lives_on,
                 ),
-                words(
-                    "Decide which copy stays, and force the other off with `virsh destroy` on its host."
-                ),
+                _stop_one(vm),
             )
+
+
+def _stop_one(vm: Vm) -> Message:
+    if vm.state is VmState.RUNNING:
+        return words(
+            "Stop what runs twice first: {command}.",
+            command=chat("failover stop-copies {}", vm.host),
+        )
+    return words(
+        "Decide which copy stays, and force the other off on its host: {command}.",
+        command=shell("virsh destroy {}", vm.name),
+    )
 
 
 def _old(snapshot: Snapshot, host: str) -> Iterable[tuple[Vm, str]]:

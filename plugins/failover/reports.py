@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from bot.domain.message import Code, Duration, Message, Names, When, join, nwords, words
+from bot.domain.message import Duration, Message, Names, When, join, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.power import Power, Reading
+from plugins.failover.commands import chat
 from plugins.failover.evidence import Evidence, Heard, Statement, Witness
 from plugins.failover.verdict import Cause, Judged, Verdict
 
@@ -62,7 +63,7 @@ def provable(host: str) -> Objection:
     return Objection(
         "provable",
         words("The power controller of {host} answers: nobody's word is needed.", host=host),
-        words("Use {command}.", command=Code(f"host failover {host}")),
+        words("Use {command}.", command=chat("host failover {}", host)),
     )
 
 
@@ -71,7 +72,7 @@ def no_controller(host: str) -> Objection:
     return Objection(
         "no-controller",
         words("No power controller that was shown to be the own one of {host} answers.", host=host),
-        words("Look at {command}.", command=Code("failover status")),
+        words("Look at {command}.", command=chat("failover status")),
     )
 
 
@@ -89,7 +90,7 @@ def not_by_itself(host: str, cause: str) -> Objection:
     return Objection(
         f"not-by-itself-{cause}",
         words("Too few witnesses could be asked about {host} to act without people.", host=host),
-        words("To decide yourself: {command}.", command=Code(f"host failover {host}")),
+        words("To decide yourself: {command}.", command=chat("host failover {}", host)),
     )
 
 
@@ -259,7 +260,7 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
 
 def _bind(host: str, device: str) -> Message:
     return words(
-        "If you know that it does: {command}.", command=Code(f"failover bind {host} {device}")
+        "If you know that it does: {command}.", command=chat("failover bind {} {}", host, device)
     )
 
 
@@ -271,15 +272,15 @@ def wrong_proof(host: str, devices: tuple[str, ...]) -> Message:
         "{drill} or {bind}.",
         devices=Names(devices),
         host=host,
-        drill=Code(f"failover drill {host} --real"),
-        bind=Code(f"failover bind {host} {devices[0]}"),
+        drill=chat("failover drill {} --real", host),
+        bind=chat("failover bind {} {}", host, devices[0]),
     )
 
 
 def _attest(host: str) -> Message:
     return words(
         "Look at it. If it is off, two people say so: {command}.",
-        command=Code(f"host attest-off {host} --seen TEXT"),
+        command=chat("host attest-off {} --seen TEXT", host),
     )
 
 
@@ -289,13 +290,13 @@ def _expected_text(host: str, judged: Judged) -> tuple[Message, Message]:
             words("{host} is in maintenance, so its silence is expected.", host=host),
             words(
                 "If it is dead, end its maintenance first: {command}.",
-                command=Code(f"host maintenance {host} off"),
+                command=chat("host maintenance {} off", host),
             ),
         )
     return (
         words("{host} is expected to be unreachable until {at}.", host=host, at=When(judged.until)),
         words(
-            "If it is dead, end that first: {command}.", command=Code(f"host quiet {host} --off")
+            "If it is dead, end that first: {command}.", command=chat("host quiet {} --off", host)
         ),
     )
 
@@ -304,7 +305,7 @@ _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
     Verdict.WELL: lambda host, _: (words("{host} answers.", host=host), ""),
     Verdict.BACK: lambda host, _: (
         words("{host} answers: it has started anew.", host=host),
-        words("Start its VMs there: {command}.", command=Code(f"vms {host}")),
+        words("Start its VMs there: {command}.", command=chat("host resume {}", host)),
     ),
     Verdict.EXPECTED: _expected_text,
     Verdict.DEAF: lambda host, _: (
@@ -318,8 +319,8 @@ _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
         words(
             "Start libvirtd there, then its VMs: {resume}. If that fails, two people may switch it "
             "off and start them elsewhere: {failover}.",
-            resume=Code(f"host resume {host}"),
-            failover=Code(f"host failover {host} --despite-life"),
+            resume=chat("host resume {}", host),
+            failover=chat("host failover {} --despite-life", host),
         ),
     ),
     Verdict.CUT_OFF: lambda host, _: (
@@ -337,7 +338,7 @@ _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
         words("{host} shows a sign of life: it is on, and its VMs may run.", host=host),
         words(
             "Look at it. If it hangs, two people may switch it off all the same: {command}.",
-            command=Code(f"host failover {host} --despite-life"),
+            command=chat("host failover {} --despite-life", host),
         ),
     ),
     Verdict.WAITING: lambda host, judged: (

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from shlex import quote
 from typing import Any
 
 from bot.domain.card import Card, Context, Section
 from bot.domain.cluster import Snapshot
-from bot.domain.message import Code, Message, join, words
+from bot.domain.message import Message, join, words
 from bot.domain.metrics import AlertSeverity, Change
 from bot.domain.operation import Operation
 from bot.domain.plan import Objection, Refused
 from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from bot.ports import Hypervisor
 from plugins.failover import boot, copies, planner, quiet, reports, whatif, witnesses
+from plugins.failover.commands import chat, shell
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import (
     ATTEST,
@@ -266,7 +266,7 @@ def _two_copies(vm: str, host: str, other: str) -> Card:
         vm=vm,
         host=host,
         other=other,
-        command=Code(f"virsh destroy {quote(vm)}"),
+        command=shell("virsh destroy {}", vm),
     )
     return Card(said, vm, (Section(said),))
 
@@ -434,7 +434,7 @@ def _dead(host: str) -> Message:
     return words(
         "{host} is dead. To start its VMs elsewhere: {command}.",
         host=host,
-        command=Code(f"{FAILOVER} {host}"),
+        command=chat("host failover {}", host),
     )
 
 

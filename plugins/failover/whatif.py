@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from bot.domain.card import Card, Context, Element, Section, Table
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.definition import Definition
-from bot.domain.message import Code, Day, Duration, Message, Names, Percent, join, nwords, words
+from bot.domain.message import Day, Duration, Message, Names, Percent, join, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.power import Binding, Bound, Hold, Reading
 from bot.plugin_api import History, View
 from plugins.failover import boot, planner, recovery, reports
 from plugins.failover.candidates import StaysOff, Wanted, choose
+from plugins.failover.commands import chat
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import PROTECT, Drill, Failover, Status
 from plugins.failover.places import Placed, place
@@ -113,7 +114,7 @@ def _libvirts(names: tuple[str, ...]) -> Message:
         "so: {command}.",
         n=len(names),
         names=Names(names, most=10),
-        command=Code(PROTECT),
+        command=chat(PROTECT),
     )
 
 

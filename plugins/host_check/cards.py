@@ -324,7 +324,7 @@ def _pairs_line(paired: PairResult) -> Line:
         n=count * (count - 1),
         tried=len(paired.reports),
     )
-    return join((tried, words("Try two hosts: {command}.", command=Code("host pair A B"))))
+    return join((tried, words("Try two hosts: {command}.", command=Code("/kvm host pair A B"))))
 
 
 def _group_rows(groups: Sequence[tuple[str, ...]]) -> tuple[tuple[Line, ...], ...]:

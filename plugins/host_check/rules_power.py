@@ -8,6 +8,7 @@ from bot.domain.cluster import Vm
 from bot.domain.message import Code, Message, Names, nwords, words
 from bot.domain.power import Power, Reading
 from bot.domain.readiness import Finding
+from bot.domain.words import command
 from plugins.host_check.findings import Case, failure, good, warning
 
 _POWER = {Power.ON: words("on"), Power.OFF: words("off")}
@@ -44,8 +45,8 @@ def _controller(case: Case, reading: Reading) -> Finding:
 def _whose(case: Case, reading: Reading, mine: str, name: str, label: Message) -> Finding:
     """Whether a controller that answers is this host's; ``mine``: its UUID, '' untold."""
     what = _POWER[reading.power]
-    bind = Code(f"failover bind {case.seen.host} {reading.device}")
-    drill = Code(f"failover drill {case.seen.host} --real")
+    bind = Code(command("/kvm failover bind {} {}", case.seen.host, reading.device))
+    drill = Code(command("/kvm failover drill {} --real", case.seen.host))
     fix = words("Say so, two people: {bind}; or try it: {drill}.", bind=bind, drill=drill)
     if reading.device in case.seen.refuted:
         text = words("{power}, not trusted: it read off before while the host ran on", power=what)
@@ -75,7 +76,7 @@ def autostart(case: Case) -> Iterator[Finding]:
             n=len(twice),
             names=Names(tuple(twice), most=10),
         ),
-        words("Let Drover start them: {command}.", command=Code("failover protect")),
+        words("Let Drover start them: {command}.", command=Code("/kvm failover protect")),
         label,
     )
 

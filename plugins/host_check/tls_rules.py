@@ -99,7 +99,7 @@ def _fix(way: Way, said: str) -> Words:
     if "tls" in uri.scheme:
         fix = next((fix for refusal, fix in _TLS_FIXES.items() if refusal in said), _OTHERWISE)
         names = {"here": here, "there": there, "name": uri.hostname or there}
-        return replace(fix, args={**names, "check": Code(f"host check {quote(there)}")})
+        return replace(fix, args={**names, "check": Code(f"/kvm host check {quote(there)}")})
     return words(
         "Use `qemu+tls://` or `qemu+ssh://` in `migrate_uri` of {target}, and see that its daemon "
         "listens.",

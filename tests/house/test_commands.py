@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -13,6 +15,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import bot
+from bot.catalog import load
 from bot.domain.cluster import (
     CpuFit,
     Disk,
@@ -29,11 +32,13 @@ from bot.domain.errors import DroverError
 from bot.domain.message import Message
 from bot.domain.plan import Objection, Reason
 from bot.domain.steps import MigrateVm
+from bot.flow.commands.queries import Core
 from bot.testing import draw_cluster
 from plugins.balance import cards as balance
 from plugins.balance import drain, rolling, shares
 from plugins.vm_lifecycle import cards as lifecycle
 
+PLUGINS = ("migrate", "balance", "vm_lifecycle", "host_check", "monitor", "failover")
 HOSTILE = (
     "a b",
     "it's",
@@ -164,3 +169,70 @@ def test_no_text_of_the_tree_puts_a_bare_name_into_a_command() -> None:
         if not any(word in found for word in MAY)
     ]  # fmt: skip
     assert bare == []
+
+
+def commands_without_slash(source: str, names: Mapping[str, Any]) -> Iterator[str]:
+    """Drover's own commands that messages of this source write without the slash command.
+
+    Such a one is typed as it stands, and neither a chat with another slash command nor a terminal
+    shows it in its own form. ``names``: the module's, for constants.
+    """
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+            if call.func.id in {"words", "nwords"}:
+                templates = [each.value for each in call.args if isinstance(each, ast.Constant)]
+                spans = re.findall(r"`([^`]+)`", " ".join(map(str, templates)))
+                spans += [opening(each.value, names) for each in call.keywords]
+            else:
+                spans = (
+                    [opening(each, names) for each in call.args] if call.func.id == "Code" else []
+                )
+            yield from (span for span in spans if is_own(span))
+
+
+def opening(value: ast.expr, names: Mapping[str, Any]) -> str:
+    """How a text begins, as far as the source tells; '' where it does not."""
+    if isinstance(value, ast.JoinedStr):
+        return "".join(opening(each, names) or "…" for each in value.values)
+    if isinstance(value, ast.FormattedValue):
+        return opening(value.value, names)
+    found = names.get(value.id, "") if isinstance(value, ast.Name) else ""
+    found = value.value if isinstance(value, ast.Constant) else found
+    return found if isinstance(found, str) else ""
+
+
+def is_own(line: str) -> bool:
+    return any(f"{line} ".startswith(f"{name} ") for name in COMMANDS if " " in name)
+
+
+COMMANDS = tuple(load(PLUGINS, {}, extra=(Core(),)).commands)
+
+
+@pytest.mark.parametrize("folder", ["bot", "plugins"])
+def test_every_command_in_a_message_is_written_with_the_slash_command(folder: str) -> None:
+    root = Path(bot.__file__).parent.parent
+    found = []
+    for path in sorted((root / folder).rglob("*.py")):
+        name = ".".join(path.relative_to(root).with_suffix("").parts)
+        source = path.read_text(encoding="utf-8")
+        if "words(" in source or "Code(" in source:
+            names = vars(importlib.import_module(name.removesuffix(".__init__")))
+            found += [f"{name}: {each}" for each in commands_without_slash(source, names)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('words("Use {command}.", command=Code(f"host failover {host}"))', 1),
+        ('words("Use {command}.", command=f"host readmit {host}")', 1),
+        ("Code(VERB)", 1),
+        ('Code(f"{VERB} {host}")', 1),
+        ('words("Use `host check`.")', 1),
+        ('words("Use `/kvm host check`.")', 0),
+        ('words("Use {command}.", command=Code(f"/kvm host failover {host}"))', 0),
+        ('words("{what}", what="host name")', 0),
+    ],
+)
+def test_a_command_without_the_slash_command_is_found(source: str, found: int) -> None:
+    assert len(list(commands_without_slash(source, {"VERB": "host failover"}))) == found

@@ -56,7 +56,7 @@ def test_l19_one_that_lasts_keeps_its_vm_off_and_is_told_and_the_others_start(ro
     (why,) = [each.why for each in room.bot.store.events("op-1") if isinstance(each, StepSkipped)]
     assert "db-1 did not start: a disk is still locked after 30 s" in str(why.text)
     assert "Drover breaks no lock" in str(why.remedy)
-    assert "host failover host-a --only db-1" in str(why.remedy)
+    assert "`/kvm host failover host-a --only=db-1`" in str(why.remedy)
 
 
 def test_l4_and_l19_power_that_comes_back_while_a_lock_is_waited_for_stops_all_starts(

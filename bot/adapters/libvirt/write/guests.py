@@ -363,7 +363,7 @@ class LibvirtGuests:
             raise HypervisorError(
                 words("{what}: it is not logged to a file in a storage pool.", what=what),
                 words(
-                    "VMs made with `vm create` are. For others, add `<log file=…/>` to "
+                    "VMs made with `/kvm vm create` are. For others, add `<log file=…/>` to "
                     "`<serial>`, with a path in a pool's directory."
                 ),
             )
