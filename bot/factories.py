@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.flow.operations.break_glass import BreakGlass
     from bot.ports import Hypervisor
     from bot.ports.power import Holds, PowerControl
+    from bot.ports.series import Sampler
 
 HEALTHY = 60.0  # seconds
 
@@ -183,19 +184,21 @@ def sign_in(settings: DroverSettings) -> Identity:
 def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor, SqlSeries]:
     """What measures, and the history it fills; no host is asked yet."""
     from bot.adapters.libvirt import LibvirtHypervisor
-    from bot.adapters.libvirt.read.sampling import LibvirtSampler
+    from bot.adapters.libvirt.read.sampling import GAP, LibvirtSampler
     from bot.adapters.sql.series import SqlSeries
+    from bot.flow.monitoring.divided_sampler import DividedSampler
     from bot.flow.monitoring.monitor import Monitor
     from bot.flow.monitoring.pressure import Pressures, over_ssh
 
     wanted = settings.monitor
     # A host must have answered, or be found silent, well before the next sweep.
     deadline = min(settings.limits.host_deadline, wanted.every * 0.8)
-    sampler = LibvirtSampler(
+    libvirt_sampler = LibvirtSampler(
         addresses(settings),
         clock=SystemClock(),
         deadline=deadline,
         slow_every=wanted.slow_every,
+        gap=max(GAP, 3 * wanted.every),
         wires=hypervisor.wires if isinstance(hypervisor, LibvirtHypervisor) else {},
     )
     series = SqlSeries(
@@ -203,6 +206,16 @@ def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor
         keep_raw=timedelta(seconds=wanted.keep_raw),
         keep=timedelta(seconds=wanted.keep),
     )
+    sampler: Sampler = libvirt_sampler
+    if database_file(settings) is None:  # several replicas may share PostgreSQL
+        sampler = DividedSampler(
+            libvirt_sampler,
+            series.leases(settings.replica),
+            SystemClock(),
+            settings.replica,
+            tuple(host.name for host in settings.hosts),
+            wanted.every,
+        )
     past = _prometheus(settings) if wanted.source == "prometheus" else None
     shells = [host.name for host in settings.hosts if host.ssh]
     read = (

@@ -6,6 +6,7 @@ The sampler, the history, and small notes that outlive a restart.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -27,6 +28,70 @@ class Sampler(Protocol):
 
     def close(self) -> None:
         """Let go of every connection."""
+        ...
+
+
+class SelectiveSampler(Sampler, Protocol):
+    """Measures all hosts, or some of them."""
+
+    def sweep(self, hosts: Collection[str] | None = None) -> Sweep:
+        """As ``Sampler`` does.
+
+        Args:
+            hosts: these alone are asked, and are in the sweep; what hosts tell by themselves is
+                told of all. None: all hosts.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Which replica measures a host. Ages in seconds, by the database's clock.
+
+    ``replica``: '' when it was given up. ``age``: since it was taken or last used.
+    ``measured``: the age of what is kept of the host; None: nothing is. ``mark`` tells this lease
+    from a later one, ``sample`` what is kept from what is kept later.
+    """
+
+    replica: str
+    age: float
+    measured: float | None
+    mark: float
+    sample: float | None
+
+
+class Leases(Protocol):
+    """Replicas divide the measuring of hosts. Every method may raise ``StoreError``."""
+
+    def replicas(self) -> frozenset[str]:
+        """The names of the replicas that count as alive."""
+        ...
+
+    def leases(self) -> Mapping[str, Lease]:
+        """Every lease, by host."""
+        ...
+
+    def claim(self, hosts: Mapping[str, Lease | None]) -> frozenset[str]:
+        """Take leases, each as it was read (None: there was none) if nobody changed it meanwhile.
+
+        Returns:
+            The hosts whose lease is this replica's now.
+        """
+        ...
+
+    def release(self, hosts: Collection[str]) -> None:
+        """Give leases of one's own up; what was measured stays."""
+        ...
+
+    def keep(self, samples: Mapping[str, str], age: float) -> None:
+        """Keep what was measured ``age`` seconds ago, by host, and use the leases.
+
+        Nothing is kept of hosts whose lease is another's by now.
+        """
+        ...
+
+    def samples(self, hosts: Collection[str]) -> Mapping[str, str]:
+        """What is kept of hosts, by host; hosts of which nothing is are left out."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ class FakeSampler:
         events: what the next sweep tells; it is told once.
         snapshots: what every sweep tells; so are ``checkpoints``.
         sweeps: how many were made.
+        asked: the hosts that each of them asked.
     """
 
     hypervisor: Hypervisor
@@ -30,13 +31,17 @@ class FakeSampler:
     snapshots: tuple[SnapshotSeen, ...] = ()
     checkpoints: tuple[SnapshotSeen, ...] = ()
     sweeps: int = 0
+    asked: list[frozenset[str]] = field(default_factory=list)
 
-    def sweep(self) -> Sweep:
+    def sweep(self, hosts: Collection[str] | None = None) -> Sweep:
         """The cluster as it is now."""
         self.sweeps += 1
         seen, now = self.hypervisor.snapshot(), self.clock.now()
+        names = {host.name for host in seen.hosts}
+        wanted = frozenset(names if hosts is None else names & set(hosts))
+        self.asked.append(wanted)
         up = {host.name for host in seen.hosts if host.up}
-        hosts = tuple(
+        samples = tuple(
             HostSample(
                 host.name,
                 now if host.up else host.seen_at,
@@ -48,6 +53,7 @@ class FakeSampler:
                 host.memory - host.memory_free,
             )
             for host in seen.hosts
+            if host.name in wanted
         )
         vms = tuple(
             VmSample(
@@ -62,16 +68,16 @@ class FakeSampler:
                 why=vm.paused_by,
             )
             for vm in seen.vms
-            if vm.host in up
+            if vm.host in up & wanted
         )
         events, self.events = tuple(self.events), []
         return Sweep(
             now,
-            tuple(replace(each, **self.hosts.get(each.name, {})) for each in hosts),
+            tuple(replace(each, **self.hosts.get(each.name, {})) for each in samples),
             tuple(replace(each, **self.vms.get(each.name, {})) for each in vms),
             events,
-            self.snapshots,
-            self.checkpoints,
+            tuple(each for each in self.snapshots if hosts is None or each.host in hosts),
+            tuple(each for each in self.checkpoints if hosts is None or each.host in hosts),
         )
 
     def close(self) -> None:

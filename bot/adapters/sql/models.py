@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 ALIVE = "alive"
@@ -162,6 +163,18 @@ replicas = Table(
     Column("name", String, primary_key=True),
     Column("beats", BigInteger, nullable=False),
     Column("epoch", String),  # which process is this replica; '': none, it was taken for dead
+)
+
+leases = (
+    Table(  # which replica measures a host, and what it measured; seconds of the database's clock
+        "leases",
+        metadata,
+        Column("host", String, primary_key=True),
+        Column("replica", String, nullable=False),  # '': it was given up
+        Column("leased_at", Float, nullable=False),
+        Column("measured_at", Float),
+        Column("data", Text),
+    )
 )
 
 # The history. Whole numbers in small units (millicores, KiB, KiB/s), which SQLite keeps in one to

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, open_engine, transaction
+from bot.adapters.sql.leases import SqlLeases
 from bot.adapters.sql.notes import SqlNotes
 from bot.adapters.sql.rows import insert_into
 from bot.adapters.sql.schema import migrate
@@ -82,6 +83,10 @@ class SqlSeries(SqlNotes):
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+    def leases(self, replica: str) -> SqlLeases:
+        """Which replica measures which host, kept in the same database. ``replica``: this one."""
+        return SqlLeases(self._engine, replica)
 
     # writing
 

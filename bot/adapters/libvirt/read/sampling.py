@@ -6,7 +6,7 @@ One bulk question to each, under a deadline.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -66,6 +66,7 @@ _WITH_MEMORY = frozenset(
         libvirt.VIR_DOMAIN_PMSUSPENDED,
     }
 )
+GAP = 120.0  # seconds without a look, after which a rate since the last one says little of now
 _UNREAD_EVERY = 60.0  # what could not be read is tried again sooner
 _OFF_BY_ITSELF = {
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed",
@@ -116,6 +117,7 @@ class LibvirtSampler:
         clock: stamps what is seen.
         deadline: seconds a host has for its answer.
         slow_every: how many sweeps pass between two looks at balloon, disks and network.
+        gap: seconds without a measurement of a host after which its rates begin anew.
         wires: the connections by host that others use too; hosts without have some of their own.
     """
 
@@ -126,6 +128,7 @@ class LibvirtSampler:
         clock: Clock,
         deadline: float = 5.0,
         slow_every: int = 4,
+        gap: float = GAP,
         wires: Mapping[str, Wires] = MappingProxyType({}),
     ) -> None:
         self._clock = clock
@@ -136,15 +139,17 @@ class LibvirtSampler:
                 clock=clock,
                 deadline=deadline,
                 slow_every=slow_every,
+                gap=gap,
                 wires=wires.get(each.name),
             )
             for each in hosts
         ]
 
-    def sweep(self) -> Sweep:
-        """Ask every host at once; see the port."""
+    def sweep(self, hosts: Collection[str] | None = None) -> Sweep:
+        """Ask hosts at once; see the port."""
         at = self._clock.now()
-        asked = [(host, host.begin()) for host in self._hosts]
+        wanted = [host for host in self._hosts if hosts is None or host.name in hosts]
+        asked = [(host, host.begin()) for host in wanted]
         until = time.monotonic() + self._deadline
         answers = [host.finish(pending, until) for host, pending in asked]
         return Sweep(
@@ -174,11 +179,14 @@ class HostSampler:
         clock: Clock,
         deadline: float,
         slow_every: int,
+        gap: float = GAP,
         wires: Wires | None = None,
     ) -> None:
-        self._name = address.name
+        self.name = address.name
         self._clock = clock
         self._slow_every = slow_every
+        self._gap = gap
+        self._measured_at = float("-inf")
         self._sweeps = 0
         self._host_counts: tuple[float, Mapping[str, int]] | None = None
         self._fast: dict[str, Counts] = {}
@@ -229,6 +237,9 @@ class HostSampler:
 
     def _measure(self, connection: Connection) -> _Answer:
         began = time.monotonic()
+        if began - self._measured_at > self._gap:
+            self._begin_anew()
+        self._measured_at = began
         slow = self._sweeps % self._slow_every == 0
         self._sweeps += 1
         parts = Parts(connection)
@@ -242,6 +253,13 @@ class HostSampler:
         kept = self._memory_of(connection)
         unread = (*parts.unread, *kept.unread)
         return _Answer(replace(host, took=time.monotonic() - began, unread=unread), vms, kept)
+
+    def _begin_anew(self) -> None:
+        """Compare with nothing: a mean over the long time without a look says little of now."""
+        self._sweeps = 0
+        self._host_counts = None
+        for known in (self._fast, self._slow, self._costly):
+            known.clear()
 
     def _try_vm(
         self, parts: Parts, domain: Any, record: Record, at: float, *, slow: bool
@@ -271,7 +289,7 @@ class HostSampler:
         return VmSample(
             uuid,
             text(domain.name()),
-            self._name,
+            self.name,
             state.value,
             count(record.get("vcpu.current", 0)),
             cpu=None if cores is None else cores / 1e9,
@@ -357,7 +375,7 @@ class HostSampler:
             busy = rate(_busy(before[1]), _busy(now), passed)
             waited = rate(before[1].get("iowait", 0), now.get("iowait", 0), passed)
         return HostSample(
-            self._name, self._clock.now(), "", cpus,
+            self.name, self._clock.now(), "", cpus,
             cpu=None if busy is None else busy / 1e9,
             wait=None if waited is None else waited / 1e9,
             memory=memory, used=used, huge=huge,
@@ -368,8 +386,8 @@ class HostSampler:
         oldest = _UNREAD_EVERY if self._kept and self._kept[1].unread else _KEPT_EVERY
         if self._kept is None or now - self._kept[0] > oldest:
             parts = Parts(connection)
-            snapshots = _list(parts, connection, self._name, "snapshot")
-            checkpoints = _list(parts, connection, self._name, "checkpoint")
+            snapshots = _list(parts, connection, self.name, "snapshot")
+            checkpoints = _list(parts, connection, self.name, "checkpoint")
             self._kept = (now, Kept(snapshots, checkpoints, parts.unread))
         return self._kept[1]
 

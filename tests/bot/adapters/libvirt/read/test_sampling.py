@@ -10,7 +10,7 @@ import libvirt
 import pytest
 
 from bot.adapters.libvirt.events.incidents import Alarms
-from bot.adapters.libvirt.read.sampling import HostSampler, LibvirtSampler
+from bot.adapters.libvirt.read.sampling import GAP, HostSampler, LibvirtSampler
 from bot.adapters.libvirt.transport.connections import HostAddress
 from bot.domain.metrics import CLUSTER, Metric, Point, Sweep, points, rate
 from bot.testing import TickingClock
@@ -136,6 +136,23 @@ def test_counters_that_begin_anew_are_no_negative_rate(seconds: Seconds) -> None
     seconds.now += 10
     host.records["web-1"]["cpu.time"] = 2 * 10**9
     assert sampler._measure(host).vms[0].cpu == 0.1
+
+
+def test_after_a_long_time_without_a_look_rates_begin_anew(seconds: Seconds) -> None:
+    """Another replica measured the host meanwhile, or it was silent: a mean over that time is not its load."""
+    host, sampler = Host({"web-1": dict(RUNNING)}), sampled(slow_every=3)
+    sampler._measure(host)
+    seconds.now += GAP + 1
+    host.records["web-1"] |= {"cpu.time": 9 * 10**9, "block.0.rd.bytes": 1000}
+    host.cpu |= {"user": 20 * 10**9}
+    answer = sampler._measure(host)
+    (vm,) = answer.vms
+    assert (vm.cpu, vm.wait, vm.read, answer.host.cpu) == (None, None, None, None)
+    assert vm.memory == 400 * KIB, "what is no rate is known at once"
+    seconds.now += 10
+    host.records["web-1"] |= {"cpu.time": 14 * 10**9}
+    (vm,) = sampler._measure(host).vms
+    assert vm.cpu == 0.5
 
 
 def test_costly_groups_are_asked_for_less_often_and_stand_meanwhile(seconds: Seconds) -> None:
