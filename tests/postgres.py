@@ -120,7 +120,7 @@ def bouncing(server: Postgres, mode: str, *, size: int = 3) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         shutil.rmtree(directory)
 
 

@@ -85,7 +85,7 @@ def test_wait_ends_with_how_the_operation_ended(here: AtTerminal, ending: str, c
         here.do("bruno", f"approve op-1 {here.bot.operation().plan.digest}")
         until(lambda: here.bot.work.ids)
         here.bot.works()
-    thread.join(30)
+    thread.join(60)
     assert results[0].exit_code == code, results[0].output
 
 

@@ -95,7 +95,7 @@ def test_it_ends_and_all_is_told_once_and_in_order(
     def thread() -> list[str]:
         return [each.text for each in workspace.messages("#approvals") if each.thread_ts]
 
-    until(lambda: len(thread()) == 3, lambda: str(thread()), 30)
+    until(lambda: len(thread()) == 3, lambda: str(thread()))
     assert len(top()) == 1
     assert "Done" in top()[0]
     assert ["1 of 2" in thread()[0], "2 of 2" in thread()[1], "Done" in thread()[2]] == [True] * 3
@@ -104,5 +104,5 @@ def test_it_ends_and_all_is_told_once_and_in_order(
         "she is told",
         20,
     )
-    until(lambda: here.bot.services.messages.waiting() == 0, "nothing waits", 20)
+    until(lambda: here.bot.services.messages.waiting() == 0, "nothing waits")
     assert here.bot.store.words_left() == ()

@@ -27,11 +27,10 @@ GUEST = "ready-1"
 
 
 def shell(argv: Sequence[str]) -> CommandResult:
-    """A fake host's shell is this machine's."""
-    try:
-        done = subprocess.run(list(argv), capture_output=True, text=True, check=False, timeout=1)
-    except subprocess.TimeoutExpired as error:
-        raise HypervisorError("It did not end in time.") from error
+    """A fake host's shell is this machine's; it waits for nothing that sleeps."""
+    if argv[0] == "sleep":
+        raise HypervisorError("It did not end in time.")
+    done = subprocess.run(list(argv), capture_output=True, text=True, check=False)
     return CommandResult(done.returncode, done.stdout, done.stderr)
 
 

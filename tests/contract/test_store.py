@@ -286,7 +286,7 @@ def test_of_many_at_once_one_wins_each_round(reopen: Reopen) -> None:
     ready = threading.Barrier(6)
 
     def decide(n: int) -> str:
-        ready.wait(timeout=10)
+        ready.wait(timeout=60)
         try:
             stores[n % 3].append(operation, Denied(later(1), f"U{n}", "no"))
         except ConflictError:
@@ -690,7 +690,7 @@ def test_of_many_replicas_that_decide_at_once_one_begins(reopen: Reopen) -> None
 
     def begin(number: int) -> bool:
         position, _ = stores[number].head()
-        ready.wait(timeout=10)
+        ready.wait(timeout=60)
         try:
             stores[number].append(running[number], StepBegan(later(9), "drover", 0), since=position)
         except ConflictError:
@@ -937,7 +937,7 @@ def test_replicas_may_start_together_on_an_empty_database(url: str) -> None:
     ready = threading.Barrier(4)
 
     def start(_: int) -> str:
-        ready.wait(timeout=10)
+        ready.wait(timeout=60)
         store = SqlStore(url, CODEC, clock=TickingClock())
         try:
             return str(store.broken_link())

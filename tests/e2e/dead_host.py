@@ -106,7 +106,7 @@ def bot_on(
 def knows(stage: Play, *guests: Guest) -> None:
     """Wait until the definitions of the VMs are kept."""
     for guest in guests:
-        until(partial(_kept, stage, guest.name), f"{guest.name} is kept", 60)
+        until(partial(_kept, stage, guest.name), f"{guest.name} is kept")
 
 
 def rows(stage: Play, query: str, **values: str) -> list[tuple[Any, ...]]:

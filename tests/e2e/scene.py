@@ -129,7 +129,7 @@ class Scene:
     def database_locked(self) -> Iterator[None]:
         """Another program locks the database."""
         with closing(
-            sqlite3.connect(self.database, isolation_level=None, timeout=20)
+            sqlite3.connect(self.database, isolation_level=None, timeout=60)
         ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield
@@ -138,7 +138,7 @@ class Scene:
     @contextmanager
     def disk_full(self) -> Iterator[None]:
         """Not a byte is left where the database lies, nor in the file of its log."""
-        with closing(sqlite3.connect(self.database, timeout=20)) as connection:
+        with closing(sqlite3.connect(self.database, timeout=60)) as connection:
             # Room that an earlier checkpoint left in the log would take the next writes.
             until(
                 lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0,

@@ -43,4 +43,4 @@ def test_it_ends_on_a_signal_and_leaves_nothing_behind(
         assert list(kept.iterdir()) == []
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)

@@ -108,7 +108,7 @@ def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
             assert len(served.orders("host-a")) == ordered  # L26
             stage.approves("carla", proposal)
             if death == "frozen":
-                until(lambda: begun(stage, "ConfirmOff"), "it is being confirmed", 60)
+                until(lambda: begun(stage, "ConfirmOff"), "it is being confirmed")
                 stage.bot.kill()
                 stage.bot.start()
                 stage.workspace.wait_connected()
@@ -117,12 +117,12 @@ def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
             for guest in (first, last):
                 (host,) = lab.where(guest.name)
                 assert host != "host-a"
-                until(partial(has_booted_again, guest), f"{guest.name} boots again", 60)
+                until(partial(has_booted_again, guest), f"{guest.name} boots again")
             orders = served.orders("host-a")[ordered:]
             assert orders == (("ForceOff",) if death == "frozen" else ())  # L12
             lab.power_on("host-a")
             until(lambda: lab.is_on("host-a"), "host-a is on")
-            until(lambda: heard_again(stage, "host-a"), "the bot hears host-a again", 90)
+            until(lambda: heard_again(stage, "host-a"), "the bot hears host-a again")
             stage.asks("host readmit host-a")
             back = stage.proposal("Admit host-a again")
             stage.approves("bruno", back)
@@ -154,14 +154,14 @@ def test_l5_l13_l15_a_bot_killed_in_a_failover_goes_on_where_it_was(
             proposal = stage.proposal("Switch host-a off and start 1 VM")
             stage.approves("bruno", proposal)
             stage.approves("carla", proposal)
-            until(lambda: begun(stage, after), f"{after} has begun", 60)
+            until(lambda: begun(stage, after), f"{after} has begun")
             stage.bot.kill()
             stage.bot.start()
             stage.workspace.wait_connected()
             stage.ended("Done:", proposal, 180)
             (host,) = lab.where(name)
             assert host != "host-a"
-            until(lambda: guest.boots() == 2, f"{name} boots again", 60)
+            until(lambda: guest.boots() == 2, f"{name} boots again")
             assert set(served.orders("host-a")[ordered:]) == {"ForceOff"}
             assert not lab.is_on("host-a")
             assert watcher.twice == []
@@ -181,7 +181,7 @@ def test_l2_l3_l7_a_controller_that_fails_starts_nothing(
     try:
         with bot_on(site, tmp_path) as stage, Watcher(lab, [name]) as watcher:
             knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
             lab.freeze("host-a")
             silent(stage, "host-a")
             stage.asks("host failover host-a")
@@ -226,7 +226,7 @@ def test_by_itself_when_two_kinds_of_witnesses_hear_nothing_and_the_rules_say_so
             Watcher(lab, ["self-1"]) as watcher,
         ):
             knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
             lab.freeze("host-a")
             lab.cut_network("host-a")
             shown = stage.message("#approvals", "Done:", "Switch host-a off", timeout=240)
@@ -234,7 +234,7 @@ def test_by_itself_when_two_kinds_of_witnesses_hear_nothing_and_the_rules_say_so
             (host,) = lab.where("self-1")
             assert host != "host-a"
             assert served.orders("host-a")[ordered:] == ("ForceOff",)
-            until(lambda: guest.boots() == 2, "it boots again", 60)
+            until(lambda: guest.boots() == 2, "it boots again")
             assert watcher.twice == []
     finally:
         lab.heal_network("host-a")

@@ -80,7 +80,7 @@ def test_l4_a_button_pressed_between_two_waves_stops_the_second(
             lab.freeze("host-a")
             silent(stage, "host-a")
             proposal = approved_failover(stage, "Switch host-a off and start 2 VMs")
-            until(lambda: begun(stage, "AwaitReady"), "the first wave is awaited", 90)
+            until(lambda: begun(stage, "AwaitReady"), "the first wave is awaited")
             served.press_button("host-a")
             said = ended(stage, proposal, "failed:", "done:")
             assert "wave-2 was not started" in said
@@ -104,7 +104,7 @@ def test_a_slow_controller_proves_a_dead_host_off_all_the_same(
             Watcher(lab, ["slow-1"]) as watcher,
         ):
             knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
             served.fault("host-a", "slow")
             lab.freeze("host-a")
             silent(stage, "host-a")
@@ -129,7 +129,7 @@ def test_l3_a_stale_controller_that_still_reads_on_proves_nothing(
             Watcher(lab, ["stale-1"]) as watcher,
         ):
             knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
             served.fault("host-a", "stale")
             lab.power_off("host-a")
             silent(stage, "host-a")
@@ -150,14 +150,14 @@ def test_l4_a_stale_controller_that_still_reads_off_starts_nothing_while_the_hos
     try:
         with bot_on(site, tmp_path) as stage, Watcher(lab, ["stale-2"]) as watcher:
             knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
             lab.power_off("host-a")
             silent(stage, "host-a")
             stage.asks("host failover host-a")
             proposal = stage.proposal("Switch host-a off and start 1 VM")
             served.fault("host-a", "stale")
             lab.power_on("host-a")
-            until(lambda: lab.where("stale-2") == ["host-a"], "it runs there again", 60)
+            until(lambda: lab.where("stale-2") == ["host-a"], "it runs there again")
             stage.approves("bruno", proposal)
             stage.approves("carla", proposal)
             ended(stage, proposal, "failed:", "not done,", "stale")
@@ -187,7 +187,7 @@ def test_a_target_that_dies_between_two_waves_is_not_waited_for(
             lab.freeze("host-a")
             silent(stage, "host-a")
             proposal = approved_failover(stage, "Switch host-a off and start 3 VMs")
-            until(lambda: begun(stage, "AwaitReady"), "the first wave is awaited", 90)
+            until(lambda: begun(stage, "AwaitReady"), "the first wave is awaited")
             planned = starts(stage)
             dead = next(planned[name] for name in names[1:] if planned[name] != planned["tail-1"])
             (left,) = set(lab.hosts) - {"host-a", dead}
@@ -223,11 +223,11 @@ def test_g21_a_host_that_dies_while_a_vm_leaves_it_or_comes_to_it(
             Watcher(lab, [resident.name]) as watcher,
         ):
             knows(stage, guest, resident)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
             stage.asks(f"migrate {name} to {target} --bandwidth 2")
             move = stage.proposal(name)
             stage.approves("bruno", move)
-            until(lambda: len(lab.where(name)) == 2, "it is on its way", 60)
+            until(lambda: len(lab.where(name)) == 2, "it is on its way")
             lab.power_off("host-a")
             silent(stage, "host-a")
             lost = 2 if dies == "source" else 1
@@ -240,7 +240,7 @@ def test_g21_a_host_that_dies_while_a_vm_leaves_it_or_comes_to_it(
             if dies == "target":
                 assert guest.boots() == 1
             else:
-                until(lambda: guest.boots() == 2, "it boots again", 60)
+                until(lambda: guest.boots() == 2, "it boots again")
     finally:
         heal(lab, served, name, resident.name)
 
@@ -267,7 +267,7 @@ def test_l15_of_two_replicas_one_fences_and_the_other_sees_it_through(
             Watcher(lab, ["pair-1"]) as watcher,
         ):
             knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
             lab.freeze("host-a")
             silent(stage, "host-a")
             stage.asks("host failover host-a")
@@ -275,10 +275,10 @@ def test_l15_of_two_replicas_one_fences_and_the_other_sees_it_through(
             served.fault("host-a", "slow")
             stage.approves("bruno", proposal)
             stage.approves("carla", proposal)
-            until(lambda: begun(stage, "FenceHost"), "it has begun", 90)
+            until(lambda: begun(stage, "FenceHost"), "it has begun")
             second = tomllib.loads(stage.bot.config.read_text()) | {"replica": "drover-2"}
             with BotProcess(stage.workspace, tmp_path, second) as other:
-                until(lambda: served.orders("host-a")[ordered:], "it was ordered off", 90)
+                until(lambda: served.orders("host-a")[ordered:], "it was ordered off")
                 stage.bot.kill()
                 ended(stage, proposal, "done:", timeout=240)
                 assert b"taken over" in other.log.read_bytes()
@@ -312,7 +312,7 @@ def test_l21_a_host_that_starts_anew_starts_nothing_by_itself_and_gets_its_vms_f
                 lambda: any("host-a" in text for (text,) in rows(stage, BOOTS)), "its boot id", 60
             )
             lab.power_off("host-a")
-            until(lambda: rows(stage, GONE), "its silence is noticed", 60)
+            until(lambda: rows(stage, GONE), "its silence is noticed")
             lab.power_on("host-a")
             serve(lab, "host-a")
             back = stage.proposal("Start the VMs of host-a", timeout=180)
@@ -340,7 +340,7 @@ def test_l27_a_real_drill_switches_an_empty_host_off_and_on(
     ordered = len(served.orders("host-c"))
     try:
         with bot_on(site, tmp_path) as stage:
-            until(lambda: bound(stage, "host-c"), "the controller is bound", 60)
+            until(lambda: bound(stage, "host-c"), "the controller is bound")
             stage.asks("failover drill host-c --real")
             stage.told("ana", "not in maintenance")
             stage.asks("host maintenance host-c on")
@@ -370,8 +370,8 @@ def test_g7_a_liar_whose_frozen_host_wakes_is_found_out_and_both_copies_are_paus
     try:
         with bot_on(site, tmp_path, doors, more=OFTEN) as stage:
             knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
-            until(lambda: boot_kept(stage, "host-a"), "its boot id is kept", 90)
+            until(lambda: bound(stage, "host-a"), "the controller is bound")
+            until(lambda: boot_kept(stage, "host-a"), "its boot id is kept")
             served.fault("host-a", "liar")
             lab.freeze("host-a")
             lab.cut_network("host-a")

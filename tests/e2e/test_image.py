@@ -144,7 +144,7 @@ def test_a_vm_moves_from_chat(
     with subprocess.Popen([*drover, "run"]) as bot:
         try:
             workspace.wait_connected(120)
-            until(lambda: not subprocess.run([*drover, "health"], check=False).returncode, "it is not healthy", 90)  # fmt: skip
+            until(lambda: not subprocess.run([*drover, "health"], check=False).returncode, "it is not healthy")  # fmt: skip
             workspace.person("ana").command("/kvm migrate boxed to host-b", "#ops")
             asked = workspace.wait_message("#approvals", lambda each: holds(each, "Approve?"), 90)
             workspace.person("bruno").click(asked, "op.approve")

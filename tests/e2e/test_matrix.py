@@ -134,7 +134,7 @@ def click_delivered_late(scene: Scene) -> None:
     late.start()
     until(lambda: not fault._delays, "the click was not sent")
     scene.play.workspace.person("ana").click(scene.message, "op.withdraw")
-    late.join(30)
+    late.join(60)
     scene.play.told("bruno", scene.operation, "is withdrawn", "Nothing was changed")
     scene.stayed("Withdrawn")
     assert "VotedFor" not in scene.kinds()

@@ -75,7 +75,7 @@ class Wire:
         self._listener.close()
         self._listener = None
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
 
     def _serve(self, listener: socket.socket) -> None:
         with suppress(OSError):

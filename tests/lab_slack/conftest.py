@@ -42,7 +42,7 @@ def hang_up(handler: SocketModeHandler) -> None:
     """Close it. The SDK's client was seen to wait for ever for a lock that its own receiver holds."""
     closing = Thread(target=handler.close, daemon=True)
     closing.start()
-    closing.join(10)
+    closing.join(60)
 
 
 @pytest.fixture

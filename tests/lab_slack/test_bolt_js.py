@@ -74,7 +74,7 @@ def js(request: pytest.FixtureRequest, workspace: Workspace, node: Node) -> Iter
     finally:
         process.stdin.close()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -34,10 +34,10 @@ def test_it_tells_its_address_serves_a_manifest_and_ends_on_sigterm(tmp_path: Pa
     with subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = urlsplit(process.stdout.readline().split()[-1])
-        connection = HTTPConnection(address.hostname or "", address.port, timeout=10)
+        connection = HTTPConnection(address.hostname or "", address.port, timeout=60)
         connection.request("GET", "/lab/api/state?as=U0ANA")
         state = json.loads(connection.getresponse().read())
         connection.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert [each["command"] for each in state["commands"]] == ["/mule"]

@@ -23,7 +23,7 @@ def ask(
     """Ask as the page does, ``as`` a user; answers the status and the JSON."""
     if user:
         query = {"as": user, **query}
-    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=60)
     try:
         if body is None:
             connection.request(
@@ -213,14 +213,14 @@ def test_what_can_not_be_done_is_said(
 
 def test_an_unknown_address_and_a_form_are_refused(workspace: Workspace) -> None:
     assert ask(workspace, "dance", {"as": "U0ANA"})[0] == 404
-    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=60)
     connection.request("POST", "/lab/api/say", "as=U0ANA", {"Content-Type": "text/plain"})
     assert connection.getresponse().status == 415
     connection.close()
 
 
 def test_the_page_or_how_to_build_it_is_served(workspace: Workspace) -> None:
-    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=60)
     connection.request("GET", "/")
     response = connection.getresponse()
     assert response.status == 200

@@ -26,7 +26,7 @@ def refusal(client: WebClient, method: str, **args: Any) -> Json:
 
 
 def post(workspace: Workspace, path: str, body: str, **headers: str) -> tuple[int, Json]:
-    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=60)
     try:
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
@@ -218,7 +218,7 @@ def test_an_uploaded_image_can_be_shared_shown_in_blocks_and_fetched(
     client.chat_postMessage(channel="C0OPS", text="chart", blocks=[image])
     by_address = {"type": "image", "alt_text": "load", "slack_file": {"url": file["permalink"]}}
     client.chat_postMessage(channel="C0OPS", text="chart", blocks=[by_address])
-    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", workspace.port, timeout=60)
     connection.request("GET", file["url_private"].removeprefix(workspace.url))
     assert connection.getresponse().read() == PNG
     connection.close()
@@ -280,7 +280,7 @@ def test_every_call_is_recorded_with_its_answer(workspace: Workspace, client: We
 
 def test_other_sites_and_other_names_are_refused(workspace: Workspace) -> None:
     for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
-        connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", workspace.port, timeout=60)
         connection.request("GET", "/lab/api/state?as=U0ANA", headers=headers)
         assert connection.getresponse().status == 403
         connection.close()

@@ -49,7 +49,7 @@ class Done:
 
     def wait_for(self, count: int) -> list[str]:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.ids) >= count, timeout=30), (
+            assert self._changed.wait_for(lambda: len(self.ids) >= count, timeout=60), (
                 f"only {self.ids}"
             )
             return list(self.ids)
@@ -122,7 +122,7 @@ def test_operations_of_different_hosts_run_side_by_side(working: Working) -> Non
     done = Done()
 
     def perform(operation_id: str) -> None:
-        together.wait(timeout=30)  # passes only when all three are under way
+        together.wait(timeout=60)  # passes only when all three are under way
         done(operation_id)
 
     work = working(perform)
@@ -138,7 +138,7 @@ def test_the_failover_of_a_host_does_not_wait_behind_what_waits_for_that_host(
 
     def perform(operation_id: str) -> None:
         if operation_id == "op-1":
-            assert answers.wait(30)  # a migration from a host that died
+            assert answers.wait(60)  # a migration from a host that died
         done(operation_id)
 
     work = working(perform)
@@ -191,12 +191,12 @@ def test_stop_tells_what_is_left_and_the_next_start_takes_it_up(working: Working
 
     def slow(operation_id: str) -> None:
         begun.set()
-        go_on.wait(30)
+        go_on.wait(60)
 
     with capture_logs() as logs:
         work = working(slow)
         work.enqueue(operation(1))
-        assert begun.wait(30)
+        assert begun.wait(60)
         assert work.stop(wait=0.01) == ("op-1",)
     assert any(entry["event"] == "left to the next start" for entry in logs)
     again = working(done)

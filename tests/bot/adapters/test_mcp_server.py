@@ -169,7 +169,7 @@ def url(near: NearBot) -> Iterator[str]:
     until(lambda: server.started, "the web server listens")
     yield f"http://127.0.0.1:{port}/mcp"
     server.should_exit = True
-    thread.join(20)
+    thread.join(60)
     listening.close()
 
 

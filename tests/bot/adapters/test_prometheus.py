@@ -70,7 +70,7 @@ def server() -> Iterator[MetricsServer]:
 
 
 def read(server: MetricsServer, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 
@@ -220,7 +220,7 @@ def prometheus(server: MetricsServer, node_exporter: int, tmp_path: Path) -> Ite
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:

@@ -123,7 +123,7 @@ def test_a_silent_replica_is_taken_over_and_forgotten_and_the_living_are_not(
 
     store.counts["dead"] = 40
     pulsing(Pulse("me", store, take_over, every=0.01, dead_after=0.5))
-    assert taken.wait(30)
+    assert taken.wait(60)
     assert names == ["dead"]
     assert store.fenced == ["dead"]
     until(lambda: set(store.counts) == {"me"})
@@ -138,7 +138,7 @@ def test_a_replica_that_is_fenced_off_says_so_and_beats_no_more(
             Pulse("me", store, lambda name: None, every=0.01, dead_after=60, on_fenced=told.set)
         )
         store.fenced.append("me")
-        assert told.wait(30)
+        assert told.wait(60)
     assert "fenced off" in {entry["event"] for entry in logs}
 
 
@@ -261,7 +261,7 @@ class Replicas:
         for process in self.running.values():
             assert process.stdin is not None
             process.stdin.close()
-        return {name: process.wait(timeout=30) for name, process in self.running.items()}
+        return {name: process.wait(timeout=60) for name, process in self.running.items()}
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def begin() -> WsgiServer:
         name="wsgi-test",
         threads=2,
         max_request_body_size=1 << 16,
-        channel_timeout=30,
+        channel_timeout=60,
     )
     server.start()
     return server
@@ -35,11 +35,11 @@ def begin() -> WsgiServer:
 def test_it_answers_until_it_is_closed() -> None:
     server = begin()
     url = f"http://{server.host}:{server.port}/here"
-    with urllib.request.urlopen(url, timeout=5) as got:
+    with urllib.request.urlopen(url, timeout=60) as got:
         assert got.read() == b"/here"
     server.close()
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(url, timeout=5)
+        urllib.request.urlopen(url, timeout=60)
 
 
 def test_nothing_is_closed_under_a_thread_that_is_about_to_wake_the_loop(
@@ -67,7 +67,7 @@ def test_one_that_never_began_is_closed_too() -> None:
         name="wsgi-test",
         threads=1,
         max_request_body_size=1 << 16,
-        channel_timeout=30,
+        channel_timeout=60,
     )
     port = server.port
     server.close()

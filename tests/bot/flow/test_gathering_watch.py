@@ -88,7 +88,7 @@ def test_a_host_that_hangs_delays_neither_the_sweeps_nor_the_other_watches(
 
     def hang(seen: Snapshot, hypervisor: Hypervisor) -> str:
         gathered.append(seen)
-        assert answers.wait(30)
+        assert answers.wait(60)
         return "answered at last"
 
     def look(view: WatchView) -> Looked:

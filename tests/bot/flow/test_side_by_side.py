@@ -191,8 +191,8 @@ def test_two_operations_into_one_host_take_turns_and_say_so(bot: Bot) -> None:
     watcher.start()
     threads[1].start()
     for thread in threads:
-        thread.join(30)
-    watcher.join(1)
+        thread.join(60)
+    watcher.join(60)
     assert said.is_set()
     assert {bot.operation(number).state for number in (1, 2)} == {State.DONE}
     assert began_at(bot, 2) > ended_at(bot, 1)

@@ -325,7 +325,7 @@ class Box:
             each.replace("/proc/sys/kernel/random/boot_id", str(self.folder / "boot"))
             for each in argv
         ]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
@@ -696,7 +696,7 @@ def test_two_operations_never_work_on_one_vm_at_once(bot: Bot) -> None:
 
     bot.hypervisor.during = during
     perform.perform(bot.services, "op-2")
-    threads[0].join(30)
+    threads[0].join(60)
     assert {bot.operation(number).state for number in (1, 2)} == {State.DONE}
     assert bot.where("a1") == [other]
     assert [each.why.code for each in bot.operation().skipped] == ["moved"]

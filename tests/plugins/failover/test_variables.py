@@ -51,7 +51,7 @@ def shell_at(room: Room, host: str, root: Path) -> Callable[[Sequence[str]], Com
         words = [str(root) + each if each == PATH else each for each in argv]
         if words[0] != "sh":
             return CommandResult(127, "")
-        made = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+        made = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
         return CommandResult(made.returncode, made.stdout, made.stderr)
 
     return run

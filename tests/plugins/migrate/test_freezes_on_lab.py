@@ -107,7 +107,7 @@ def test_a_libvirt_that_stops_ends_the_step_and_the_vm_runs_once(
     thread.start()
     try:
         assert progress.stopped.wait(60), f"it never came to {phase}: {progress.said}"
-        until(lambda: ended, "the step ends or asks", 90)
+        until(lambda: ended, "the step ends or asks")
     finally:
         os.kill(pid, signal.SIGCONT)
         thread.join(60)

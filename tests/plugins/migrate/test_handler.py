@@ -92,7 +92,7 @@ class Lab(FakeHypervisor):
         with self.turns:
             self.waiting = True
             self.turns.notify_all()
-            assert self.turns.wait_for(lambda: self.granted, timeout=10), "nobody lets time pass"
+            assert self.turns.wait_for(lambda: self.granted, timeout=60), "nobody lets time pass"
             self.granted -= 1
             self.waiting = False
         self.at_tick(job)

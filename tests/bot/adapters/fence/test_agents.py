@@ -153,7 +153,7 @@ class SlowAgent:
 
     def read(self) -> Answer:
         self.began += 1
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         return Answer(Power.OFF)
 
     def order(self, *, on: bool) -> None:
@@ -175,7 +175,7 @@ def test_those_who_ask_at_once_all_get_an_answer_that_began_after_they_asked() -
         others = [pool.submit(control.read, A) for _ in range(7)]
         until(lambda: len(control._next) == 1)
         agent.go_on.set()
-        answers = [each.result(10) for each in (first, *others)]
+        answers = [each.result(60) for each in (first, *others)]
     assert [each.power for each in answers] == [Power.OFF] * 8
     assert agent.began <= 8
     assert all(not each.problem for each in answers)
@@ -192,5 +192,5 @@ def test_a_controller_that_hangs_is_not_asked_again() -> None:
         with pytest.raises(PowerError, match="not ended"):
             control.switch_off(A)
         agent.go_on.set()
-        hanging.result(10)
+        hanging.result(60)
     until(lambda: control.read(A).power is Power.OFF)

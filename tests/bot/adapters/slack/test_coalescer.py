@@ -30,7 +30,7 @@ class Screen:
 
     def send(self, ref: MessageRef, card: Card, urgency: Urgency) -> None:
         self.entered.release()
-        assert self.may_go.wait(10)
+        assert self.may_go.wait(60)
         if self.failures:
             raise self.failures.pop()
         self.shown.append((ref, str(card.text)))
@@ -53,7 +53,7 @@ def test_the_first_edit_is_shown_at_once_and_the_rest_wait(
     screen: Screen, edits: Coalescer
 ) -> None:
     edits.later(ONE, Card("10 %"), PROGRESS)
-    assert screen.entered.acquire(timeout=10)
+    assert screen.entered.acquire(timeout=60)
     edits.later(ONE, Card("20 %"), PROGRESS)
     edits.later(ONE, Card("30 %"), PROGRESS)
     assert screen.entered.acquire(timeout=0.05) is False
@@ -98,7 +98,7 @@ def test_an_older_edit_under_way_does_not_undo_a_newer_one(
 ) -> None:
     screen.may_go.clear()
     edits.later(ONE, Card("99 %"), PROGRESS)
-    assert screen.entered.acquire(timeout=10)
+    assert screen.entered.acquire(timeout=60)
     edits.later(ONE, Card("done"), FINAL)
     screen.may_go.set()
     edits.flush()

@@ -412,7 +412,7 @@ def posted(server: HttpServer, secret: str, at: float, body: str, path: str = ""
         "X-Slack-Signature": f"v0={digest}",
     }
     address = urlsplit(server.url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
     try:
         connection.request("POST", path or address.path, body, headers)
         return connection.getresponse().status
@@ -465,7 +465,7 @@ def test_an_address_that_is_taken(start: Start, server: HttpServer) -> None:
 
 def test_a_body_too_big_for_slack_is_not_read(server: HttpServer) -> None:
     address = urlsplit(server.url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
     connection.putrequest("POST", address.path)
     connection.putheader("Content-Length", str(BIGGEST_BODY + 1))
     connection.endheaders()
@@ -484,7 +484,7 @@ def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(
     close: Any = socket.close
 
     def close_late() -> None:
-        stuck.wait(30)
+        stuck.wait(60)
         close()
         ended.set()
 
@@ -492,7 +492,7 @@ def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(
     listeners.close()
     assert not ended.is_set()
     stuck.set()
-    assert ended.wait(30)
+    assert ended.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +533,7 @@ def test_a_field_with_nothing_but_white_space_is_not_taken(
 @pytest.mark.parametrize("stamp", ["soon", "", "1e9", "-5", "²", "9" * 40])
 def test_a_timestamp_that_is_none_is_refused(server: HttpServer, stamp: str) -> None:
     address = urlsplit(server.url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
     headers = {"X-Slack-Request-Timestamp": stamp.encode(), "X-Slack-Signature": b"v0=00"}
     connection.request("POST", address.path, COMMAND, headers)
     assert connection.getresponse().status == 401
@@ -546,7 +546,7 @@ def test_a_client_that_trickles_is_hung_up_on(
     monkeypatch.setattr("bot.adapters.web_server.WHOLE_WITHIN", 0.2)
     address = urlsplit(server.url)
     slow = [
-        socket.create_connection((str(address.hostname), address.port or 0), timeout=10)
+        socket.create_connection((str(address.hostname), address.port or 0), timeout=60)
         for _ in range(100)
     ]
     ended: set[object] = set()

@@ -110,7 +110,7 @@ def test_a_second_bot_on_the_same_file_is_refused_until_the_first_is_gone(file: 
         ):
             OnlyOne(file)
         first.kill()
-        first.wait(30)
+        first.wait(60)
     OnlyOne(file).release()
     OnlyOne(file).release()
 

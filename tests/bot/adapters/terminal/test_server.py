@@ -106,7 +106,7 @@ def test_a_foreign_user_is_kept_out_by_the_kernel_or_is_nobody(folder: Path) -> 
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
 
     assert "PermissionError" in as_nobody().stderr
@@ -203,7 +203,7 @@ def test_one_user_cannot_take_every_place(folder: Path) -> None:
     assert refused.value.code == "busy"
     release.set()
     for each in threads:
-        each.join(20)
+        each.join(60)
     until(lambda: made._open.total() == 0)
     assert client.result(folder / "s", "who", {})["id"] == "UANA"
     made.stop()
@@ -225,7 +225,7 @@ def test_a_caller_that_does_not_read_its_answer_is_let_go(
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(str(folder / "s"))
         link.sendall(b'{"v": 1, "method": "much"}\n')
-        assert ended.wait(10)
+        assert ended.wait(60)
         until(lambda: made._open.total() == 0)
     made.stop()
 

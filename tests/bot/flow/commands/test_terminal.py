@@ -78,17 +78,17 @@ def test_two_surfaces_that_vote_in_the_same_moment_are_two_votes_of_one_each(
         together = threading.Barrier(3)
 
         def click(person: str) -> None:
-            together.wait(10)
+            together.wait(60)
             here.bot.clicks("op.approve", value, person)
 
         threads = [threading.Thread(target=click, args=(who,)) for who in ("UBRUNO", "UCARLA")]
         for each in threads:
             each.start()
-        together.wait(10)
+        together.wait(60)
         for name in ("bruno", "carla"):
             here.do(name, f"approve op-1 {digest}")
         for each in threads:
-            each.join(20)
+            each.join(60)
         operation = here.bot.operation()
         assert sorted(vote.by for vote in operation.votes) == ["UBRUNO", "UCARLA"]
         assert operation.state is State.APPROVED
@@ -149,7 +149,7 @@ def test_an_operation_is_followed_to_its_end(here: AtTerminal) -> None:
     here.bot.clicks("op.approve", here.bot.value(), "UBRUNO")
     until(lambda: here.bot.work.ids)
     here.bot.works()
-    thread.join(20)
+    thread.join(60)
     assert results[0]["outcome"] == "done"  # type: ignore[index]
     states = [each["data"]["state"] for each in here.shown]
     assert states[-1] == "done"

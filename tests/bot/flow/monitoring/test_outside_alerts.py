@@ -296,7 +296,7 @@ def post(server: WebServer) -> Post:
         path: str = "/alertmanager",
         method: str = "POST",
     ) -> int:
-        connection = http.client.HTTPConnection(address, timeout=10)
+        connection = http.client.HTTPConnection(address, timeout=60)
         given = body if isinstance(body, bytes) else json.dumps(body or payload(alert())).encode()
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
@@ -352,5 +352,5 @@ def test_two_senders_at_once_lose_nothing(site: Site) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(site.monitor.notes.notes(outside_alerts.PREFIX)) == 8

@@ -64,7 +64,7 @@ def test_a_read_that_hangs_is_not_waited_for() -> None:
     answers = threading.Event()
 
     def read() -> Mapping[str, Pressure]:
-        assert answers.wait(30)
+        assert answers.wait(60)
         return {"host-a": FOUND}
 
     pressures = Pressures(read, every=60)

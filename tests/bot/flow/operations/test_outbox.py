@@ -39,7 +39,7 @@ class Said:
     def __call__(self, word: str) -> Callable[[], None]:
         def say() -> None:
             self.inside.set()
-            assert self.go.wait(10)
+            assert self.go.wait(60)
             if self.failures:
                 raise self.failures.pop(0)
             self.words.append(word)
@@ -51,7 +51,7 @@ def test_who_puts_something_in_does_not_wait_for_a_chat_that_hangs(outbox: Outbo
     said = Said()
     said.go.clear()
     outbox.put("C1", Item(said("one")))
-    assert said.inside.wait(10)
+    assert said.inside.wait(60)
     outbox.put("C1", Item(said("two")))  # returns, though the first hangs
     said.go.set()
     assert outbox.stop(10)
@@ -63,7 +63,7 @@ def test_a_lane_that_hangs_holds_up_no_other(outbox: Outbox) -> None:
     hanging.go.clear()
     outbox.put("C1", Item(hanging("one")))
     outbox.put("C2", Item(well("two")))
-    assert well.inside.wait(10)
+    assert well.inside.wait(60)
     hanging.go.set()
     assert outbox.stop(10)
     assert (hanging.words, well.words) == (["one"], ["two"])

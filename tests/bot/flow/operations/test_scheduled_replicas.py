@@ -72,15 +72,15 @@ def test_killed_before_its_time_the_next_start_begins_it(tmp_path: Path) -> None
     first = _replica(tmp_path, url, "first")
     _ready(tmp_path, "first")
     first.send_signal(signal.SIGKILL)
-    first.wait(10)
+    first.wait(60)
     assert bot.operation().state is State.APPROVED
     second = _replica(tmp_path, url, "second")
     try:
         _must_have_begun_once(tmp_path, bot)
-        assert second.wait(30) == 0
+        assert second.wait(60) == 0
     finally:
         second.kill()
-        second.wait(10)
+        second.wait(60)
         bot.store.close()
 
 
@@ -92,11 +92,11 @@ def test_of_two_replicas_whose_clocks_differ_one_begins_it(
     both = [_replica(tmp_path, url, "one"), _replica(tmp_path, url, "two", behind=2.0)]
     try:
         _must_have_begun_once(tmp_path, bot)
-        assert [each.wait(30) for each in both] == [0, 0]
+        assert [each.wait(60) for each in both] == [0, 0]
     finally:
         for each in both:
             each.kill()
-            each.wait(10)
+            each.wait(60)
         bot.store.close()
 
 
@@ -112,8 +112,8 @@ def test_while_no_bot_ran_its_time_passed_and_it_is_told(tmp_path: Path) -> None
         assert [each.code for each in bot.operation().objections] == ["time-missed"]
         assert not (tmp_path / "moves").exists()
         assert bot.operation().changed_at > start + timedelta(minutes=50)
-        assert late.wait(30) == 0
+        assert late.wait(60) == 0
     finally:
         late.kill()
-        late.wait(10)
+        late.wait(60)
         bot.store.close()

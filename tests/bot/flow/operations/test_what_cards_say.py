@@ -218,7 +218,7 @@ def test_what_waits_for_a_person_looks_so_and_can_be_continued_from_the_direct_m
     note = until(lambda: note_of(bot, "waits for a person"))
     button = buttons_of(note)["Continue"]
     bot.clicks(button.action, button.value, "UANA")
-    worker.join(30)
+    worker.join(60)
     assert bot.operation().state is State.DONE
     assert str(bot.shown().title) == "✅ Maintained host-b"
 
@@ -229,7 +229,7 @@ def test_a_cancelled_rolling_says_what_it_leaves_and_how_to_mend_it(bot: Bot) ->
     worker = run_in_background(bot)
     assert until(lambda: bot.operation().waiting is not None)
     bot.clicks("op.cancel", bot.value(), "UBRUNO")
-    worker.join(30)
+    worker.join(60)
     assert bot.operation().state is State.CANCELLED
     said = text(bot.shown())
     assert "host-b is still in maintenance, and no VM runs there." in said

@@ -58,11 +58,11 @@ def test_who_asks_while_somebody_else_reads_is_told_that_the_pool_is_slow() -> N
 
     def read() -> None:
         began.set()
-        assert end.wait(30)
+        assert end.wait(60)
 
     reader = threading.Thread(target=lambda: pools.refresh("big", read))
     reader.start()
-    assert began.wait(30)
+    assert began.wait(60)
     with pytest.raises(
         HostUnreachableError, match="libvirt has been refreshing pool big on host-a"
     ):
@@ -82,11 +82,11 @@ def test_who_has_time_waits_for_the_read_of_somebody_else() -> None:
 
     def read() -> None:
         began.set()
-        assert end.wait(30)
+        assert end.wait(60)
 
     reader = threading.Thread(target=lambda: pools.refresh("big", read))
     reader.start()
-    assert began.wait(30)
+    assert began.wait(60)
     threading.Timer(0.05, end.set).start()
     pools.check("big", patience=30)
     assert not pools.reading("big")

@@ -24,7 +24,7 @@ def image(path: Path, *names: str, compat: str = "1.1") -> Path:
 
 
 def run(*arguments: str) -> None:
-    subprocess.run(["qemu-img", *arguments], check=True, capture_output=True, timeout=30)
+    subprocess.run(["qemu-img", *arguments], check=True, capture_output=True, timeout=60)
 
 
 def reads(path: Path) -> Read:
