@@ -16,6 +16,7 @@ from plugins.failover import (
     boot_steps,
     copies,
     evidence,
+    guard,
     handler,
     intents,
     kept,
@@ -58,7 +59,7 @@ def register_settings() -> Sequence[SettingsSection]:
 
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
-    """``host failover`` and its kin, ``failover status, drill, bind``, ``vm definition``."""
+    """``host failover`` and its kin, ``failover status, drill, bind, guard``, ``vm definition``."""
     mine = settings.of(FailoverSettings)
     return (
         Action(
@@ -194,6 +195,14 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             recovery.report,
             needs_snapshot=False,
             example="failover report",
+        ),
+        Query(
+            intents.GUARD,
+            intents.GUARD_SUMMARY,
+            intents.guard_grammar(),
+            guard.show,
+            needs_snapshot=False,
+            example="failover guard",
         ),
         Query(
             "vm definition",

@@ -43,6 +43,8 @@ BIND_SUMMARY = words(
 )
 DRILL_SUMMARY = words("What a failover of a host would do now; nothing is done.")
 STATUS_SUMMARY = words("What can prove each host off, and which VMs could start elsewhere.")
+GUARD = "failover guard"
+GUARD_SUMMARY = words("A hook for hosts that refuses the start of old copies; nothing is done.")
 _DRY_RUN = words("Show what it would do now; nothing is done.")
 FAILOVER_SUMMARY = words("Switch a dead host off, prove it, and start its VMs on other hosts.")
 READMIT_SUMMARY = words("Admit a host again that failed, without the old copies of its VMs.")
@@ -117,6 +119,11 @@ class Drill:
 @dataclass(frozen=True, slots=True)
 class Status:
     """``failover status``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """``failover guard``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +263,11 @@ def quiet_grammar() -> click.Command:
 def status_grammar() -> click.Command:
     """``failover status`` → ``Status``."""
     return _command(STATUS, str(STATUS_SUMMARY), Status)
+
+
+def guard_grammar() -> click.Command:
+    """``failover guard`` → ``Guard``."""
+    return _command(GUARD, str(GUARD_SUMMARY), Guard)
 
 
 def report_grammar() -> click.Command:

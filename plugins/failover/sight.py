@@ -18,6 +18,7 @@ class Sight:
     each host with a shell, as last read. ``back``: hosts that were silent and answer again.
     ``places``: the address of each VM, by UUID, that answered another host while its host did.
     ``mute``: controllers that do not answer, by (host, device): since when, and why.
+    ``admitted``: at which of its boots each host was told that it is admitted; see ``guard``.
     ``anchors``: places that are no hosts, ``address:port``, which the bot hears when it sees well.
     """
 
@@ -31,6 +32,7 @@ class Sight:
     places: dict[str, str] = field(default_factory=dict)
     boots: dict[str, str] = field(default_factory=dict)
     back: set[str] = field(default_factory=set)
+    admitted: dict[str, str] = field(default_factory=dict)
     mute: dict[tuple[str, str], tuple[datetime, Message]] = field(default_factory=dict)
 
     def note(self, seen: Snapshot) -> None:

@@ -15,7 +15,7 @@ from bot.domain.operation import Operation
 from bot.domain.plan import Objection, Refused
 from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from bot.ports import Hypervisor
-from plugins.failover import boot, copies, planner, quiet, reports, whatif, witnesses
+from plugins.failover import boot, copies, guard, planner, quiet, reports, whatif, witnesses
 from plugins.failover.commands import chat, shell
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import (
@@ -83,6 +83,7 @@ class Gatherer:
 
     def _routine(self, snapshot: Snapshot, hypervisor: Hypervisor) -> None:
         """Read the controllers, and hear whether hosts hear each other, each in its time."""
+        guard.admit(self.sight, snapshot, hypervisor)
         now = snapshot.taken_at.timestamp()
         if now - self.read_at >= _POWER_EVERY:
             self.read_at = now
@@ -95,6 +96,7 @@ class Gatherer:
         ][:_LISTEN_TO]
         self.listened_at |= dict.fromkeys((host.name for host in due), now)
         witnesses.listen(self.sight, snapshot, hypervisor, due)
+        guard.admit(self.sight, snapshot, hypervisor, anew=[host.name for host in due])
 
 
 def look(settings: FailoverSettings, view: WatchView) -> Looked:

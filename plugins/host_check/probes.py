@@ -126,6 +126,23 @@ def certificate_script(places: str = _CERTIFICATE_PLACES) -> str:
 CERTIFICATES = Probe("certificates", certificate_script())
 
 
+GUARD = Probe(
+    "guard",
+    """
+hook=/etc/libvirt/hooks/qemu.d/drover
+[ -e "$hook" ] || exit 66
+[ -x "$hook" ] && echo executable
+cmp -s /run/drover-admitted /proc/sys/kernel/random/boot_id && echo admitted
+daemon=$(pidof libvirtd virtqemud | cut -d' ' -f1)
+[ "$(stat -c %Y "/proc/$daemon")" -ge "$(stat -c %Z "$hook")" ] && echo read
+""",
+)
+"""The hook of ``failover guard``: whether libvirt runs it, and whether it lets VMs start now.
+
+libvirt's daemon looks for hooks when it starts, and never again.
+"""
+
+
 HOST_PROBES: tuple[Probe, ...] = (
     Probe("user", "id -un"),
     Probe("os", '. /etc/os-release && echo "$PRETTY_NAME"'),
@@ -180,6 +197,7 @@ HOST_PROBES: tuple[Probe, ...] = (
     ),
     Probe("socket", "stat -c %a /run/libvirt/libvirt-sock"),
     Probe("libvirt-group", "getent group libvirt"),
+    GUARD,
     Probe("user", "id -un"),
     Probe("timedatectl", "timedatectl show -p NTP -p NTPSynchronized"),
     Probe("chrony", "chronyc -c tracking"),

@@ -39,6 +39,7 @@ RULES: tuple[Rule, ...] = (
     rules_resources.clock,
     rules_power.controllers,
     rules_power.autostart,
+    rules_power.guard,
 )
 AGEING: tuple[Rule, ...] = (rules_access.tls_certificates, rules_resources.clock)
 """What goes wrong by the mere passing of time."""

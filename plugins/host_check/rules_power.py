@@ -81,5 +81,36 @@ def autostart(case: Case) -> Iterator[Finding]:
     )
 
 
+_MISSING = 66  # the probe's word for a hook that is not there
+
+
+def guard(case: Case) -> Iterator[Finding]:
+    """The hook that refuses the start of old copies after a failover, where it was put."""
+    told = case.seen.answer("guard")
+    if not case.seen.readings or told is None:
+        return
+    name, label = "guard", words("guard against old copies")
+    if told.code == _MISSING:
+        text = words("none: when the host comes back, an old copy can be started there by hand")
+        yield good(name, text, label)
+        return
+    seen = told.out.split()
+    show = words("Put it there as {command} says.", command=Code("/kvm failover guard"))
+    if "executable" not in seen:
+        yield warning(name, words("its file is not executable"), show, label)
+    elif "read" not in seen:
+        text = words("libvirt's daemon was started before it was put there, and does not know it")
+        yield warning(name, text, words("Restart the daemon; VMs run on."), label)
+    elif "admitted" not in seen:
+        text = words("it refuses VMs that Drover starts with this host: the host is not admitted")
+        fix = words(
+            "Drover admits it within 10 minutes, unless it is on hold, where its SSH user is root "
+            "or has sudo."
+        )
+        yield warning(name, text, fix, label)
+    else:
+        yield good(name, words("it works, and the host is admitted"), label)
+
+
 def _starts_twice(vm: Vm) -> bool:
     return vm.autostart and vm.persistent and vm.tags.get("failover") != "off"

@@ -16,7 +16,9 @@ import pytest
 from bot.stage import BotProcess
 from lab import Lab
 from lab.bmc import Bmcs
+from lab.errors import LabError
 from lab.sshd import serve
+from plugins.failover import guard
 from tests import postgres
 from tests.e2e.dead_host import (
     OFTEN,
@@ -26,6 +28,7 @@ from tests.e2e.dead_host import (
     bot_on,
     bound,
     heal,
+    heard_again,
     knows,
     rows,
     silent,
@@ -399,3 +402,78 @@ def boot_kept(stage: Play, host: str) -> bool:
     """Whether the host's boot id is in the database."""
     found = rows(stage, "select data from last_seen where host = :host", host=host)
     return any(json.loads(data)["boot"] for (data,) in found)
+
+
+def put_guard(lab: Lab, host: str) -> None:
+    """The hook on a host, whose daemon then finds it."""
+    hook = lab.hosts[host].directory / "etc" / "hooks" / "qemu.d" / "drover"
+    hook.parent.mkdir(parents=True)
+    hook.write_text(guard.SCRIPT)
+    hook.chmod(0o755)
+    lab.kill_libvirtd(host)
+    lab.start_libvirtd(host)
+
+
+def admitted(lab: Lab, host: str) -> bool:
+    """Whether its guard was told that the host is admitted since its last start."""
+    mark = lab.run(host, "cat", guard.ADMITTED, check=False)
+    return bool(mark) and mark == lab.run(host, "cat", "/proc/sys/kernel/random/boot_id")
+
+
+def test_l21_a_host_with_the_guard_starts_no_old_copy_before_it_is_admitted(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """By hand, from saved memory, by migration: libvirt on the host itself refuses."""
+    lab, served = site
+    ours = {"failover.autostart": "on"}
+    names = ["old-1", "kept-1", "free-1", "come-1"]
+    moved = lab.guest("old-1", host="host-a", tags=ours)
+    kept = lab.guest("kept-1", host="host-a", tags=ours)
+    lab.guest("free-1", host="host-a", running=False)
+    comes = lab.guest("come-1", host="host-b", tags=ours)
+    lab.virsh("host-a", "managedsave", kept.name)
+    doors = {name: serve(lab, name) for name in lab.hosts}
+    try:
+        put_guard(lab, "host-a")
+        with (
+            bot_on(site, tmp_path, doors, more=OFTEN) as stage,
+            Watcher(lab, names) as watcher,
+        ):
+            knows(stage, moved, comes)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            until(lambda: admitted(lab, "host-a"), "its guard knows that it is admitted", 90)
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+            stage.ended("Done:", proposal, 180)
+            lab.power_on("host-a")
+            serve(lab, "host-a")
+            for name in (moved.name, kept.name):
+                with pytest.raises(LabError, match=f"{name} may run elsewhere"):
+                    lab.virsh("host-a", "start", name)
+            with pytest.raises(LabError, match=f"{comes.name} may run elsewhere"):
+                migrate(lab, comes.name)
+            assert lab.where(comes.name) == ["host-b"]
+            lab.virsh("host-a", "start", "free-1")
+            until(lambda: heard_again(stage, "host-a"), "the bot hears host-a again", 90)
+            assert not admitted(lab, "host-a")
+            stage.asks("host readmit host-a")
+            back = stage.proposal("Admit host-a again")
+            stage.approves("bruno", back)
+            stage.approves("carla", back)
+            stage.ended("Done:", back, 60)
+            until(lambda: admitted(lab, "host-a"), "its guard knows that it is admitted", 90)
+            lab.virsh("host-a", "start", kept.name)
+            migrate(lab, comes.name)
+            assert [lab.where(name) for name in (kept.name, comes.name)] == [["host-a"]] * 2
+            assert "host-a" not in lab.where(moved.name)
+            assert [name for name, _ in watcher.twice if name != comes.name] == []
+    finally:
+        (lab.hosts["host-a"].directory / "etc" / "hooks" / "qemu.d" / "drover").unlink()
+        heal(lab, served, *names)
+
+
+def migrate(lab: Lab, name: str) -> None:
+    """By hand, from host-b to host-a."""
+    uri = f"qemu+tcp://{lab.hosts['host-a'].address}/system"
+    lab.virsh("host-b", "migrate", "--live", "--p2p", "--persistent", "--undefinesource", name, uri)

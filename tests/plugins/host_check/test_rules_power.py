@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.cluster import Vm, VmState
 from bot.domain.power import Power, Reading
-from bot.domain.readiness import Finding, Severity
+from bot.domain.readiness import CommandResult, Finding, Severity
 from plugins.host_check.findings import Seen
 from tests.plugins.host_check.test_rules import NOW, found, host
 
@@ -79,3 +79,20 @@ def test_vms_that_libvirt_would_start_again_are_told() -> None:
     assert "web-1" in str(row.evidence)
     assert "test-1" not in str(row.evidence)
     assert "failover protect" in str(row.fix)
+
+
+@pytest.mark.parametrize(
+    ("told", "severity", "says"),
+    [
+        (CommandResult(66, ""), Severity.PASS, "none"),
+        (CommandResult(1, "admitted\n"), Severity.WARN, "not executable"),
+        (CommandResult(1, "executable\nadmitted\n"), Severity.WARN, "daemon was started before"),
+        (CommandResult(0, "executable\nread\n"), Severity.WARN, "the host is not admitted"),
+        (CommandResult(0, "executable\nadmitted\nread\n"), Severity.PASS, "it works"),
+    ],
+)
+def test_the_guard_against_old_copies(told: CommandResult, severity: Severity, says: str) -> None:
+    made = replace(host({"uuid": "uuid-a"}, guard=told), readings=(reads(Power.ON, "uuid-a"),))
+    row = found(made)["guard"]
+    assert (row.severity, says in str(row.evidence)) == (severity, True), row.evidence
+    assert "guard" not in found(replace(made, readings=()))  # without controllers no failover
