@@ -104,6 +104,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=readmission.still_good,
             emits=(ReadmitVm, HoldHost),
             risk=Risk.HIGH,
+            survey=partial(witnesses.of_readmit, mine.sight),
             example="host readmit host-b",
             also=("rejoin",),
         ),

@@ -51,6 +51,7 @@ READMIT_SUMMARY = words("Admit a host again that failed, without the old copies 
 _SKIP = words("A VM to leave off; may be given several times.")
 _ONLY = words("Start this VM only; may be given several times.")
 _DESPITE = words("Switch it off although it shows life; two people must approve.")
+_DESPITE_CHECK = words("Admit it although something is wrong with it.")
 _REASON = words("Why, for approvers and the audit.")
 
 
@@ -163,11 +164,20 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Readmit:
-    """``host readmit``. ``left``: VMs that the host still has defined, each with whether its memory is saved there."""
+    """``host readmit``. ``left``: VMs that the host still has defined, each with whether its memory is saved there.
+
+    ``readings``: what its controllers read now, ``bound`` those that were shown to be its own.
+    ``unheard``: other hosts, which heard it before it failed, do not hear it. ``despite_check``:
+    whatever is found wrong with it.
+    """
 
     host: str
     reason: str = ""
     left: tuple[tuple[str, str, bool], ...] = ()
+    readings: tuple[Reading, ...] = later(())
+    bound: frozenset[str] = later(frozenset())
+    unheard: bool = later(False)
+    despite_check: bool = later(False)
 
 
 def failover_grammar() -> click.Command:
@@ -316,12 +326,13 @@ def resume_grammar() -> click.Command:
 
 
 def readmit_grammar() -> click.Command:
-    """``host readmit HOST`` → ``Readmit``."""
+    """``host readmit HOST [--despite-check]`` → ``Readmit``."""
     return _command(
         READMIT,
         str(READMIT_SUMMARY),
         Readmit,
         click.Argument(["host"], metavar="HOST"),
+        click.Option(["--despite-check"], is_flag=True, help=str(_DESPITE_CHECK)),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.capacity import Shelter, Spread, Unit, rooms
-from bot.domain.cluster import Health, Host, Snapshot, Vm
+from bot.domain.cluster import Health, Host, Snapshot, Vm, VmDetail
 from bot.domain.message import Names, Size, words
 from bot.domain.placement import APART, TOGETHER, is_pinned_here, pin_hosts
 from bot.domain.plan import Objection
@@ -112,16 +112,22 @@ def _unit(
     )
 
 
-def lacks(snapshot: Snapshot, candidate: Candidate, name: str) -> tuple[str, ...]:
-    """What a host has not that a VM needs for its start, each as ``kind name``."""
-    host, detail = snapshot.host(name), candidate.kept.detail
+def lacking_networks(host: Host, detail: VmDetail | None) -> tuple[str, ...]:
+    """The bridges and networks of a VM that a host has not, each as ``kind name``."""
     listed = {"bridge": (host.bridges, "interface"), "network": (host.networks, "network")}
     found = []
-    for nic in detail.nics:
+    for nic in detail.nics if detail else ():
         there, kind = listed.get(nic.kind, (None, ""))
         # What could not be listed may well be there; the start tells
         if there is not None and nic.source not in there and not host.why_unread(kind):
             found.append(f"{nic.kind} {nic.source}")
+    return tuple(found)
+
+
+def lacks(snapshot: Snapshot, candidate: Candidate, name: str) -> tuple[str, ...]:
+    """What a host has not that a VM needs for its start, each as ``kind name``."""
+    host, detail = snapshot.host(name), candidate.kept.detail
+    found = [*lacking_networks(host, detail)]
     if host.machines and detail.machine and detail.machine not in host.machines:
         found.append(f"machine {detail.machine}")
     if any(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from bot.domain.cluster import Snapshot, Vm, VmState
-from bot.domain.message import Message, Names, words
+from bot.domain.cluster import Host, Snapshot, Vm, VmState
+from bot.domain.message import Message, Names, join, words
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.domain.power import Power, Reading
 from bot.domain.steps import HoldHost, Step
 from bot.plugin_api import Rules
+from plugins.failover import reports
 from plugins.failover.commands import chat, shell
 from plugins.failover.intents import Readmit
+from plugins.failover.places import lacking_networks
 from plugins.failover.steps import ReadmitVm
 
 
@@ -18,12 +22,13 @@ def plan(intent: Readmit, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  
     """Remove what lives elsewhere, then lift the hold."""
     host = snapshot.host(intent.host)
     title = words("Admit {host} again", host=host.name)
-    against = tuple(_objections(intent, snapshot))
+    wrong = tuple(_wrong(intent, snapshot)) if host.up else ()
+    against = (*_objections(intent, snapshot), *(() if intent.despite_check else _red(host, wrong)))
     if against:
         return Refused(title, against)
     old = tuple(_old(snapshot, host.name))
     steps: list[Step] = [ReadmitVm(vm.uuid, vm.name, host.name, lives_on) for vm, lives_on in old]
-    warnings = []
+    warnings = [Reason(each.code, each.text) for each in wrong]
     if saved := [vm.name for vm, _ in old if vm.saved]:
         warnings.append(
             Reason(
@@ -89,6 +94,68 @@ def _objections(intent: Readmit, snapshot: Snapshot) -> Iterable[Objection]:
                 ),
                 _stop_one(vm),
             )
+
+
+def _wrong(intent: Readmit, snapshot: Snapshot) -> Iterable[Objection]:
+    """What a host needs to be of use again, and to be proven off when it fails again."""
+    host = snapshot.host(intent.host)
+    for pool in host.pools:
+        if pool.autostart and not pool.active:
+            yield Objection(
+                "pool-inactive",
+                words("The pool {pool} of {host} is not active.", pool=pool.name, host=host.name),
+                words(
+                    "On {host}: {command}.",
+                    host=host.name,
+                    command=shell("virsh pool-start {}", pool.name),
+                ),
+            )
+    for vm, _ in _copies(snapshot, host.name):
+        if what := lacking_networks(host, vm.detail):
+            yield Objection(
+                "lacks",
+                words(
+                    "{host} lacks what {vm} needs there: {what}.",
+                    host=host.name,
+                    vm=vm.name,
+                    what=Names(what),
+                ),
+                words("Give {host} its network again.", host=host.name),
+            )
+    for reading in intent.readings:
+        yield from _controller(host.name, reading, intent.bound)
+    if intent.unheard:
+        yield Objection(
+            "not-heard",
+            words("Other hosts do not reach {host}: no VM could move there.", host=host.name),
+            words("Check its network: {command}.", command=chat("host check {}", host.name)),
+        )
+
+
+def _red(host: Host, wrong: Sequence[Objection]) -> tuple[Objection, ...]:
+    """What is wrong; the last of it with how the host is admitted all the same."""
+    if not wrong:
+        return ()
+    *others, last = wrong
+    anyway = words(
+        "To admit it all the same: {command}.",
+        command=chat("host readmit {} --despite-check", host.name),
+    )
+    return (*others, replace(last, remedy=join((last.remedy, anyway))))
+
+
+def _controller(host: str, reading: Reading, bound: frozenset[str]) -> Iterable[Objection]:
+    if reading.power is Power.ON and reading.device in bound:
+        return
+    yield Objection(
+        "controller",
+        words(
+            "When {host} fails again, nothing proves it off: {power}.",
+            host=host,
+            power=reports.power(reading, bound, ()),
+        ),
+        words("See what is wrong with it: {command}.", command=chat("host check {}", host)),
+    )
 
 
 def _stop_one(vm: Vm) -> Message:

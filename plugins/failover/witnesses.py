@@ -23,7 +23,7 @@ from bot.domain.power import (
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor, PowerAccess, Shell
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
-from plugins.failover.intents import Bind, Drill, Failover, PowerTest, Status
+from plugins.failover.intents import Bind, Drill, Failover, PowerTest, Readmit, Status
 from plugins.failover.sight import Sight
 from plugins.failover.whatif import Shown
 
@@ -60,6 +60,16 @@ def of_test(intent: PowerTest, snapshot: Snapshot, hypervisor: PowerAccess) -> P
     power = hypervisor.power
     devices = power.devices(snapshot.host(intent.host).name)
     return replace(intent, readings=tuple(power.read(each) for each in devices))
+
+
+def of_readmit(
+    sight: Sight, intent: Readmit, snapshot: Snapshot, hypervisor: Hypervisor
+) -> Readmit:
+    """The wish with what the host's controllers read now, and whether other hosts hear it."""
+    host = snapshot.host(intent.host)
+    readings, bound = read_bound(hypervisor, host)
+    (peers,) = trustworthy(sight, host, (_peers(host, snapshot, hypervisor),))
+    return replace(intent, readings=readings, bound=bound, unheard=peers.said is Heard.SILENT)
 
 
 def of_status(about: Status, snapshot: Snapshot, hypervisor: PowerAccess) -> Shown:  # noqa: ARG001
