@@ -18,6 +18,7 @@ from bot.stage import PACE, hosts_for, with_power
 from lab import Guest, Lab
 from lab.bmc import Bmcs
 from lab.slack import Workspace
+from lab.slack.shown import Message
 from lab.sshd import Door
 from tests.e2e.play import Play, play
 from tests.waiting import until
@@ -82,17 +83,19 @@ def bot_on(
     policy: Mapping[str, Any] = POLICY,
     deadline: float = 6,
     more: Mapping[str, Any] = NO_TABLES,
+    also: tuple[str, ...] = (),
     **settings: Any,
 ) -> Iterator[Play]:
     """A bot that has the hosts' power controllers, and knows whose they are.
 
     ``deadline`` of a controller's answer in seconds; ``more``: whole tables of its configuration;
+    ``also``: more plugins;
     ``settings`` of the plugin.
     """
     lab, served = site
     hosts = with_power(hosts_for(lab, doors or {}), served, directory, deadline)
     plugins = {
-        "enabled": ["host_check", "vm_lifecycle", "migrate", "monitor", "failover"],
+        "enabled": ["host_check", "vm_lifecycle", "migrate", "monitor", "failover", *also],
         "failover": {**SETTINGS, **settings},
     }
     with Workspace(manifest=manifest(), pace=PACE) as workspace:
@@ -129,6 +132,15 @@ def heard_again(stage: Play, host: str) -> bool:
     """Whether the bot's own alert that the host does not answer is over."""
     found = rows(stage, "select text from notes where key = :key", key=f"incident:host:{host}")
     return any(json.loads(text)["over_at"] for (text,) in found)
+
+
+def approved_failover(stage: Play, what: str) -> Message:
+    """Asked for by one person and approved by two."""
+    stage.asks("host failover host-a")
+    proposal = stage.proposal(what)
+    stage.approves("bruno", proposal)
+    stage.approves("carla", proposal)
+    return proposal
 
 
 def silent(stage: Play, host: str) -> None:

@@ -24,6 +24,7 @@ from tests.e2e.dead_host import (
     OFTEN,
     POLICY,
     Watcher,
+    approved_failover,
     begun,
     bot_on,
     bound,
@@ -44,15 +45,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 def site() -> Iterator[tuple[Lab, Bmcs]]:
     with Lab(hosts=3) as lab, Bmcs(lab) as served:
         yield lab, served
-
-
-def approved_failover(stage: Play, what: str) -> Any:
-    """Asked for by one person and approved by two."""
-    stage.asks("host failover host-a")
-    proposal = stage.proposal(what)
-    stage.approves("bruno", proposal)
-    stage.approves("carla", proposal)
-    return proposal
 
 
 def ended(stage: Play, proposal: Any, *words: str, timeout: float = 180) -> str:

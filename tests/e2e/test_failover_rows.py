@@ -1,0 +1,268 @@
+"""More of what can happen around a host's death, on real hosts: silence that is none, words of people, moves, kills.
+
+Whatever it is, no VM ever runs twice; that is watched from outside the bot 20 times a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import DroverError
+from lab import Lab
+from lab.bmc import Bmcs
+from lab.sshd import serve
+from tests.e2e.dead_host import (
+    OFTEN,
+    POLICY,
+    Watcher,
+    approved_failover,
+    bot_on,
+    bound,
+    heal,
+    knows,
+    rows,
+    silent,
+)
+from tests.e2e.play import holds
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[tuple[Lab, Bmcs]]:
+    with Lab(hosts=3) as lab, Bmcs(lab) as served:
+        yield lab, served
+
+
+def test_g1_a_host_whose_libvirtd_was_killed_is_alive_and_stays_on(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    lab, served = site
+    guest = lab.guest("deaf-1", host="host-a")
+    doors = {name: serve(lab, name) for name in lab.hosts}
+    ordered = len(served.orders("host-a"))
+    try:
+        with (
+            bot_on(site, tmp_path, doors, more=OFTEN) as stage,
+            Watcher(lab, ["deaf-1"]) as watcher,
+        ):
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.kill_libvirtd("host-a")
+            stage.message("#ops", "host-a lives: its shell answers", timeout=120)
+            stage.asks("host failover host-a")
+            stage.told("ana", "host-a lives: its shell answers", timeout=60)
+            assert len(served.orders("host-a")) == ordered
+            assert lab.where("deaf-1") == ["host-a"]
+            assert guest.boots() == 1
+            assert watcher.twice == []
+    finally:
+        if lab.hosts["host-a"].libvirtd_pid is None:
+            lab.start_libvirtd("host-a")
+        heal(lab, served, "deaf-1")
+
+
+def test_g5_when_no_host_answers_it_is_the_bots_own_trouble(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """All three are silent, and all three live on."""
+    lab, served = site
+    guest = lab.guest("all-1", host="host-a")
+    ordered = {host: len(served.orders(host)) for host in lab.hosts}
+    try:
+        with bot_on(site, tmp_path, more=OFTEN) as stage, Watcher(lab, ["all-1"]) as watcher:
+            knows(stage, guest)
+            for host in lab.hosts:
+                lab.freeze(host)
+            stage.message("#ops", "3 of 3 hosts do not answer", timeout=120)
+            stage.asks("host failover host-a")
+            stage.told("ana", "more likely Drover's own network", timeout=60)
+            for host in lab.hosts:
+                lab.thaw(host)
+            assert {host: len(served.orders(host)) for host in lab.hosts} == ordered
+            assert guest.boots() == 1
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "all-1")
+
+
+def test_l1_l15_a_host_that_is_cut_off_and_works_is_switched_off_before_its_vm_starts(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """Its cables are out and its daemon hangs; its VM works until the moment its host loses power."""
+    lab, served = site
+    guest = lab.guest("cut-1", host="host-a")
+    doors = {name: serve(lab, name) for name in lab.hosts}
+    ordered = len(served.orders("host-a"))
+    try:
+        with bot_on(site, tmp_path, doors, more=OFTEN) as stage, Watcher(lab, ["cut-1"]) as watcher:
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.cut_network("host-a")
+            daemon = lab.hosts["host-a"].libvirtd_pid
+            assert daemon is not None
+            os.kill(daemon, signal.SIGSTOP)
+            silent(stage, "host-a")
+            before = guest.ticks()
+            until(lambda: guest.ticks() > before, "its VM works on")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+            stage.ended("Done:", proposal, 180)
+            assert served.orders("host-a")[ordered:] == ("ForceOff",)
+            (host,) = lab.where("cut-1")
+            assert host != "host-a"
+            until(lambda: guest.boots() == 2, "it boots again", 60)
+            assert watcher.looks > 20
+            assert watcher.twice == []
+    finally:
+        lab.heal_network("host-a")
+        heal(lab, served, "cut-1")
+
+
+def test_l6_where_host_and_controller_have_no_power_two_people_say_so(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """The requester's own vote does not count; nothing is ordered."""
+    lab, served = site
+    guest = lab.guest("dark-1", host="host-a")
+    ordered = len(served.orders("host-a"))
+    try:
+        with bot_on(site, tmp_path, more=OFTEN) as stage, Watcher(lab, ["dark-1"]) as watcher:
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            served.fault("host-a", "dead")
+            lab.power_off("host-a")
+            stage.message("#ops", "Neither host-a nor its power controller", timeout=180)
+            stage.asks('host attest-off host-a --seen "its cables are burnt"', by="bruno")
+            proposal = stage.proposal("by the word of two people")
+            stage.approves("bruno", proposal)
+            stage.told("bruno", "own")
+            assert lab.where("dark-1") == []
+            stage.approves("carla", proposal)
+            stage.ended("Done:", proposal, 180)
+            (host,) = lab.where("dark-1")
+            assert host != "host-a"
+            assert len(served.orders("host-a")) == ordered
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "dark-1")
+
+
+def test_g23_a_vm_that_was_moved_by_hand_just_before_is_left_alone(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    lab, served = site
+    names = ["gone-1", "stays-1"]
+    moved, stays = (lab.guest(name, host="host-a") for name in names)
+    try:
+        with bot_on(site, tmp_path, more=OFTEN) as stage, Watcher(lab, ["stays-1"]) as watcher:
+            knows(stage, moved, stays)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            uri = f"qemu+tcp://{lab.hosts['host-b'].address}/system"
+            how = ("--live", "--p2p", "--persistent", "--undefinesource")
+            lab.virsh("host-a", "migrate", *how, moved.name, uri)
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start")
+            stage.ended("Done:", proposal, 180)
+            assert lab.where(moved.name) == ["host-b"]
+            assert moved.boots() == 1
+            (host,) = lab.where(stays.name)
+            assert host != "host-a"
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, *names)
+
+
+def test_g22_what_is_left_of_a_postcopy_is_removed_and_started_anew(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """The source dies in post-copy: libvirt on the target calls what is left running."""
+    lab, served = site
+    guest = lab.guest("half-1", host="host-a", memory_mib=192, dirty_mib_s=20)
+    policy = {
+        "rules": [{"name": "moves", "commands": ["migrate"], "votes": 1, "approvers": ["approver"]}]
+    }
+    policy["rules"] += POLICY["rules"]
+    try:
+        with (
+            bot_on(site, tmp_path, policy=policy, more=OFTEN) as stage,
+            Watcher(lab, ["half-1"]) as watcher,
+        ):
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.limit_bandwidth("host-a", 4)
+            stage.asks("migrate half-1 to host-b --postcopy --bandwidth 8")
+            move = stage.proposal("half-1")
+            stage.approves("bruno", move)
+            until(lambda: len(lab.where("half-1")) == 2, "it is on its way", 60)
+            lab.virsh("host-a", "migrate-postcopy", "half-1")
+            until(
+                lambda: lab.virsh("host-b", "domstate", "half-1").strip() == "running",
+                "it runs on the target",
+                60,
+            )
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+            shown = stage.ended("Done:", proposal, 180)
+            assert "broken copy of half-1" in shown.plain()
+            until(lambda: guest.boots() == 2, "it boots again", 60)
+            assert len(lab.where("half-1")) == 1
+            # Both halves are there in the migration; a second copy would be one that boots
+            assert {tuple(found) for _, found in watcher.twice} <= {("host-a", "host-b")}
+    finally:
+        if lab.is_on("host-a"):
+            lab.limit_bandwidth("host-a", None)
+        heal(lab, served, "half-1")
+
+
+def test_l5_l13_l15_killed_after_every_event_of_a_failover(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """In one and the same failover, from its approval to its end."""
+    lab, served = site
+    guest = lab.guest("often-1", host="host-a")
+    ordered = len(served.orders("host-a"))
+    deaths = 0
+    try:
+        with (
+            bot_on(site, tmp_path, more=OFTEN, also=("tests.e2e.dying",)) as stage,
+            Watcher(lab, ["often-1"]) as watcher,
+        ):
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            stage.bot.stop()
+            stage.bot.start(DIE_AFTER="*")
+            stage.workspace.wait_connected()
+            lab.freeze("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+
+            def revived_until_done() -> bool:
+                nonlocal deaths
+                if stage.bot.pid is None:
+                    deaths += 1
+                    with contextlib.suppress(DroverError):  # it died again before it ran
+                        stage.bot.start(DIE_AFTER="*")
+                shown = stage.workspace.messages("#approvals")
+                return any(each.ts == proposal.ts and holds(each, "Done:") for each in shown)
+
+            until(revived_until_done, "it is done", 400)
+            events = rows(stage, "select kind from events")
+            kinds = [kind for (kind,) in events if kind not in {"Proposed", "VotedFor"}]
+            assert len(list(tmp_path.glob("died-*"))) == len(kinds) >= 11
+            assert deaths >= 8
+            assert set(served.orders("host-a")[ordered:]) == {"ForceOff"}
+            (host,) = lab.where("often-1")
+            assert host != "host-a"
+            until(lambda: guest.boots() == 2, "it boots again", 60)
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "often-1")
