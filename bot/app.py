@@ -175,6 +175,7 @@ class Drover:
             self.services,
             settings.limits.handlers,
             settings.replica if _is_shared(settings) else "",
+            self._work.expect,
         )
         self._slack = SlackLink(
             settings.slack, self._chat, self._listen, self.services.messages.catch_up

@@ -15,6 +15,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 from dbos._serialization import DefaultSerializer
 
 from bot.adapters import engine_tables
+from bot.adapters.queue_pace import QueuePace
 from bot.adapters.replicas import Beats, Pulse
 from bot.domain.errors import StoreError, TooEarlyError
 from bot.domain.message import words
@@ -50,7 +51,10 @@ class DurableWork:
             ``dbos``).
         executor_id: this replica's name: the same after a restart, no two alike at one time.
         replicas: where replicas count their heartbeats; None: there is only one.
-        poll: seconds between two looks at the queue. Each costs some milliseconds, idle or not.
+        poll: seconds between two looks at the queue while somebody is at work. Each costs some
+            milliseconds, idle or not.
+        rest: the same while nobody is.
+        calm: seconds after ``expect`` or ``enqueue`` in which somebody is at work.
         beat_every: seconds between two heartbeats.
         dead_after: seconds of silence after which a replica's operations are taken over.
         on_fenced: told when another replica took this one for dead: the process has to end.
@@ -67,6 +71,8 @@ class DurableWork:
         executor_id: str,
         replicas: Beats | None = None,
         poll: float = 0.4,
+        rest: float = 1.0,
+        calm: float = 20.0,
         beat_every: float = 3.0,
         dead_after: float = 15.0,
         on_silent: Callable[[str], None] = lambda _: None,
@@ -78,6 +84,7 @@ class DurableWork:
         self._executor = executor_id
         self._poll = poll
         self._per_host = per_host
+        self._pace = QueuePace(_set_pause, poll, rest, calm)
         self._pulse: Pulse | None = None
         if replicas is not None:
 
@@ -122,6 +129,7 @@ class DurableWork:
                 polling_interval_sec=self._poll,
                 on_conflict="always_update",
             )
+            self._pace.start()
         except Exception as error:
             self._let_go()
             raise _failure(error) from error
@@ -146,6 +154,13 @@ class DurableWork:
             log.warning("left to the next start", operations=left)
         return left
 
+    def expect(self) -> None:
+        """Look at the queue often for a while: an operation may be handed over soon.
+
+        Waits for nothing.
+        """
+        self._pace.hurry()
+
     def enqueue(self, operation: Operation) -> None:
         """See that the operation is performed; repeating it is harmless.
 
@@ -159,6 +174,7 @@ class DurableWork:
             StoreError: the queue's database failed.
         """
         partition = _partition(operation)
+        self._pace.hurry()
         try:
             attempt = _next_attempt(operation.id)
             if attempt is None:
@@ -217,6 +233,7 @@ class DurableWork:
             self._changed.notify_all()
 
     def _let_go(self) -> None:
+        self._pace.stop()
         if self._pulse is not None:
             self._pulse.stop()
         DBOS.destroy(destroy_registry=True)
@@ -235,6 +252,13 @@ def _refuse_pickle(_serializer: DefaultSerializer, _stored: str) -> Never:
 
 # Every way to pickle leads through this method.
 DefaultSerializer.deserialize = _refuse_pickle  # type: ignore[method-assign,assignment]
+
+
+def _set_pause(seconds: float) -> None:
+    """Set how often the queue is looked at, in its row: by every replica, from its next look on."""
+    queue = DBOS.retrieve_queue(_QUEUE)
+    if queue is not None:
+        queue.set_polling_interval_sec(seconds)
 
 
 def _partition(operation: Operation) -> str:

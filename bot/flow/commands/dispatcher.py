@@ -201,10 +201,18 @@ class RequestWorkers:
         services: what they work with.
         count: how many requests are handled at once, beside dialogs and decisions.
         replica: this one's name when there are several; '': it is the only one.
+        on_request: called for each request that is queued; waits for nothing.
     """
 
-    def __init__(self, services: Services, count: int, replica: str = "") -> None:
+    def __init__(
+        self,
+        services: Services,
+        count: int,
+        replica: str = "",
+        on_request: Callable[[], None] = lambda: None,
+    ) -> None:
         self._services = services
+        self._on_request = on_request
         self._replica = replica
         self._lanes = {lane: Turns() for lane in Lane}
         self._threads = [
@@ -255,6 +263,7 @@ class RequestWorkers:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _put(self, request: Request) -> None:
+        self._on_request()
         self._lanes[lane_of(self._services, request)].put(request)
 
     def _work(self, turns: Turns) -> None:

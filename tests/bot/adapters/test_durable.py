@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 from structlog.testing import capture_logs
 
 from bot.adapters.durable import DurableWork
@@ -24,6 +25,7 @@ from bot.domain.operation import Operation, open_operation
 from bot.domain.steps import HoldHost, SetMaintenance
 from bot.ports import Perform, Work
 from tests.operations import move, planned, proposal
+from tests.waiting import until
 
 pytestmark = pytest.mark.process
 
@@ -85,6 +87,33 @@ def test_what_is_enqueued_is_performed_once(working: Working) -> None:
     # The same partition: had op-1 been queued again, it would run before this
     work.enqueue(operation(3, "host-1"))
     assert Counter(done.wait_for(3)) == {"op-1": 1, "op-2": 1, "op-3": 1}
+
+
+def test_when_nobody_is_at_work_the_queue_is_looked_at_seldom(
+    tmp_path: Path,
+) -> None:
+    done = Done()
+    work = DurableWork(
+        done,
+        database_url=f"sqlite:///{tmp_path}/work.sqlite",
+        executor_id="replica-1",
+        poll=0.05,
+        rest=0.1,
+        calm=0.2,
+    )
+
+    def pause() -> float:
+        queue = DBOS.retrieve_queue("moves")
+        assert queue is not None
+        return queue.polling_interval_sec
+
+    work.start()
+    try:
+        until(lambda: pause() == 0.1, lambda: repr(pause()))
+        work.enqueue(operation(1))
+        assert done.wait_for(1) == ["op-1"]
+    finally:
+        work.stop(wait=0)
 
 
 def test_many_threads_enqueueing_one_operation_perform_it_once(working: Working) -> None:
