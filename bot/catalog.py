@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -250,9 +251,8 @@ def load(
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
     for name in enabled:
-        _register(manager, name, points)
+        _register(manager, name, _installed())
     for plugin in extra:
         manager.register(plugin, name=getattr(plugin, "__name__", type(plugin).__name__.lower()))
     try:
@@ -262,6 +262,12 @@ def load(
             words("A plugin implements an unknown hook: {error}.", error=str(error))
         ) from error
     return _collect(manager, tables or {}, frozenset(core_steps))
+
+
+@cache  # it reads the metadata of every installed distribution, and those stay while we run
+def _installed() -> Mapping[str, metadata.EntryPoint]:
+    """The plugins that installed distributions bring, by name."""
+    return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
 def _register(

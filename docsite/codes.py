@@ -6,8 +6,9 @@ import ast
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import bot
@@ -40,7 +41,7 @@ class Coded:
 def codes_page() -> str:
     """Every code with its sentences."""
     errors = kinds_of_errors()
-    found = list(coded(errors))
+    found = coded()
     parts = ["# Codes\n", _INTRODUCTION, "## Kinds of errors\n"]
     kinds = [(code(each.code), _first_line(each)) for each in errors.values()]
     parts.append(table(("code", "what it is"), sorted(kinds)))
@@ -68,11 +69,12 @@ def _order(each: Coded) -> tuple[str, str, str]:
     return each.package, each.code, each.text
 
 
-def _sentences(found: list[Coded], package: str) -> str:
+def _sentences(found: Sequence[Coded], package: str) -> str:
     rows = [(code(each.code), each.text, each.advice) for each in found if each.package == package]
     return table(("code", "what is said", "what to do"), rows)
 
 
+@cache
 def kinds_of_errors() -> Mapping[str, type[DroverError]]:
     """Each class of errors of the bot and the built-in plugins, by name."""
     for package in (bot, plugins):
@@ -96,17 +98,25 @@ def _first_line(kind: type[DroverError]) -> str:
     return inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("``", "`")
 
 
-def coded(errors: Mapping[str, type[DroverError]]) -> Iterator[Coded]:
+@cache
+def coded() -> tuple[Coded, ...]:
     """Everything in the code that has a code and a sentence."""
-    for file in sorted((*ROOT.glob("bot/**/*.py"), *ROOT.glob("plugins/**/*.py"))):
-        if file.stem in DEMO:
-            continue
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        reader = _Reader(_constants(tree))
-        package = ".".join(file.relative_to(ROOT).with_suffix("").parts[:2])
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and (said := _said(node, reader, errors)):
-                yield Coded(package, *said)
+    errors = kinds_of_errors()
+    return tuple(
+        found
+        for file in sorted((*ROOT.glob("bot/**/*.py"), *ROOT.glob("plugins/**/*.py")))
+        if file.stem not in DEMO
+        for found in _coded_in(file, errors)
+    )
+
+
+def _coded_in(file: Path, errors: Mapping[str, type[DroverError]]) -> Iterator[Coded]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    reader = _Reader(_constants(tree))
+    package = ".".join(file.relative_to(ROOT).with_suffix("").parts[:2])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (said := _said(node, reader, errors)):
+            yield Coded(package, *said)
 
 
 def _said(

@@ -53,6 +53,7 @@ def _in_the_background(code: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_every_signal_ends_it_tidily_however_it_was_started(number: signal.Signals) -> None:
     with _in_the_background(INTERRUPTED) as process:
@@ -63,6 +64,7 @@ def test_every_signal_ends_it_tidily_however_it_was_started(number: signal.Signa
     assert process.returncode == 0
 
 
+@pytest.mark.process
 def test_a_second_signal_does_not_break_the_tidying_off() -> None:
     with _in_the_background(TWICE) as process:
         assert process.communicate(timeout=60)[0] == "tidied\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import threading, time
 from bot import __main__ as program
@@ -16,6 +18,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.process
 def test_a_part_that_hangs_does_not_keep_the_process() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=False, timeout=60

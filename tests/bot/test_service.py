@@ -135,6 +135,7 @@ def test_the_unit_waits_for_ready_watches_and_keeps_secrets_out_of_the_environme
     assert not any("TOKEN=" in each for each in found["Environment"])
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not there")
 def test_systemd_takes_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
     """By `verify`, with a program that is there; exposure at most 2.0 of 10."""
@@ -158,6 +159,7 @@ def test_systemd_takes_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-500:] + judged.stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not shutil.which("systemd-sysusers"), reason="systemd-sysusers is not there")
 def test_the_user_and_the_folders_are_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()

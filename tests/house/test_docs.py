@@ -84,7 +84,7 @@ def test_what_the_example_says_of_a_key_goes_on_in_the_next_line() -> None:
 
 def test_the_reference_of_codes_has_what_the_code_says() -> None:
     errors = codes.kinds_of_errors()
-    found = list(codes.coded(errors))
+    found = codes.coded()
     assert len({each.code for each in found if each.kind == "Objection"}) > 100
     stale = [each for each in found if each.code == "settings"]
     assert any(each.text == "There is no configuration file {path}." for each in stale)
@@ -121,7 +121,7 @@ def test_links_lead_to_pages_of_the_site(source: str, place: str, before: str, a
 def test_every_code_that_troubleshooting_names_exists() -> None:
     page = (ROOT / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
     errors = codes.kinds_of_errors()
-    known = {each.code for each in errors.values()} | {each.code for each in codes.coded(errors)}
+    known = {each.code for each in errors.values()} | {each.code for each in codes.coded()}
     cells = re.findall(r"\| `([a-z-]+)`", page) + re.findall(r"Code `([a-z-]+)`", page)
     assert {"settings", "host-unreachable", "fenced", "slack-refused"} <= set(cells)
     assert [each for each in cells if each not in known] == []

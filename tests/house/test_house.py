@@ -77,6 +77,7 @@ def test_tests_wait_in_one_way_and_for_conditions() -> None:
     assert [each for each in found if "clock" not in each and "600" not in each] == []
 
 
+@pytest.mark.process
 def test_every_bench_of_the_readme_is_one_that_ends_with_its_goals() -> None:
     listed = run("./drover", "bench").stdout.splitlines()
     benches = {line.split()[0] for line in listed}
@@ -92,6 +93,7 @@ def test_every_bench_of_the_readme_is_one_that_ends_with_its_goals() -> None:
         assert re.search(r"^ +conclude\(|goals: met", code, re.MULTILINE), bench
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("found", "last", "code"), [(1.0, "goals: met", 0), (1.1, "goals: missed: b", 1)]
 )
@@ -101,6 +103,7 @@ def test_a_bench_ends_with_its_goals_and_its_exit_code(found: float, last: str, 
     assert (done.stdout.splitlines()[-1], done.returncode) == (last, code)
 
 
+@pytest.mark.process
 def test_a_bench_that_does_not_exist_is_told_with_those_that_do() -> None:
     done = run("./drover", "bench", "nothing")
     assert done.returncode == 2

@@ -56,6 +56,22 @@ ATTEMPTS = 0
 ATTEMPTS_STATE = "attempts"
 
 
+def _newest_events() -> sa.Select[int, int, str]:
+    """The newest event of each operation in ``numbers``."""
+    table = models.events
+    newest = (
+        sa.select(table.c.operation, sa.func.max(table.c.seq).label("seq"))
+        .where(table.c.operation.in_(sa.bindparam("numbers", expanding=True)))
+        .group_by(table.c.operation)
+        .subquery()
+    )
+    same = sa.and_(table.c.operation == newest.c.operation, table.c.seq == newest.c.seq)
+    return sa.select(table.c.operation, table.c.seq, table.c.hash).join(newest, same)
+
+
+_NEWEST_EVENTS = _newest_events()  # made once: every read of an operation asks it
+
+
 class SqlStore:
     """Operations, events and what else must survive.
 
@@ -307,16 +323,8 @@ class SqlStore:
 
     def _ends(self, connection: sa.Connection, numbers: Sequence[int]) -> Mapping[int, End]:
         """The newest event of each operation."""
-        table = models.events
-        newest = (
-            sa.select(table.c.operation, sa.func.max(table.c.seq).label("seq"))
-            .where(table.c.operation.in_(numbers))
-            .group_by(table.c.operation)
-            .subquery()
-        )
-        same = sa.and_(table.c.operation == newest.c.operation, table.c.seq == newest.c.seq)
-        wanted = sa.select(table.c.operation, table.c.seq, table.c.hash).join(newest, same)
-        return {number: End(seq, hash_) for number, seq, hash_ in connection.execute(wanted)}
+        rows = connection.execute(_NEWEST_EVENTS, {"numbers": list(numbers)})
+        return {number: End(seq, hash_) for number, seq, hash_ in rows}
 
     def _advance_projection(
         self, connection: sa.Connection, number: int, end: End

@@ -17,6 +17,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / ".ssh"
 
 
+@pytest.mark.process
 def test_a_key_is_made_once_and_its_fingerprint_is_that_of_ssh_keygen(home: Path) -> None:
     public = known_hosts.public_key()
     assert public == known_hosts.public_key()
@@ -27,6 +28,7 @@ def test_a_key_is_made_once_and_its_fingerprint_is_that_of_ssh_keygen(home: Path
     assert home.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("port", "other"), [(22, 2222), (2222, 22)])
 def test_a_host_is_known_once_its_key_is_trusted(port: int, other: int) -> None:
     line = f"{known_hosts._place('host-a', port)} {known_hosts.public_key()}"
@@ -36,6 +38,7 @@ def test_a_host_is_known_once_its_key_is_trusted(port: int, other: int) -> None:
     assert not known_hosts.is_known("host-a", other)
 
 
+@pytest.mark.process
 def test_where_no_server_answers_is_told() -> None:
     with pytest.raises(HypervisorError) as told:
         known_hosts.offered_key("127.0.0.1", 9)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from bot import catalog
 from bot.adapters.sql.store import SqlStore
 from bot.domain.card import Button, Buttons, Card
+from bot.domain.codec import Codec
 from bot.domain.message import Names, Person, Words
 from bot.domain.operation import Operation
 from bot.domain.plan import Risk
@@ -182,23 +184,37 @@ def _as_read(shown: Any) -> Any:
     return shown
 
 
+@cache
+def _empty_database() -> bytes:
+    """A new database as the store makes it: making one costs more than most tests do with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "drover.sqlite"
+        SqlStore(f"sqlite:///{file}", Codec(()), clock=TickingClock()).close()
+        return file.read_bytes()
+
+
 def small_bot(
     tmp_path: Path,
     cluster: str = CLUSTER,
     plugins: tuple[str, ...] = ("migrate",),
     tables: Mapping[str, Any] | None = None,
     extra: tuple[object, ...] = (),
+    *,
+    clock: TickingClock | None = None,
     **services_of: Any,
 ) -> Bot:
-    """``tables``: the plugins' settings; ``extra``: more plugins.
+    """``tables``: the plugins' settings; ``extra``: more plugins; ``clock``: another than the usual.
 
     ``services_of``: fields of the services that differ.
     """
-    clock = TickingClock()
+    clock = clock or TickingClock()
     hypervisor = FakeHypervisor(draw_cluster(cluster), clock)
     chat = FakeChat()
     loaded = catalog.load(plugins, tables, extra=(Core(), *extra))
-    store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=clock)
+    file = tmp_path / "drover.sqlite"
+    if not file.exists():
+        file.write_bytes(_empty_database())
+    store = SqlStore(f"sqlite:///{file}", loaded.codec(), clock=clock)
     work = QueuedWork()
     usual: dict[str, Any] = {"policy": POLICY, "roles": ROLES, "patience": 30.0}
     services = Services(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from bot.domain.steps import MigrateVm
 from bot.flow.context import Services, record
 from bot.flow.operations import current_rules, perform
 from bot.flow.operations.step_progress import OperationProgress
-from bot.testing import Ending
+from bot.testing import Ending, TickingClock
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import PATIENCE, until
 
@@ -31,9 +32,17 @@ host-d  16cpu 64G reserve 2G load 1
 """
 
 
+class Unhurried(TickingClock):
+    """A sleep takes a moment of real time too: a move that a test holds must not seem stalled for minutes."""
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(0.005)
+        super().sleep(seconds)
+
+
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[Bot]:
-    made = small_bot(tmp_path, FOUR, ("migrate", "tests.bot.flow.several"))
+    made = small_bot(tmp_path, FOUR, ("migrate", "tests.bot.flow.several"), clock=Unhurried())
     yield made
     made.store.close()
 
@@ -199,7 +208,8 @@ def test_two_operations_into_one_host_take_turns_and_say_so(bot: Bot) -> None:
 
 
 def test_more_at_a_time_when_configured(tmp_path: Path) -> None:
-    bot = small_bot(tmp_path, FOUR, ("migrate", "tests.bot.flow.several"), limits=Limits(2, 2))
+    plugins = ("migrate", "tests.bot.flow.several")
+    bot = small_bot(tmp_path, FOUR, plugins, clock=Unhurried(), limits=Limits(2, 2))
     meeting = Meeting(2)
     bot.hypervisor.during = meeting
     approved(bot, "several web-1=host-c web-2=host-c")

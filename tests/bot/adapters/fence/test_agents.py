@@ -68,6 +68,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     monkeypatch.setattr(agents, "_PATH", f"{tmp_path}:/usr/bin:/bin")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("code", "power"),
     [(0, Power.ON), (2, Power.OFF), (1, Power.UNKNOWN), (3, Power.UNKNOWN), (127, Power.UNKNOWN)],
@@ -79,6 +80,7 @@ def test_codes_are_read_as_the_standard_says(
     assert FenceControl([address("fence_apc", ip="pdu")], TickingClock()).read(A).power is power
 
 
+@pytest.mark.process
 def test_options_and_password_go_over_standard_input_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +103,7 @@ def test_options_and_password_go_over_standard_input_alone(
     assert "xoxb-secret" not in (tmp_path / "env").read_text()
 
 
+@pytest.mark.process
 def test_a_password_in_an_agents_words_is_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_password_in_an_agents_words_is_hidden(
     assert seen.problem == "login with … failed"
 
 
+@pytest.mark.process
 def test_an_agent_that_hangs_is_ended_with_what_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +134,7 @@ def _alive(pid: int) -> bool:
     return " Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
+@pytest.mark.process
 def test_a_failed_order_raises_and_its_password_is_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.process
 def test_what_was_answered_survives_kill_9(file: Path, store: SqlStore) -> None:
     words = [sys.executable, "-c", WRITER, f"sqlite:///{file}"]
     died = subprocess.run(
@@ -232,6 +233,7 @@ def statements(connection: sa.Connection, table: str, kind: str) -> list[str]:
     ]
 
 
+@pytest.mark.process
 def test_a_start_does_without_alembic(file: Path) -> None:
     program = f"""
 import sys

@@ -92,6 +92,7 @@ def test_a_database_that_is_put_back_is_used_again(file: Path, store: SqlStore) 
     store.mark_alive()
 
 
+@pytest.mark.process
 def test_a_second_bot_on_the_same_file_is_refused_until_the_first_is_gone(file: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from bot.adapters.sql.same_file import OnlyOne; "

@@ -91,6 +91,7 @@ link.sendall(b'{"v": 1, "method": "who"}' + bytes([10])); print(link.makefile().
 PYTHON = Path("/usr/bin/python3")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(
     ME != 0 or not PYTHON.exists(), reason="only root can be somebody else, by the system's Python"
 )
