@@ -56,6 +56,7 @@ from bot.plugin_api import (
     StepHandler,
     Watch,
 )
+from bot.settings import fault_text
 
 GROUP = "drover.plugins"
 _OPERATION = re.compile(r"op-\d+")
@@ -252,7 +253,7 @@ def load(
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     for name in enabled:
-        _register(manager, name, _installed())
+        _register(manager, name, _entry_points())
     for plugin in extra:
         manager.register(plugin, name=getattr(plugin, "__name__", type(plugin).__name__.lower()))
     try:
@@ -265,7 +266,7 @@ def load(
 
 
 @cache  # it reads the metadata of every installed distribution, and those stay while we run
-def _installed() -> Mapping[str, metadata.EntryPoint]:
+def _entry_points() -> Mapping[str, metadata.EntryPoint]:
     """The plugins that installed distributions bring, by name."""
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
@@ -404,7 +405,7 @@ def _validate(section: SettingsSection, table: Any) -> BaseModel:
         raise CatalogError(
             Words(
                 "[plugins.{section}] {key}: {said}.",
-                {"section": section.name, "key": where, "said": first["msg"]},
+                {"section": section.name, "key": where, "said": fault_text(first)},
             )
         ) from error
 

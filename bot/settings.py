@@ -20,11 +20,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.domain import policy as policies
-from bot.domain.errors import SettingsError
-from bot.domain.message import Code, words
+from bot.domain.errors import SettingsError, UnfitError, UnitError
+from bot.domain.message import Code, Message, join, words
 from bot.domain.metrics import AlertSeverity
 from bot.domain.plan import Risk
 from bot.domain.storage import Declared
@@ -46,8 +47,8 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"“{value}” is not a time zone; write for example Europe/Lisbon"
+        raise UnfitError(
+            words("“{zone}” is not a time zone; write for example Europe/Lisbon", zone=value)
         ) from error
     return value
 
@@ -188,7 +189,7 @@ class PoolSection(Section):
     @model_validator(mode="after")
     def _one_of_both(self) -> PoolSection:
         if bool(self.name) is bool(self.path):
-            raise ValueError("give the name of a pool or a path, one of the two")
+            raise UnfitError(words("give the name of a pool or a path, one of the two"))
         return self
 
     def as_declared(self) -> Declared:
@@ -386,9 +387,11 @@ class TellSection(Section):
     @classmethod
     def _no_secret(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and {"url", "urls"} & set(given):
-            raise ValueError(
-                "addresses are secrets and do not belong into this file; name a file that holds "
-                "them with urls_file, or an environment variable with urls_env"
+            raise UnfitError(
+                words(
+                    "addresses are secrets and do not belong into this file; name a file that "
+                    "holds them with urls_file, or an environment variable with urls_env"
+                )
             )
         return given
 
@@ -534,19 +537,21 @@ class DroverSettings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> DroverSettings:
         for name in _twice(each.name for each in self.tell):
-            raise ValueError(f"two tables of tell are called “{name}”")
+            raise UnfitError(words("two tables of tell are called “{name}”", name=name))
         names = [host.name for host in self.hosts]
         for name in _twice(names):
-            raise ValueError(f"two hosts are called “{name}”")
+            raise UnfitError(words("two hosts are called “{name}”", name=name))
         windows = [window.name for window in self.windows]
         for name in {each for each in windows if windows.count(each) > 1}:
-            raise ValueError(f"two windows are called “{name}”")
+            raise UnfitError(words("two windows are called “{name}”", name=name))
         # Without any role there is nothing to check against: `plugins` and `manifest` need no
         # configuration at all.
         for rule in self.policy.rules if self.roles else ():
             _check_rule(rule, set(self.roles), self.roles)
         for name in (each for each in self.break_glass.people if each not in self.people):
-            raise ValueError(f"break_glass names “{name}”, and [people] has nobody of that name")
+            raise UnfitError(
+                words("break_glass names “{name}”, and [people] has nobody of that name", name=name)
+            )
         _check_callers(self.people, self.scripts, self.roles)
         _check_agents(self.people, self.agents.known)
         return self
@@ -577,10 +582,16 @@ def _check_callers(
     users = [user for person in people.values() for user in person.users]
     ids = [person.slack for person in people.values()]
     for same in (each for each in (*users, *ids) if (*users, *ids).count(each) > 1):
-        raise ValueError(f"two of [people] are “{same}”")
+        raise UnfitError(words("two of [people] are “{who}”", who=same))
     for name, script in scripts.items():
         for role in (each for each in script.roles if each not in roles):
-            raise ValueError(f"script “{name}” has the role “{role}”, and [roles] has no such role")
+            raise UnfitError(
+                words(
+                    "script “{script}” has the role “{role}”, and [roles] has no such role",
+                    script=name,
+                    role=role,
+                )
+            )
 
 
 def _check_agents(people: Mapping[str, PersonSection], known: Mapping[str, AgentSection]) -> None:
@@ -588,12 +599,14 @@ def _check_agents(people: Mapping[str, PersonSection], known: Mapping[str, Agent
     users = [user for each in people.values() for user in each.users]
     users += [user for each in known.values() for user in each.users]
     for same in _twice(users):
-        raise ValueError(f"the user “{same}” is two of [people] and [agents.known]")
+        raise UnfitError(
+            words("the user “{user}” is two of [people] and [agents.known]", user=same)
+        )
     for same in _twice(each.sha256 for each in known.values() if each.sha256):
-        raise ValueError(f"two agents have the token {same[:8]}…")
+        raise UnfitError(words("two agents have the token {start}…", start=same[:8]))
     for name, agent in known.items():
         if not agent.sha256 and not agent.users:
-            raise ValueError(f"the agent “{name}” has neither sha256 nor users")
+            raise UnfitError(words("the agent “{agent}” has neither sha256 nor users", agent=name))
 
 
 def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSection]) -> None:
@@ -602,18 +615,28 @@ def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSect
         return
     unknown = [role for role in (*rule.approvers, *rule.fallback) if role not in known]
     if unknown:
-        raise ValueError(
-            f"rule “{rule.name}” asks for the role “{unknown[0]}”, and [roles] has no such role"
+        raise UnfitError(
+            words(
+                "rule “{rule}” asks for the role “{role}”, and [roles] has no such role",
+                rule=rule.name,
+                role=unknown[0],
+            )
         )
     wanted = (*rule.approvers, *rule.fallback)
     people = {user for role in wanted for user in roles[role].users}
     if not any(roles[role].groups for role in wanted) and len(people) < rule.votes:
-        raise ValueError(
-            f"rule “{rule.name}” asks for {rule.votes} votes, and only {len(people)} people "
-            f"have its roles"
+        raise UnfitError(
+            words(
+                "rule “{rule}” asks for more votes ({votes}) than people have its roles ({people})",
+                rule=rule.name,
+                votes=rule.votes,
+                people=len(people),
+            )
         )
     if rule.fallback and not rule.fallback_after:
-        raise ValueError(f"rule “{rule.name}” names fallback approvers but no fallback_after")
+        raise UnfitError(
+            words("rule “{rule}” names fallback approvers but no fallback_after", rule=rule.name)
+        )
 
 
 def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
@@ -730,18 +753,30 @@ def _read_secret(file: str, name: str) -> str:
         ) from error
 
 
-def _complaint(kind: str, said: str, where: str) -> str:
-    if kind != "extra_forbidden":
-        return said.removeprefix("Value error, ")
+def fault_text(found: ErrorDetails) -> Message:
+    """What is wrong with one value: our own message, or pydantic's English; no final stop."""
+    error = found.get("ctx", {}).get("error")
+    if isinstance(error, UnfitError):
+        return error.text
+    if isinstance(error, UnitError):
+        return join((error.text, error.advice))
+    return found["msg"]
+
+
+def _complaint(found: ErrorDetails, where: str) -> Message:
+    if found["type"] != "extra_forbidden":
+        return fault_text(found)
     tables: list[type[BaseModel]] = [DroverSettings, *Section.__subclasses__()]
     known = {name for table in tables for name in table.model_fields}
-    # no message: beside the English of pydantic
-    return f"there is no such key. {nearest(where.rpartition('.')[2], known)}".strip()
+    return join((words("there is no such key."), nearest(where.rpartition(".")[2], known)))
 
 
-def _explanation(error: ValidationError, path: Path) -> str:
-    lines = []
-    for each in error.errors()[:5]:
-        where = ".".join(str(part) for part in each["loc"]) or "the file"
-        lines.append(f"{where}: {_complaint(each['type'], str(each['msg']), where)}")
-    return f"{path} is wrong: " + "; ".join(lines) + "."
+def _explanation(error: ValidationError, path: Path) -> Message:
+    complaints = []
+    for each in error.errors()[:5]:  # more than that is read again after these are corrected
+        where = ".".join(str(part) for part in each["loc"])
+        key: Message = where or words("the file")
+        complaints.append(join((key, _complaint(each, where)), ": "))
+    return words(
+        "{path} is wrong: {complaints}.", path=str(path), complaints=join(complaints, "; ")
+    )

@@ -281,7 +281,6 @@ _QUIET = {
     "Words",
     "log",
     "_log",
-    "ValueError",
     "TypeError",
     "SSHException",
     "compile",

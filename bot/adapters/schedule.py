@@ -20,7 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from bot.domain.errors import SettingsError
+from bot.domain.errors import SettingsError, UnfitError
 from bot.domain.message import words
 
 log = structlog.get_logger()
@@ -173,7 +173,7 @@ def _cron(name: str, line: str, zone: str) -> CronTrigger:
                 "“{line}” of “{name}” is not a cron line: {reason}.",
                 line=line,
                 name=name,
-                reason=str(error),
+                reason=error.text if isinstance(error, UnfitError) else str(error),
             ),
             advice,
         ) from error
@@ -200,7 +200,7 @@ def _part(part: str) -> tuple[str, ...]:
     if end < start:
         end += 7 * (end == 0)  # sat-sun
     if end < start:
-        raise ValueError(f"“{part}” runs backwards; weekdays run from sun to sat")
+        raise UnfitError(words("“{part}” runs backwards; weekdays run from sun to sat", part=part))
     return _WEEKDAYS[start : end + 1 : int(step or 1)]
 
 
@@ -209,7 +209,7 @@ def _weekday(day: str) -> int:
         return _WEEKDAYS.index(day)
     if day.isdigit() and int(day) < len(_WEEKDAYS):
         return int(day)
-    raise ValueError(f"“{day}” is not a weekday; write sun to sat, or 0 to 7")
+    raise UnfitError(words("“{day}” is not a weekday; write sun to sat, or 0 to 7", day=day))
 
 
 def _slot(trigger: CronTrigger, now: datetime) -> datetime:

@@ -57,6 +57,20 @@ class UnitError(UsageError, ValueError):
     code = "unit"
 
 
+class UnfitError(ValueError):
+    """A value from outside does not fit: a setting, or part of a host's answer.
+
+    Whoever reads it says where it stands.
+
+    Args:
+        text: what is wrong, without a final stop.
+    """
+
+    def __init__(self, text: Message) -> None:
+        super().__init__(str(text))
+        self.text = text
+
+
 class UnknownNameError(DroverError):
     """No VM, host or operation has this name."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bot.domain.errors import UnfitError
+from bot.domain.message import words
+
 
 class HostCheckSettings(BaseModel):
     """From where on something is worth a warning, and how long a host is looked at."""
@@ -52,8 +55,7 @@ class HostCheckSettings(BaseModel):
     @model_validator(mode="after")
     def _clear_below_limit(self) -> HostCheckSettings:
         if self.clock_clear_seconds > self.clock_warn_seconds:
-            raise ValueError(
-                # no message: the configuration is told of in English
-                "clock_clear_seconds is above clock_warn_seconds: an alert would end at once"
+            raise UnfitError(
+                words("clock_clear_seconds is above clock_warn_seconds: an alert would end at once")
             )
         return self

@@ -195,7 +195,12 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
             words(
                 "{vm} has disks with an active block job: {disks}.",
                 vm=vm.name,
-                disks=Names(tuple(f"{disk.target} ({disk.busy})" for disk in busy)),
+                disks=Names(
+                    tuple(
+                        words("{disk} ({job})", disk=disk.target, job=Code(disk.busy))
+                        for disk in busy
+                    )
+                ),
             ),
             words(
                 "Wait until it ends, or abort it: {command}.",

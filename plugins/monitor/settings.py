@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bot.domain.errors import UnfitError
+from bot.domain.message import words
+
 
 class MonitorSettings(BaseModel):
     """When digests come, and what is worth an alert.
@@ -85,6 +88,11 @@ class MonitorSettings(BaseModel):
         )
         for limit, clear in pairs:
             if getattr(self, clear) > getattr(self, limit):
-                # no message: the configuration is told of in English
-                raise ValueError(f"{clear} is above {limit}: an alert would end at once")
+                raise UnfitError(
+                    words(
+                        "{clear} is above {limit}: an alert would end at once",
+                        clear=clear,
+                        limit=limit,
+                    )
+                )
         return self

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from bot.domain.errors import UnfitError
+from bot.domain.message import words
 from bot.domain.units import seconds_of, size
 
 Bytes = Annotated[
@@ -75,8 +77,7 @@ class SnapshotSchedule(BaseModel):
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            # no message: said at start, in the log
-            raise ValueError(f"“{zone}” is not a time zone") from error
+            raise UnfitError(words("“{zone}” is not a time zone", zone=zone)) from error
         return zone
 
 
@@ -133,7 +134,10 @@ class VmLifecycleSettings(BaseModel):
     @model_validator(mode="after")
     def _default_exists(self) -> VmLifecycleSettings:
         if self.default_image and self.default_image not in self.images:
-            # no message: said at start, in the log
-            text = f"default_image is “{self.default_image}”, and images has none of that name"
-            raise ValueError(text)
+            raise UnfitError(
+                words(
+                    "default_image is “{image}”, and images has none of that name",
+                    image=self.default_image,
+                )
+            )
         return self

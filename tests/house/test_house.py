@@ -1,5 +1,6 @@
 """The rules of the house: imports, types, style, and that every hook is written down."""
 
+import ast
 import inspect
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.house import is_participle
 from bot import hookspecs
 from bot.domain.operation import diagram
 
@@ -168,3 +170,17 @@ def test_every_lock_says_what_it_is_for() -> None:
             if made and "testing" not in file.parts and "#" not in line + lines[number - 1]:
                 silent.append(f"{file.relative_to(ROOT)}:{number + 1}")
     assert silent == []
+
+
+def test_no_function_is_named_by_a_participle() -> None:
+    """What acts is an imperative, what is computed a noun: `told` says neither who does what nor what it is."""
+    named = [
+        f"{file.relative_to(ROOT)}:{node.lineno}: {node.name}"
+        for folder in ("bot", "plugins")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and is_participle(node.name)
+    ]
+    assert named == []
+    assert is_participle("_taken_over")
+    assert not is_participle("shared_disks")

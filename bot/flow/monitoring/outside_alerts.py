@@ -100,13 +100,14 @@ def read(payload: object, now: datetime) -> tuple[OutsideAlert, ...]:
     """
     alerts = payload.get("alerts") if isinstance(payload, Mapping) else None
     if not isinstance(alerts, list) or not all(isinstance(each, Mapping) for each in alerts):
-        raise ValueError("no list of alerts")
+        raise ValueError("no list of alerts")  # no message: for the log
     return tuple(_read_one(each, now) for each in alerts)
 
 
 def _read_one(given: Mapping[str, Any], now: datetime) -> OutsideAlert:
     labels, annotations = _texts(given.get("labels")), _texts(given.get("annotations"))
     if given.get("status") not in {"firing", "resolved"} or not labels:
+        # no message: for the log
         raise ValueError("an alert without status or labels")
     # Its own fingerprint is a text like any other; ours has a form that fits into a key
     identity = json.dumps(given.get("labels"), sort_keys=True)
@@ -120,9 +121,10 @@ def _texts(given: object) -> dict[str, str]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
+        # no message: for the log
         raise ValueError("labels that are none")  # noqa: TRY004 - one error for whatever is wrong
     if not all(isinstance(part, str) for pair in given.items() for part in pair):
-        raise ValueError("a label that is no text")
+        raise ValueError("a label that is no text")  # no message: for the log
     return {one_line(name, NAME): one_line(text, TEXT) for name, text in sorted(given.items())}
 
 

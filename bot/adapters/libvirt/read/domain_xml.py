@@ -11,6 +11,7 @@ from lxml import etree
 
 from bot.adapters.libvirt.read.ties import ties
 from bot.domain.cluster import Disk, Nic, Scheduler, VmDetail
+from bot.domain.errors import UnfitError
 from bot.domain.message import Message, Words, words
 
 TAGS = "https://drover.dev/tags/1"
@@ -71,7 +72,7 @@ def parse(xml: str) -> Definition:
     """
     root = document(xml)
     if root.tag != "domain":
-        raise ValueError(f"this is no guest's definition but <{root.tag!r}>")
+        raise UnfitError(words("this is no definition of a VM but <{tag}>", tag=repr(root.tag)))
     cpu, numbers = root.find("cpu"), _Numbers()
     detail = _detail(root, numbers)
     memory_max = numbers.size("memory", root.find("memory"))
@@ -116,11 +117,15 @@ def document(xml: str) -> etree._Element:
     """
     if not isinstance(xml, str):
         # No argument of ours
-        raise ValueError(f"libvirt's answer is not text but {xml!r:.40}")  # noqa: TRY004
+        raise UnfitError(
+            words("the answer of libvirt is not text but {answer}", answer=f"{xml!r:.40}")
+        )
     try:
         return etree.fromstring(xml.encode(), _PARSER)
     except etree.XMLSyntaxError as error:
-        raise ValueError(f"libvirt's answer is not XML: {error}") from error
+        raise UnfitError(
+            words("the answer of libvirt is not XML: {error}", error=str(error))
+        ) from error
 
 
 def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:

@@ -18,7 +18,8 @@ from bot.adapters.libvirt.read.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, text
 from bot.domain.cluster import HugePages, Pool
-from bot.domain.message import Message, join
+from bot.domain.errors import UnfitError
+from bot.domain.message import Message, Size, join, words
 from bot.domain.unread import Unread
 
 # Kinds of which every host that defines a pool reaches the same storage. For all others the
@@ -96,7 +97,9 @@ def facts(connection: Connection, before: Facts | None = None) -> Facts:
     )
     memory = parts.read("memory", "", lambda: _memory(connection)) or known.memory
     if cpus <= 0 or memory <= 0:
-        raise ValueError(f"it has {cpus} CPUs and {memory} bytes of memory")
+        raise UnfitError(
+            words("it has {cpus} CPUs and {memory} of memory", cpus=cpus, memory=Size(memory))
+        )
     networks = _networks(parts, connection)
     return Facts(
         uuid=known.uuid if told is None else told.findtext("host/uuid", ""),
@@ -447,7 +450,9 @@ def describe(thing: Any, tag: str) -> etree._Element:
     """
     root = document(thing.XMLDesc())
     if root.tag != tag:
-        raise ValueError(f"it is described as <{root.tag}>, not as <{tag}>")
+        raise UnfitError(
+            words("it is described as <{found}>, not as <{tag}>", found=str(root.tag), tag=tag)
+        )
     return root
 
 

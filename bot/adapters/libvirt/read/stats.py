@@ -21,6 +21,7 @@ from bot.adapters.libvirt.transport.parts import (
     text,
 )
 from bot.domain.cluster import VmState
+from bot.domain.errors import UnfitError
 from bot.domain.message import Message, words
 
 # Each group costs the host time per guest (measured: BALLOON 1.0 ms, VCPU 0.67 ms, CPU_TOTAL 0.56
@@ -238,7 +239,7 @@ def _known_state(record: Mapping[str, Any]) -> tuple[VmState, str]:
     """
     code = count(record["state.state"])
     if code not in STATES:
-        raise ValueError(f"there is no state {code}")
+        raise UnfitError(words("there is no state {code}", code=str(code)))
     return state_of(code, count(record.get("state.reason", 0)))
 
 

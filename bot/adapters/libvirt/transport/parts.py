@@ -15,7 +15,7 @@ import libvirt
 
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.errors import report_text
-from bot.domain.errors import HypervisorError
+from bot.domain.errors import HypervisorError, UnfitError
 from bot.domain.message import Message, words
 from bot.domain.unread import Unread
 
@@ -46,6 +46,8 @@ def reason(error: BaseException) -> Message:
         return report_text(error)
     if isinstance(error, KeyError):
         return words("its answer lacks {part}", part=str(error))
+    if isinstance(error, UnfitError):
+        return words("its answer makes no sense ({error})", error=error.text)
     said = f"{type(error).__name__}: {error}".rstrip(".")
     return words("its answer makes no sense ({error})", error=said)
 
@@ -135,7 +137,7 @@ def count(value: object) -> int:
         ValueError: it is none.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
-        raise ValueError(f"{value!r} is no count")
+        raise UnfitError(words("{value} is no count", value=repr(value)))
     return value
 
 
@@ -147,5 +149,5 @@ def text(value: object) -> str:
     """
     if not isinstance(value, str):
         # An answer of a host, not an argument
-        raise ValueError(f"{value!r} is no text")  # noqa: TRY004
+        raise UnfitError(words("{value} is no text", value=repr(value)))
     return value

@@ -1,0 +1,51 @@
+"""What is wrong with a configuration is said by its key, in the language of who reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot import catalog
+from bot.adapters.language import Languages
+from bot.domain.errors import CatalogError, SettingsError
+from bot.domain.message import Message
+from bot.settings import load
+
+ROOT = Path(__file__).parents[2]
+CALLER = '[[hosts]]\nname = "{}"\nuri = "qemu:///system"\n'
+WRONG = {
+    "zone": ('zone = "Mars"', "zone", "“Mars” is not a time zone", "“Mars” não é um fuso horário"),
+    "twice": (CALLER.format("a") * 2, "the file", "two hosts are called “a”", "o arquivo: dois hosts se chamam “a”"),
+    "pool": ("[[pools]]\nshared = true", "pools.0", "give the name of a pool or a path", "informe o nome de um pool ou um caminho"),
+    "size": (CALLER.format("a") + 'reserve = "much"', "hosts.0.reserve", "“much”", "“much”"),
+    "key": ('[slack]\naprovals_channel = "C1"', "slack.aprovals_channel", "there is no such key. Did you mean “approvals_channel”?", "essa chave não existe. Você quis dizer “approvals_channel”?"),
+    "kind": ("[slack]\napprovals_channel = 1", "slack.approvals_channel", "valid string", "está errado"),
+}  # fmt: skip
+
+
+def in_portuguese(said: Message) -> str:
+    return str(Languages().of("pt_BR").translate(said))
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_value_is_told_by_its_key_in_either_language(case: str, tmp_path: Path) -> None:
+    written, key, english, portuguese = WRONG[case]
+    file = tmp_path / "drover.toml"
+    file.write_text(written, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(file)
+    said = str(caught.value.text)
+    assert said.startswith(f"{file} is wrong: {key}: ")
+    assert english in said
+    assert in_portuguese(caught.value.text).startswith(f"{file} está errado: ")
+    assert portuguese in in_portuguese(caught.value.text)
+
+
+def test_a_wrong_value_of_a_plugin_is_told_by_its_key_in_either_language() -> None:
+    with pytest.raises(CatalogError) as caught:
+        catalog.load(("vm_lifecycle",), {"vm_lifecycle": {"default_image": "debian"}})
+    assert "default_image is “debian”, and images has none" in str(caught.value.text)
+    languages = Languages("en", [ROOT / "plugins/vm_lifecycle/locale"])
+    shown = str(languages.of("pt_BR").translate(caught.value.text))
+    assert "default_image é “debian”, e images não tem nenhuma com esse nome" in shown
