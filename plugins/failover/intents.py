@@ -30,6 +30,10 @@ QUIET_SUMMARY = words("Expect a host's silence for a while, so that it is not ta
 TEST_SUMMARY = words(
     "Switch an empty host off and on, and so show whose its power controllers are."
 )
+TEST_VM = "failover test-vm"
+TEST_VM_SUMMARY = words(
+    "Force off a VM that is tagged for it, and start it on another host as a failover would."
+)
 _FOR = words("How long, such as 30m or 2h; 24h at most.")
 _AGAIN = words("Expect it to answer again from now on.")
 _REAL = words("Switch the empty host off and on.")
@@ -108,6 +112,15 @@ class PowerTest:
     host: str
     reason: str = ""
     readings: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VmTest:
+    """``failover test-vm``. ``kept``: definitions of all VMs."""
+
+    vm: str
+    reason: str = ""
+    kept: tuple[Definition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +251,17 @@ def power_test_grammar() -> click.Command:
         str(TEST_SUMMARY),
         PowerTest,
         click.Argument(["host"], metavar="HOST"),
+        click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
+
+
+def vm_test_grammar() -> click.Command:
+    """``failover test-vm VM`` → ``VmTest``."""
+    return _command(
+        TEST_VM,
+        str(TEST_VM_SUMMARY),
+        VmTest,
+        click.Argument(["vm"], metavar="VM"),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
     )
 

@@ -247,6 +247,39 @@ class PowerOn(OnHost):
 
 
 @dataclass(frozen=True, slots=True)
+class KillVm(OnVm):
+    """End a VM at once, as its host's death would, to see that it starts elsewhere."""
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Force off {vm} on {host}", vm=self.name, host=self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class StartKept(OnVm):
+    """Start a VM that was killed on ``host`` on its ``target``, from its kept definition. ``memory`` in bytes.
+
+    ``sha``: the very version of the definition that is kept.
+    """
+
+    target: str
+    sha: str
+    memory: int
+    reset_nvram: bool = False
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Start {vm} on {host}", vm=self.name, host=self.target)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Where it was, and where it starts."""
+        return (self.host, self.target)
+
+
+@dataclass(frozen=True, slots=True)
 class StopCopy(OnVm):
     """Force off the copy of a VM on a host that has started anew; the other one runs on."""
 

@@ -223,6 +223,31 @@ def test_g22_what_is_left_of_a_postcopy_is_removed_and_started_anew(
         heal(lab, served, "half-1")
 
 
+def test_l27_one_vm_is_killed_and_starts_elsewhere(site: tuple[Lab, Bmcs], tmp_path: Path) -> None:
+    lab, served = site
+    names = ["try-1", "by-1"]
+    tried = lab.guest("try-1", host="host-a", tags={"failover.test": "on"})
+    beside = lab.guest("by-1", host="host-a")
+    ordered = len(served.orders("host-a"))
+    try:
+        with bot_on(site, tmp_path) as stage, Watcher(lab, names) as watcher:
+            knows(stage, tried, beside)
+            stage.asks("failover test-vm try-1")
+            proposal = stage.proposal("Force off try-1 on host-a")
+            stage.approves("bruno", proposal)
+            stage.approves("carla", proposal)
+            stage.ended("Done:", proposal, 60)
+            (host,) = lab.where("try-1")
+            assert host != "host-a"
+            until(lambda: tried.boots() == 2, "it boots again", 60)
+            assert "try-1" not in lab.virsh("host-a", "list", "--all", "--name").split()
+            assert (lab.where("by-1"), beside.boots()) == (["host-a"], 1)
+            assert len(served.orders("host-a")) == ordered
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, *names)
+
+
 def test_l5_l13_l15_killed_after_every_event_of_a_failover(
     site: tuple[Lab, Bmcs], tmp_path: Path
 ) -> None:
