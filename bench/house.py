@@ -65,7 +65,7 @@ _PARTICLES = (
     "about again apart at away back before but by down for from here home in it meanwhile of off on"
     " out over there through to twice up with without"
 )
-_NO_PARTICIPLE = frozenset({"embed", "exceed", "feed", "need", "proceed", "seed", "speed"})
+_NO_PARTICIPLE = frozenset({"embed", "exceed", "feed", "need", "proceed", "red", "seed", "speed"})
 
 
 @dataclass(frozen=True, slots=True)

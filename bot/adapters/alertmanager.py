@@ -15,8 +15,8 @@ from bot.domain.errors import DroverError
 log = structlog.get_logger()
 
 PATH = "/alertmanager"
-BIGGEST_BODY = 256 * 1024
-THREADS = 2
+BIGGEST_BODY = 256 * 1024  # bytes: some hundred alerts; a sender must not fill our memory
+THREADS = 2  # a sender that hangs holds one, the next one is still heard
 
 Take = Callable[[object], None]
 """Keeps what a payload tells; ``ValueError``: it is none of ours; ``DroverError``: not now."""

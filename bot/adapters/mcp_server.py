@@ -33,10 +33,10 @@ Context = ServerRequestContext[dict[str, Any], Any]
 
 PATH = "/mcp"
 LOOPBACK = "127.0.0.1"
-BIGGEST_BODY = 64 * 1024
+BIGGEST_BODY = 64 * 1024  # bytes: a call is one command and a reason
 CALLS = 8  # requests to the bot at a time
 KNOWN_FOR = 60.0  # seconds that a token which the bot knew is not asked about again
-MOST_KNOWN = 1000
+MOST_KNOWN = 1000  # tokens kept; the agents of one bot are far fewer
 FOLLOW = 20.0  # seconds that one call of `follow` waits, where it does not say
 # no message: an agent reads it
 INSTRUCTIONS = """\

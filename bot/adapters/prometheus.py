@@ -26,7 +26,7 @@ from bot.domain.metrics import Bucket, Metric, Pressure
 from bot.plugin_api import Measured
 
 _SHARES = ("cpu", "memory", "memory_full", "io", "io_full")  # in the order of Pressure's fields
-_THREADS = 2
+_THREADS = 2  # one that is slow to read its answer must not hold up `/healthz`
 _CONNECTIONS = 500  # at once: monitors are few, but silent ones are kept until they are hung up on
 _BIGGEST_BODY = 1 << 16  # nothing is ever sent to it
 
@@ -284,7 +284,7 @@ QUERIES: Mapping[str, str] = {
     "host:pressure_io_full": _stall_query("io_stalled"),
 }
 _LABEL = {"host": "host", "vm": "uuid", "cluster": ""}  # the cluster is one series without labels
-_MOST_POINTS = 300
+_MOST_POINTS = 300  # of one series: a chart shows no more, and Prometheus limits them
 _PATIENCE = 10.0  # seconds
 
 

@@ -63,17 +63,17 @@ class QueuePace:
     def _wait_for_work(self) -> bool:
         """Wait until somebody is at work; False at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._left() > 0)
+            self._changed.wait_for(lambda: self._ended or self._seconds_left() > 0)
             return not self._ended
 
     def _wait_for_calm(self) -> bool:
         """Wait until nobody is at work; False at the end."""
         with self._changed:
-            while not self._ended and (left := self._left()) > 0:
+            while not self._ended and (left := self._seconds_left()) > 0:
                 self._changed.wait(left)
             return not self._ended
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return self._until - time.monotonic()
 
     def _set(self, pause: float) -> None:

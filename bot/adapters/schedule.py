@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 # Seconds: a digest that is this late is still worth reading; later ones are reported as missed
 _GRACE = 3600
-_THREADS = 4
+_THREADS = 4  # a sweep that waits for hosts must not hold up reports and reminders
 _LOOK = 1.0  # seconds between two looks at the clock
 _JUMP = 2.0  # seconds by which a clock is set that is not merely slewed
 

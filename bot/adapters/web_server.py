@@ -14,10 +14,10 @@ from bot.adapters.wsgi import Application, Environ, Respond, WsgiServer
 
 __all__ = ["Application", "Environ", "Respond", "WebServer"]
 
-THREADS = 8
+THREADS = 8  # monitors and Slack ask a few things at a time
 WHOLE_WITHIN = 10.0
 """Seconds for a request to arrive whole; its sender sends it in one go."""
-LOOK = 0.5
+LOOK = 0.5  # seconds between two looks for requests that do not arrive whole
 
 
 class WebServer:

@@ -349,10 +349,9 @@ class Inbound:
     operation: str
 
 
-_MOST = 1 << 62
-_MOST_LOAD = (
-    2.0  # times the CPUs of a host: what a late clock may make of a VM that uses all of them
-)
+_MOST = 1 << 62  # counts up to here fit into every database and JSON reader
+# Times the CPUs of a host: what a late clock may make of a VM that uses all of them
+_MOST_LOAD = 2.0
 
 
 def sound(vm: Vm) -> Vm:

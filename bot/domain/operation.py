@@ -27,6 +27,9 @@ BOT = "drover"  # the requester of what the bot proposes by itself
 SCRIPTS = "script:"  # what the id of a script begins with, which asks with a token and never votes
 
 
+MOST_OPEN = 1000  # open operations that are read at once; people follow far fewer
+
+
 class State(StrEnum):
     """Where an operation stands."""
 

@@ -16,7 +16,7 @@ from bot.domain.admission import Limits
 from bot.domain.card import Card
 from bot.domain.cluster import Inbound, Snapshot, Vm
 from bot.domain.errors import ChatError, ConflictError, StoreError
-from bot.domain.operation import Attempted, Event, Operation, State
+from bot.domain.operation import MOST_OPEN, Attempted, Event, Operation, State
 from bot.domain.policy import Policy, Window
 from bot.domain.steps import MigrateVm, Step
 from bot.flow.answers import Answers
@@ -223,7 +223,7 @@ def _waits(services: Services) -> Mapping[tuple[str, str], float]:
 def active_operations(services: Services) -> tuple[Operation, ...]:
     """What runs or is about to, newest first; not what is approved for a later time."""
     now = services.clock.now()
-    busy = services.store.operations(states=BUSY, limit=1000)
+    busy = services.store.operations(states=BUSY, limit=MOST_OPEN)
     return tuple(each for each in busy if not each.early(now))
 
 

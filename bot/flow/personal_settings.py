@@ -42,7 +42,7 @@ from bot.ports.series import Notes
 NAME = "me"
 EDIT = "me.edit"
 KEY = "me:"  # and a user id: the key of that person's settings
-TRIES = 5
+TRIES = 5  # lost races; a person has two windows open, not five
 SHOWN = 20  # VMs and operations in a digest
 
 SUMMARY = words("Your own settings: direct messages, quiet hours, digest of your VMs, language")

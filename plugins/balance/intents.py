@@ -20,7 +20,7 @@ from bot.plugin_api import Instead, MetricName, Picked
 from plugins.balance import cards
 from plugins.balance.from_snapshot import Moves, Only
 
-MOST_STEPS = 100_000
+MOST_STEPS = 100_000  # `1-999999999` must not become as many numbers
 SIM_NAME, WHY_NAME = "balance sim", "balance why"
 
 Wish = tuple[str, str]

@@ -32,7 +32,7 @@ USUAL = "silver"
 LEAST_QUOTA = 1000  # µs, libvirt's least
 NO_CEILING = -1
 SHARES_NAME, LIMIT_NAME = "balance shares", "vm limit"
-LOOK_BACK = 500
+LOOK_BACK = 500  # operations among which the last change of a VM is looked for
 
 
 def with_previous(intent: Shares, history: History) -> Shares:

@@ -12,7 +12,7 @@ from bot.domain import placement
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.message import Duration, Message, nwords, words
 from bot.domain.metrics import AlertSeverity
-from bot.domain.operation import BOT, Operation, State
+from bot.domain.operation import BOT, MOST_OPEN, Operation, State
 from bot.domain.plan import Plan
 from bot.domain.policy import Window
 from bot.domain.steps import MigrateVm
@@ -136,7 +136,7 @@ def _last_step(operation: Operation) -> datetime:
 
 def _open(history: History, now: datetime) -> bool:
     """Return whether a balance is before people or under way already; not one for a later time."""
-    found = history.operations(states=OPEN, limit=1000)
+    found = history.operations(states=OPEN, limit=MOST_OPEN)
     return any(each.action == "balance" and not each.early(now) for each in found)
 
 

@@ -25,7 +25,7 @@ HOOK = "/etc/libvirt/hooks/qemu.d/drover"
 """Read by libvirt since 6.5, beside a hook that the site has already."""
 ADMITTED = "/run/drover-admitted"
 """Holds the boot id of the host at which Drover admitted it; gone with the power."""
-_AT_ONCE = 16
+_AT_ONCE = 16  # hosts at once; each takes a shell and a thread
 _DEADLINE = 5.0  # seconds
 
 SCRIPT = f"""\

@@ -30,10 +30,10 @@ from plugins.failover.whatif import Shown
 SWEEP = 15.0  # seconds between two sweeps of the bot
 _PATIENCE = 8.0  # seconds that all of them together are waited for
 _DEADLINE = 5.0  # seconds that a witness has for its word
-_AT_ONCE = 16
-_MOST_PEERS = 4
-_MOST_DISKS = 8
-_MOST_VMS = 6
+_AT_ONCE = 16  # asked side by side; each takes a thread
+_MOST_PEERS = 4  # hosts that are asked, so that all are heard within the deadline
+_MOST_DISKS = 8  # looked at for writes, within the deadline
+_MOST_VMS = 6  # asked over the network, within the deadline
 _FRESH = 20.0  # seconds: what a host wrote so lately, it wrote alive
 
 

@@ -311,7 +311,7 @@ PAIRS_GOOD = words("VMs can move each way.")
 
 
 _MOST_ROWS = 40  # of a table, worst first
-_MOST_GROUPS = 10
+_MOST_GROUPS = 10  # lines of equal hosts; the rest is counted
 GROUP_COLUMNS = (words("Equal hosts"), words("Number"))
 
 

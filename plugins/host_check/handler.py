@@ -33,7 +33,7 @@ from plugins.host_check.settings import HostCheckSettings
 K = TypeVar("K")
 V = TypeVar("V")
 
-_AT_ONCE = 16
+_AT_ONCE = 16  # hosts at once; each takes a shell and a thread
 _GRACE = 5.0  # seconds that a host is given to tell that time was up
 _OF_A_PAIR = (probes.Probe("user", "id -un"), probes.CERTIFICATES)
 

@@ -16,7 +16,7 @@ _COLOURS = {
     Severity.UNKNOWN: "#9e9e9e",
 }
 _NONE = "#eceff1"
-_MOST_NAMED = 3
+_MOST_NAMED = 3  # lines that a cell of the picture holds
 _FEW = 4  # hosts, in whose cells there is room for larger letters
 
 

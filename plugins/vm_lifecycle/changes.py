@@ -25,7 +25,7 @@ from plugins.vm_lifecycle.steps import (
 )
 
 Changes = Iterator[DefinitionChange]
-MOST_TAGS = 6
+MOST_TAGS = 6  # on a card; the rest is counted
 
 
 def of(steps: Sequence[Step], vms: Sequence[Vm]) -> tuple[DefinitionChange, ...]:

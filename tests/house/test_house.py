@@ -184,3 +184,24 @@ def test_no_function_is_named_by_a_participle() -> None:
     assert named == []
     assert is_participle("_taken_over")
     assert not is_participle("shared_disks")
+
+
+def test_every_retry_and_limit_says_why() -> None:
+    """A number for how often, how long or how many at most: on its line, above it, or in a docstring below."""
+    named = re.compile(
+        r"_?(?:[A-Z]+_)*(?:MOST|TRIES|RETRY|LIMIT|LONGEST|LARGEST|BIGGEST|PATIENCE|GRACE|BACKOFF"
+        r"|THREADS|ONCE|KEPT|DEADLINE)(?:_[A-Z]+)*(?:, _?[A-Z_]+)*(?:: \w+)? = "
+        r"(?:[\d(]|timedelta)"
+    )
+    silent = []
+    for file in (*(ROOT / "bot").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")):
+        if "testing" in file.parts:
+            continue
+        lines = ["", *file.read_text(encoding="utf-8").splitlines(), ""]
+        for number, line in enumerate(lines):
+            counted = re.search(r"^ +for _ in range\(\d+\)", line)
+            if (counted or named.match(line)) and not (
+                "#" in line + lines[number - 1] or lines[number + 1].startswith('"""')
+            ):
+                silent.append(f"{file.relative_to(ROOT)}:{number}: {line}")
+    assert silent == []

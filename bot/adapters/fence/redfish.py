@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # headers.
 logging.getLogger("sushy").setLevel(logging.CRITICAL)
 
-_CONNECT_S = 3.0
+_CONNECT_S = 3.0  # a controller is near; the rest of the deadline is for its answer
 _OPTIONS = frozenset({"url", "system", "username", "ca_file", "insecure"})
 
 

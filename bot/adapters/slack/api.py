@@ -25,8 +25,8 @@ log = structlog.get_logger()
 
 Json = dict[str, Any]
 API = "https://slack.com/api/"
-TRIES = 4
-FIRST_PAUSE = 0.5
+TRIES = 4  # with pauses of 0.5, 1 and 2 s: an outage is longer, a hiccup is over
+FIRST_PAUSE = 0.5  # seconds, doubled after each failure
 MOST_LIMITED = 180.0
 """Seconds of Retry-After in one call beyond which waiting helps nobody."""
 

@@ -63,9 +63,9 @@ PICTURE_ELSEWHERE = words("The picture is in your direct messages with the app."
 NO_WRITING = frozenset({"is_archived", "channel_not_found", "not_in_channel", "ekm_access_denied"})
 SEARCHED_SECONDS = 24 * 3600.0
 """How far back a key is looked for: a crash is over long before."""
-SEARCHED_PAGES = 20
-PAGE = 200
-FILE_TRIES = 4
+SEARCHED_PAGES = 20  # 4,000 messages: a search for one key must end in a busy channel
+PAGE = 200  # messages: what Slack's documentation recommends at most
+FILE_TRIES = 4  # Slack knows a fresh file a moment after it was uploaded
 
 
 @dataclass(frozen=True, slots=True)

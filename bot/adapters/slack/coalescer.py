@@ -27,6 +27,7 @@ METHOD = "chat.update"
 THREADS = 3  # an edit that hangs must not hold up the others
 # Seconds between two edits of one message that are not final: what follows at once joins
 BETWEEN = 1.0
+# Seconds after a failure, doubled each time; an outage may be long
 FIRST_REST, MOST_REST = 0.5, 60.0
 # More messages may begin to change: room for their last words is kept early, up to so many
 FORESIGHT, FORESEEN = 3, 30

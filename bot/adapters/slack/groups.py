@@ -23,9 +23,9 @@ NO_GROUPS = frozenset(
 )
 LONGEST = 30.0
 """Seconds that somebody waits when nothing is known at all."""
-AFTER_FAILURE = 30.0
-GRACE = 900.0
-PATIENCE = 1.0
+AFTER_FAILURE = 30.0  # seconds: a Slack that is away is not asked at every click
+GRACE = 900.0  # seconds for which what was known counts while Slack does not answer
+PATIENCE = 1.0  # seconds that a click waits when older members are known
 
 
 class Groups:

@@ -16,7 +16,7 @@ from bot.domain.errors import ChatError
 log = structlog.get_logger()
 
 KEEP = 86400.0  # seconds
-AFTER_FAILURE = 300.0
+AFTER_FAILURE = 300.0  # seconds: a language is not worth asking again at every message
 PATIENCE = 0.5
 """Seconds that somebody waits for an answer: no vote and no dialog waits for a language."""
 MOST = 10_000

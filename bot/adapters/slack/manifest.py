@@ -37,7 +37,7 @@ DESCRIPTION = "Runs the KVM cluster from Slack: plan, approve, perform."
 
 ADDRESS = "https://drover.example.org/slack/events"
 """Where Slack delivers in HTTP mode, to be edited; Socket Mode needs none."""
-LONGEST_HINT = 1000
+LONGEST_HINT = 1000  # characters: Slack refuses a manifest with a longer one
 
 
 def manifest(

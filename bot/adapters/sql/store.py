@@ -48,7 +48,7 @@ log = structlog.get_logger()
 
 _KEPT = timedelta(days=30)  # how long a handled request is known, to recognise a late duplicate
 _REQUESTS = Codec((Request,))
-_READ_AT_ONCE = 500
+_READ_AT_ONCE = 500  # events: a trail of years is read without holding it in memory
 
 
 ATTEMPTS = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from bot.domain.errors import HypervisorError
 from bot.domain.message import words
 
-_SECONDS = 15
+_SECONDS = 15  # ssh-keyscan itself gives up a connection after 5 s
 _BEST = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "ssh-rsa")
 
 

@@ -18,9 +18,9 @@ from bot.domain.errors import HypervisorError
 from bot.domain.message import Code, Duration, Message, words
 from bot.domain.readiness import CommandResult
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0  # a host that resolves names slowly needs some of them
 _MOST_OUTPUT = 4 << 20  # bytes; what is beyond is not read
-_CHUNK = 1 << 16
+_CHUNK = 1 << 16  # bytes read at once
 
 
 class SshLink:

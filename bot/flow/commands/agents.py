@@ -16,7 +16,7 @@ from bot.domain import policy as policies
 from bot.domain.card import Card
 from bot.domain.errors import NotAllowedError, UsageError
 from bot.domain.message import Code, nwords, words
-from bot.domain.operation import BOT, Operation, Origin, Proposed, State
+from bot.domain.operation import BOT, MOST_OPEN, Operation, Origin, Proposed, State
 from bot.domain.plain_card import one_line
 from bot.domain.plan import Refused
 from bot.flow.commands import queries
@@ -29,8 +29,8 @@ from bot.plugin_api import Action, Asker, Decision, Picked, Query
 log = structlog.get_logger()
 
 LINE = 2000  # characters of a command
-REASON = 500
-NAME = 40
+REASON = 500  # characters: it stands on the card that people approve
+NAME = 40  # characters; the same
 LOOK = 0.5  # seconds between two looks at an operation that is followed
 LONGEST = 30.0  # seconds that one call follows an operation
 MINUTES = 60  # in an hour
@@ -235,7 +235,7 @@ class Agents:
             )
 
     def _open(self, agent: Agent, states: tuple[State, ...]) -> list[Operation]:
-        found = self._services.store.operations(states=states, by=agent.person, limit=1000)
+        found = self._services.store.operations(states=states, by=agent.person, limit=MOST_OPEN)
         return [each for each in found if each.origin.via == policies.AGENT]
 
     def _same(self, agent: Agent, command: str) -> Operation | None:

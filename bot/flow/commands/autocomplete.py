@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from bot.domain.cluster import Snapshot
 from bot.ports import Hypervisor
 
-MOST = 100
+MOST = 100  # choices: what Slack's pickers take
 
 
 def _hosts(seen: Snapshot) -> set[str]:

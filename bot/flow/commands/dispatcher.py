@@ -14,6 +14,7 @@ import structlog
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
 from bot.domain.message import words
+from bot.domain.operation import MOST_OPEN
 from bot.flow.commands import buttons, command, decisions, late_requests, queries
 from bot.flow.commands.buttons import ButtonAction, Lane
 from bot.flow.context import BUSY, OPEN, Services, whisper
@@ -101,7 +102,7 @@ def pick_up(services: Services, replica: str = "") -> None:
     """After a start, or when another replica is gone: say what was left to say, see every open operation on its way."""
     _quietly("", lambda _: late_requests.hold(services))
     services.messages.take_over(replica)
-    for operation in services.store.operations(states=OPEN, limit=1000):
+    for operation in services.store.operations(states=OPEN, limit=MOST_OPEN):
         _quietly(
             operation.id, lambda found: propose.lay_out(services, services.store.operation(found))
         )

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from bot.domain.card import Card
-from bot.domain.operation import BOT, Event, Held, Operation, State
+from bot.domain.operation import BOT, MOST_OPEN, Event, Held, Operation, State
 from bot.flow.commands import buttons, decisions
 from bot.flow.context import Services, whisper
 from bot.flow.operations import notify, operation_cards
@@ -43,7 +43,7 @@ def refuse(services: Services, request: Request) -> bool:
 def hold(services: Services) -> None:
     """Hold what was running when the bot fell silent for long, or when the backup was made that was restored."""
     now, alive = services.clock.now(), services.store.last_alive()
-    for operation in services.store.operations(states=(State.RUNNING,), limit=1000):
+    for operation in services.store.operations(states=(State.RUNNING,), limit=MOST_OPEN):
         if operation.unreadable:
             continue
         silent = now - (alive or operation.changed_at)

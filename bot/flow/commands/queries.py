@@ -17,7 +17,7 @@ from bot.domain.card import Card, Words, words
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Names, join
-from bot.domain.operation import Operation, State
+from bot.domain.operation import MOST_OPEN, Operation, State
 from bot.domain.pages import Page
 from bot.domain.units import seconds_of
 from bot.flow import personal_settings
@@ -319,7 +319,9 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
 
 def _schedule(intent: Ops, seen: View) -> Card:
     by = seen.asker.id if intent.mine else ""
-    waiting = seen.history.operations(states=(State.PROPOSED, State.APPROVED), by=by, limit=1000)
+    waiting = seen.history.operations(
+        states=(State.PROPOSED, State.APPROVED), by=by, limit=MOST_OPEN
+    )
     timed = [(each.slot.start, each) for each in waiting if each.slot is not None]
     timed.sort(key=lambda pair: pair[0])
     page = Page(len(timed), intent.page, OPERATIONS)

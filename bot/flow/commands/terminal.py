@@ -32,7 +32,7 @@ from bot.ports.terminal import Caller, Connection, Data, Method
 
 _ID = re.compile(r"\bop-\d+\b")
 LINE = 4000  # characters of a command
-KEY = 100
+KEY = 100  # characters of a key or an id; both are short
 LOOK = 0.5  # seconds between two looks at an operation, or whether the caller is still there
 A_DAY = timedelta(days=1).total_seconds()
 TOLD_LATELY = 1000  # operations among which the one of a request is looked for

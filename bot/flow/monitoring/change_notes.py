@@ -13,7 +13,7 @@ from bot.domain.metrics import Change
 from bot.ports.series import Notes
 
 PREFIX = "change:"
-KEPT = timedelta(days=30)
+KEPT = timedelta(days=30)  # a digest of the last month still has it
 
 
 def put(notes: Notes, watch: str, changes: Sequence[Change]) -> None:

@@ -18,7 +18,7 @@ from bot.ports import Clock, Hypervisor, Store
 
 log = structlog.get_logger()
 
-EVERY = timedelta(minutes=5)
+EVERY = timedelta(minutes=5)  # beside what libvirt announces, which may be lost
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _AT_ONCE = 8  # hosts that are asked side by side
 _LEAST, _TURNS = 20, 15  # of very many hosts a share is read at a time: their texts take memory

@@ -14,10 +14,10 @@ from bot.domain.metrics import AlertSeverity, Incident
 from bot.ports.series import Notes
 
 PREFIX = "incident:"
-KEPT = timedelta(days=30)
+KEPT = timedelta(days=30)  # after its end; a digest of the last month still has it
 _MOMENTS = frozenset({"opened_at", "over_at", "silent_until"})
 _MESSAGES = ("title", "said")
-_TRIES = 12
+_TRIES = 12  # lost races before giving up; each means that somebody else changed it
 
 
 def all_incidents(notes: Notes) -> tuple[Incident, ...]:

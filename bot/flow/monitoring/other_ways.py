@@ -18,7 +18,7 @@ from bot.domain.card import Card, Context, Element, Line, Section, join, nwords,
 from bot.domain.errors import DroverError
 from bot.domain.message import Code, Duration
 from bot.domain.metrics import GRAVEST, AlertSeverity, Incident
-from bot.domain.operation import Operation, State
+from bot.domain.operation import MOST_OPEN, Operation, State
 from bot.flow.context import Services
 from bot.flow.monitoring import incident_cards
 from bot.flow.monitoring.incident_notes import all_incidents
@@ -34,7 +34,7 @@ CALM = timedelta(
     minutes=5
 )  # so long something must be over before that is told: what flaps is told once
 FEW = 3  # messages of one look; more are one
-LISTED = 20
+LISTED = 20  # titles in a message that holds many; a mail must stay readable
 FIRST_REST, MOST_REST = 15.0, 900.0  # seconds after a failure
 OPEN, OVER = "open", "over"
 CHAT = "chat"
@@ -146,7 +146,7 @@ class OtherWays:
             yield from self._of_proposal(way, told, operation, silent=silent > 0)
 
     def _proposals(self) -> tuple[Operation, ...]:
-        found = self.services.store.operations(states=(State.PROPOSED,), limit=1000)
+        found = self.services.store.operations(states=(State.PROPOSED,), limit=MOST_OPEN)
         return tuple(each for each in found if not each.unreadable and each.open_to_votes)
 
     def _of_incident(

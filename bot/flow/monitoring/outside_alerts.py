@@ -33,7 +33,7 @@ WATCH = "alertmanager"
 MOST = 500  # alerts kept at a time
 STALE = timedelta(days=1)  # without a word of the sender, which repeats what stands every few hours
 LABELS, NAME, TEXT = 12, 60, 1000  # labels shown; characters of a name and of a text
-TRIES = 5
+TRIES = 5  # lost races before the sender is asked to send again
 SEVERITIES = {
     "critical": AlertSeverity.CRITICAL,
     "page": AlertSeverity.CRITICAL,

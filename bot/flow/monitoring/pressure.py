@@ -23,7 +23,7 @@ READ = (
 _LINE = re.compile(r"/proc/pressure/(\w+):(some|full) .*\bavg60=([\d.]+)")
 _AVAILABLE = re.compile(r"^/proc/meminfo:MemAvailable:\s+(\d+) kB$", re.MULTILINE)
 _NAME = "pressure"
-_AT_ONCE = 16
+_AT_ONCE = 16  # hosts asked side by side; each takes a shell and a thread
 _DEADLINE = 10.0  # seconds
 
 

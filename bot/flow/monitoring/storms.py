@@ -21,7 +21,7 @@ from bot.ports import MessageRef, Urgency
 log = structlog.get_logger()
 
 LEAST = 5  # incidents of one kind that begin within the window are one message
-WINDOW = timedelta(minutes=5)
+WINDOW = timedelta(minutes=5)  # what has one cause begins within it: sweeps take seconds
 LONGEST = timedelta(hours=1)  # what begins so long after the first one is told anew
 
 

@@ -20,7 +20,7 @@ from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.metrics import AlertSeverity
-from bot.domain.operation import BOT, Origin
+from bot.domain.operation import BOT, MOST_OPEN, Origin
 from bot.flow.context import OPEN, Services, complete
 from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents, storms
 from bot.flow.monitoring.monitor import REPORT, Monitor
@@ -33,7 +33,7 @@ LEASE = "lease:watch"
 LEASED = 60.0  # seconds; a replica that is silent for longer loses its turn
 WATCH, DUE = "watch:", "due:"
 REACH = timedelta(days=1)  # a report that was missed longer ago is not posted any more
-RETRY = timedelta(minutes=2)
+RETRY = timedelta(minutes=2)  # so late a report says that it is late, or is posted anew
 PROOF = "audit trail"
 
 Latest = Callable[[], Snapshot | None]
@@ -156,7 +156,7 @@ def _look(
 
 def propose_for_bot(services: Services, wanted: Proposal, watch: str) -> None:
     """Lay out an operation as the bot's own; one like it that is still open is enough."""
-    for operation in services.store.operations(states=OPEN, by=BOT, limit=1000):
+    for operation in services.store.operations(states=OPEN, by=BOT, limit=MOST_OPEN):
         if (operation.action, codec.text(operation.intent)) == (
             wanted.action,
             codec.text(wanted.intent),

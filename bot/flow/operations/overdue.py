@@ -8,7 +8,7 @@ from functools import partial
 
 from bot.domain.card import Card
 from bot.domain.message import Join, Message, Names, words
-from bot.domain.operation import BOT, Event, Expired, Noted, Operation, State
+from bot.domain.operation import BOT, MOST_OPEN, Event, Expired, Noted, Operation, State
 from bot.domain.steps import WaitForPerson
 from bot.flow.context import BUSY, OPEN, Services
 from bot.flow.operations import notify, operation_cards, scheduled
@@ -22,7 +22,7 @@ OVERDUE = 5.0  # times the predicted duration
 def expire(services: Services) -> None:
     """End the proposals whose time is over. Run by the clock; safe to run anywhere, any time."""
     now = services.clock.now()
-    for operation in services.store.operations(states=(State.PROPOSED,), limit=1000):
+    for operation in services.store.operations(states=(State.PROPOSED,), limit=MOST_OPEN):
         if now >= operation.expires_at and not operation.unreadable:
             after = commit_decision(services, operation.id, partial(_expiry, services))
             if isinstance(after, Operation):
@@ -46,7 +46,7 @@ def remind(services: Services) -> None:
     runs much longer than foretold is told.
     """
     now = services.clock.now()
-    for operation in services.store.operations(states=OPEN, limit=1000):
+    for operation in services.store.operations(states=OPEN, limit=MOST_OPEN):
         if operation.unreadable:
             continue
         lies = (now - _since(operation)).total_seconds() > NUDGE

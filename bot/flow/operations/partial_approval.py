@@ -11,7 +11,7 @@ from bot.domain import policy as policies
 from bot.domain.card import Card
 from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.message import words
-from bot.domain.operation import Event, Operation, Origin, Replaced, State, Withdrawn
+from bot.domain.operation import MOST_OPEN, Event, Operation, Origin, Replaced, State, Withdrawn
 from bot.flow.context import Services, commit, roles_of
 from bot.flow.operations import decide, notify, operation_cards, propose
 from bot.flow.operations.decision import commit_decision
@@ -45,7 +45,7 @@ def pick_by_numbers(
     """Steps of the newest open proposal of an action, or of a named one, by their numbers."""
     mine = [
         each
-        for each in services.store.operations(states=(State.PROPOSED,), limit=1000)
+        for each in services.store.operations(states=(State.PROPOSED,), limit=MOST_OPEN)
         if each.action == action.name
     ]
     found = next((each for each in mine if wanted.operation in ("", each.id)), None)

@@ -25,6 +25,7 @@ from bot.domain.errors import (
 from bot.domain.message import Message, join, nwords, words
 from bot.domain.operation import (
     BOT,
+    MOST_OPEN,
     Ask,
     Asked,
     Began,
@@ -434,7 +435,7 @@ def _window_over(operation: Operation, now: datetime) -> bool:
 def _others(services: Services, operation: Operation) -> list[Operation]:
     return [
         each
-        for each in services.store.operations(states=(State.RUNNING,), limit=1000)
+        for each in services.store.operations(states=(State.RUNNING,), limit=MOST_OPEN)
         if each.id != operation.id
     ]
 

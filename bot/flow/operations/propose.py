@@ -15,6 +15,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.message import words
 from bot.domain.operation import (
     BOT,
+    MOST_OPEN,
     Approved,
     Expired,
     Operation,
@@ -176,7 +177,7 @@ def _open_twin(services: Services, wanted: Proposed) -> Operation | None:
     The request that made it, read a second time after a crash, is no other.
     """
     intent, steps = _without_reason(wanted.intent), codec.text(wanted.plan.steps)
-    for other in services.store.operations(states=(State.PROPOSED,), limit=1000):
+    for other in services.store.operations(states=(State.PROPOSED,), limit=MOST_OPEN):
         again = other.origin.key == wanted.origin.key or other.unreadable
         if other.action == wanted.action and not again:
             if not _same_time(other.slot, wanted.slot):

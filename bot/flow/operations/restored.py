@@ -13,6 +13,7 @@ from bot.domain.card import Card, Section
 from bot.domain.message import Code, Message, Words, nwords, words
 from bot.domain.operation import (
     BOT,
+    MOST_OPEN,
     Event,
     Expired,
     Held,
@@ -42,7 +43,7 @@ def distrust(services: Services, position: int, lost: int) -> None:
     """
     why = restored_text(position, lost)
     mark = f"{RESTORED}-{position}-{lost}"
-    for operation in services.store.operations(states=OPEN, limit=1000):
+    for operation in services.store.operations(states=OPEN, limit=MOST_OPEN):
         if not operation.unreadable:
             commit_decision(services, operation.id, partial(_events, services, mark, why))
     for newest in services.store.operations(limit=1):

@@ -15,7 +15,7 @@ PRICE_STEP = 2.0
 """How fast the price falls."""
 BLOCK_VMS = 300
 """About how many VMs a block holds: R × R prices should stay in the processor's cache."""
-MOST_PASSES = 30
+MOST_PASSES = 30  # at one price; a pass that gains little ends it long before
 MOST_ROUNDS = 4
 """How often a block is improved before the next one has its turn."""
 

@@ -21,7 +21,7 @@ from plugins.balance.solver.sequencing import hosts_after, lowers_score, sequenc
 
 Clock = Callable[[], float]
 
-MOST_REPLANS = 20
+MOST_REPLANS = 20  # each is a whole search; two or three are usual, and it must end
 
 
 def solve(

@@ -33,7 +33,7 @@ _FAULTS = (libvirt.libvirtError, *NONSENSE)
 _NEVER_LOOKED_AT = ("/dev/", "/proc/", "/sys/")
 _LOOK = "drover-look-"  # names of pools that exist only while a directory is looked at
 _IN_USE = frozenset({libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_OPERATION_INVALID})
-_TRIES, _REST = 4, 0.25
+_TRIES, _REST = 4, 0.25  # a pool that is looked at by somebody else is soon free; seconds between
 _LONGEST_CHAIN = 200  # what libvirt itself follows
 
 

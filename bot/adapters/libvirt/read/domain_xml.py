@@ -354,7 +354,7 @@ class _Numbers:
 
 
 _TUNE = ("shares", "period", "quota", "emulator_period", "emulator_quota")
-_MOST_BYTES = 1 << 62
+_MOST_BYTES = 1 << 62  # more is a slip: it would fit into no column of the database
 _MOST_TUNE = (1 << 63) - 1  # cgroups write "no ceiling" so large
 
 

@@ -24,8 +24,8 @@ from bot.ports import Clock
 T = TypeVar("T")
 
 _SILENT = words("unknown: it does not answer")
-_DIRTY_PATIENCE = 2.5
-_DIRTY_POLL = 0.05
+_DIRTY_PATIENCE = 2.5  # seconds: QEMU measures for one, and a proposal waits for no more
+_DIRTY_POLL = 0.05  # seconds between two looks at measurements that take about one
 
 
 class CloseUp:

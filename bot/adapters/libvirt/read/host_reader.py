@@ -40,10 +40,10 @@ from bot.domain.message import Message, join, words
 from bot.domain.storage import declare
 from bot.ports import Clock
 
-_FACTS_OLDEST = 30.0
+_FACTS_OLDEST = 30.0  # seconds: what a host is changes rarely
 _FOR_POOLS = 0.7  # of a host's deadline, after which its reading waits for no pools
 _UNREAD_OLDEST = 5.0  # what could not be read is tried again sooner, but not at every reading
-_DEFINITIONS_OLDEST = 120.0
+_DEFINITIONS_OLDEST = 120.0  # seconds; a change that libvirt announces is read at once
 
 
 # What stands in for a definition that could never be read

@@ -55,8 +55,8 @@ _SLOW = (
     | libvirt.VIR_DOMAIN_STATS_INTERFACE
     | libvirt.VIR_DOMAIN_STATS_BLOCK
 )
-_KEPT_EVERY = 600.0
-_HUGE_EVERY = 60.0
+_KEPT_EVERY = 600.0  # seconds: snapshots are counted in days, and each VM is asked for its own
+_HUGE_EVERY = 60.0  # seconds: huge pages are reserved by people, not by load
 _WITH_MEMORY = frozenset(
     {
         libvirt.VIR_DOMAIN_RUNNING,

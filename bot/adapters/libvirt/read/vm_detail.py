@@ -62,7 +62,7 @@ _CANNOT_SAY = frozenset(
 )
 _JOB_OPERATION = libvirt.VIR_DOMAIN_JOB_OPERATION
 _DIRTY_MEASURED = libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED
-_DIRTY_SECONDS = 1
+_DIRTY_SECONDS = 1  # the shortest that QEMU measures: a person waits for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,11 @@ _log = logging.getLogger(__name__)
 # A host that is silent for 12 s is given up, and every call waiting for it ends with an error.
 _KEEPALIVE_SECONDS = 3
 _KEEPALIVE_COUNT = 4
-_PATIENCE = 0.2
+_PATIENCE = 0.2  # seconds for which a question waits before one more connection is opened
 LOOKS_WAIT = 1.0  # seconds for which what is looked at by the clock may wait for its turn
 _UNUSED = 60.0  # seconds after which a connection beside the first is closed
-_FIRST_BACKOFF = 0.25
-_LONGEST_BACKOFF = 5.0
+_FIRST_BACKOFF = 0.25  # seconds; a libvirtd that restarts is back in less
+_LONGEST_BACKOFF = 5.0  # seconds; a host that is back is seen by the next sweep
 
 
 @dataclass(frozen=True, slots=True)

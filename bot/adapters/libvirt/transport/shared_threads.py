@@ -14,9 +14,9 @@ Call = Callable[[], None]
 
 _log = logging.getLogger(__name__)
 
-_SIZE = 16
+_SIZE = 16  # calls at once: hosts answer in milliseconds, and threads take memory
 _GRACE = 0.5  # seconds after which a call may be one that hangs, and another thread takes its place
-_LEAST = 0.005
+_LEAST = 0.005  # seconds: timers that are this near are one look, and it never spins
 _UNUSED = 30.0  # seconds after which a thread that has nothing to do ends
 
 

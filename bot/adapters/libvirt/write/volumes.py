@@ -25,7 +25,7 @@ Vol = Any
 """A ``libvirt.virStorageVol``; the vendor publishes no types."""
 
 _ABSENT = frozenset({libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_STORAGE_POOL})
-_LARGEST_CHUNK = 1 << 18
+_LARGEST_CHUNK = 1 << 18  # bytes handed to the stream at once
 _PATIENT = 600.0  # seconds that work at length waits for a pool that somebody else reads
 
 
