@@ -64,6 +64,7 @@ def run(config: Path | None) -> None:
     gc.disable()
     from bot.adapters.service_manager import READY, notify
     from bot.app import Drover
+    from bot.garbage import collect_old_by_the_clock
 
     # Python hands a signal to its main thread alone; the system may interrupt another one, and the
     # main thread would sleep on. What the system writes to a socket wakes it in any case.
@@ -87,6 +88,7 @@ def run(config: Path | None) -> None:
     bot = Drover(settings, on_fenced=give_way)
     bot.start()
     gc.freeze()
+    collect_old_by_the_clock()
     gc.enable()
     notify(READY)
     _echo(words("Drover is running. Stop it with Ctrl-C."))

@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from bot import garbage
 from bot.adapters.durable import DurableWork
 from bot.adapters.language import Languages
 from bot.adapters.linked_chat import LinkedChat
@@ -274,10 +275,9 @@ class Drover:
         every = timedelta(seconds=self._settings.monitor.every)
         # A new alert is posted before the next look; measuring goes on meanwhile, however long
         # Slack takes.
-        fresh = self._settings.monitor.every * 0.8
-        self._schedule.every("measure", every, partial(watch.measure, monitor, fresh))
+        self._schedule.every("measure", every, lambda: watch.measure(monitor, self._fresh()))
         self._schedule.every(
-            "watch", every, lambda: watch.tick(self.services, monitor, latest, fresh)
+            "watch", every, lambda: watch.tick(self.services, monitor, latest, self._fresh())
         )
         self._schedule.every("other-ways", OTHER_WAYS, self._tell_otherwise)
         if self._outside is not None:
@@ -285,6 +285,7 @@ class Drover:
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
         self._schedule.every("definitions", self._looks_every(), self._keep_definitions)
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
+        self._schedule.every("garbage", garbage.EVERY, garbage.collect)
         self._schedule.every("prove", PROVE, lambda: watch.prove(self.services, monitor))
         for report in self.services.catalog.reports:
             self._schedule.cron(
@@ -292,6 +293,12 @@ class Drover:
             )
         self._schedule.cron("my-vms", OWN_DIGESTS, self._settings.zone, self._own_digests)
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
+
+    def _fresh(self) -> float:
+        """Seconds for which a sweep is new enough for the next one to be left out."""
+        seen = self._inventory.latest()
+        vms = len(seen.vms) if seen is not None else 0
+        return watch.fresh_for(self._settings.monitor.every, vms)
 
     def _show_outside(self) -> None:
         """Show what a site's Alertmanager sent, in whose names the cluster is looked up."""

@@ -341,6 +341,7 @@ class LimitsSection(Section):
 class MonitorSection(Section):
     """What is measured, how often, and how long it is kept.
 
+    ``every``: seconds between sweeps; of more than 2000 VMs every second one is left out.
     ``slow_every``: sweeps between looks at memory and I/O.
     ``inventory_every``: how often it is looked which VMs are on which hosts, and who answers.
 

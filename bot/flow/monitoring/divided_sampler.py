@@ -23,7 +23,7 @@ from bot.ports.series import Lease, Leases, SelectiveSampler
 
 log = structlog.get_logger()
 
-_MISSED = 3  # sweeps without a word after which a lease is anybody's, and its sample too old
+_MISSED = 4  # sweeps without a word after which a lease is anybody's, and its sample too old
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from bot.testing.sampler import FakeSampler
 
 HOSTS = tuple(f"host-{number:02}" for number in range(20))
 EVERY = 3600.0  # real seconds pass while a test runs: none of them is long beside this
-OLD = 3 * EVERY
+OLD = 4 * EVERY
 
 
 @dataclass

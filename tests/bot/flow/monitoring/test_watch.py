@@ -145,6 +145,15 @@ def test_a_watch_sees_the_cluster_the_sweep_and_its_own_memory(watched: Watched)
     assert {host.name for host in second.snapshot.hosts} == {"host-a", "host-b", "host-c"}
 
 
+@pytest.mark.parametrize(("vms", "swept"), [(0, 15), (watch.MANY, 15), (watch.MANY + 1, 30)])
+def test_of_very_many_vms_every_second_sweep_is_left_out(vms: int, swept: int) -> None:
+    made: list[int] = []
+    for tick in range(0, 300, 15):
+        if not made or tick - made[-1] >= watch.fresh_for(15.0, vms):
+            made.append(tick)
+    assert made == list(range(0, 300, swept))
+
+
 def test_one_incident_is_one_message_edited_when_it_ends(watched: Watched) -> None:
     watched.tick(DOWN)
     watched.tick(DOWN)
