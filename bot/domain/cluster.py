@@ -126,6 +126,17 @@ class StoredSize:
 
 
 @dataclass(frozen=True, slots=True)
+class UsbDevice:
+    """A USB device of the host that a VM has, such as ``USB 046d:c52b``, or ``USB 1:4`` by bus and device.
+
+    ``needed``: a host without one does not let the VM in; otherwise libvirt leaves the device out.
+    """
+
+    name: str
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """A graphics server of a VM; ``address`` '' is the host's default.
 
@@ -145,7 +156,8 @@ class Ties:
     ``shmem``: shared memory that it only takes part in. ``tsc_frequency`` in Hz, 0 when not fixed.
     ``secrets``: UUIDs.
     ``folders``: where its serial lines and channels have files and sockets. ``bases``: files
-    beneath its disks by its stored definition, read for VMs in focus only.
+    beneath its disks by its stored definition, read for VMs in focus only. ``usb``: those of its
+    host devices that are USB. ``virtiofs``: virtiofsd serves one of its shared directories.
     """
 
     shmem: tuple[str, ...] = ()
@@ -155,6 +167,8 @@ class Ties:
     secrets: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
+    usb: tuple[UsbDevice, ...] = ()
+    virtiofs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,7 +435,10 @@ class CpuFit:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """A thing that a VM needs and a host lacks: ``kind`` emulator, tpm-emulator, secret, folder, network-device."""
+    """A thing that a VM needs and a host lacks.
+
+    ``kind`` is emulator, tpm-emulator, secret, folder, network-device or usb-device.
+    """
 
     kind: str
     name: str

@@ -11,6 +11,7 @@ from bot.domain.steps import MigrationPolicy
 from bot.domain.storage import local_disks
 from plugins.migrate.case import MigrationCase, disk_targets, version_text
 from plugins.migrate.forecast import Forecast
+from plugins.migrate.source_checks import bound_devices
 from plugins.migrate.target_checks import has, network_names
 
 OLD_FILES = "old-files"  # the code of what stays on the source
@@ -65,6 +66,7 @@ def list_warnings(
                 vm=vm.name,
             ),
         )
+    yield from _devices(case, target)
     yield from _older_qemu(case, target)
     yield from _unchecked_definition(case, target)
     yield from _unchecked_places(case, target)
@@ -95,6 +97,45 @@ def _no_convergence(case: MigrationCase, policy: MigrationPolicy, after: float) 
         "the VM stays where it is. `--policy fast` or a quieter hour would help.",
         **given,
     )
+
+
+def _devices(case: MigrationCase, target: Host) -> Iterator[Reason]:
+    """Warn of what only QEMU can judge, and of USB devices that change with the host."""
+    if undecided := (*bound_devices(case), *case.detail.shared_dirs):
+        yield Reason(
+            "devices-tried",
+            words(
+                "{vm} has {devices}, and the tag device-migration=try: QEMU decides whether they "
+                "can be migrated. If not, the move fails at once and {vm} continues to run on "
+                "{source}.",
+                vm=case.vm.name,
+                devices=undecided,
+                source=case.source.name,
+            ),
+        )
+    kept = tuple(each.name for each in case.detail.ties.usb if each.needed)
+    if kept:
+        yield Reason(
+            "usb-devices",
+            words(
+                "{vm} changes its USB devices for those of {target}: {devices}. Its system sees "
+                "them unplugged and plugged in again.",
+                vm=case.vm.name,
+                target=target.name,
+                devices=kept,
+            ),
+        )
+    spare = tuple(each.name for each in case.detail.ties.usb if not each.needed)
+    if spare:
+        yield Reason(
+            "usb-left-out",
+            words(
+                "Where {target} does not have them, {vm} loses USB devices: {devices}.",
+                vm=case.vm.name,
+                target=target.name,
+                devices=spare,
+            ),
+        )
 
 
 def _older_qemu(case: MigrationCase, target: Host) -> Iterator[Reason]:

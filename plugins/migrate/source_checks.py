@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 
 from bot.domain.cluster import Disk, Host, Inbound, Vm, VmState
-from bot.domain.message import Code, Message, Names, Size, nwords, words
+from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
 from bot.domain.storage import is_medium, local_disks
@@ -24,6 +24,13 @@ SAFE_CACHES = frozenset({"none", "directsync"})
 # From these versions on libvirt and QEMU move what older ones cannot; numbers as libvirt counts
 # versions.
 TPM_MOVES = 7_001_000  # libvirt: the state of an emulated TPM
+# Libvirt and QEMU: from these on libvirt asks QEMU what keeps a VM (`blocked-reasons`), instead of
+# refusing every host device but USB.
+DEVICES_ASKED = (8_006_000, 6_000_000)
+# 9.0 refuses virtiofs; 11.3 allows it where virtiofsd can (`migrate-precopy`), by QEMU 8.2
+VIRTIOFS_ASKED = (10_005_000, 8_002_000)
+TRY = "device-migration"
+"""Tag of a VM: with ``try`` QEMU decides whether its devices can be migrated."""
 # Libvirt and QEMU: the source's page cache, for every cache mode
 CACHES_DROPPED = (5_006_000, 4_000_000)
 
@@ -211,23 +218,27 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
 
 def _devices(case: MigrationCase) -> Iterator[Objection]:
     vm, detail = case.vm, case.detail
-    vdpa = tuple(f"vDPA {nic.source}" for nic in detail.nics if nic.kind == "vdpa")
-    for devices in (detail.hostdevs, vdpa):
-        if devices:
-            yield Objection(
-                "host-devices",
-                words(
-                    "{vm} uses devices of {host}: {devices}.",
-                    vm=vm.name,
-                    host=vm.host,
-                    devices=devices,
-                ),
-                words(
-                    "Detach them first, or shut the VM down. For an SR-IOV NIC, a virtio NIC as "
-                    "failover partner also helps."
-                ),
-            )
-    if detail.shared_dirs:
+    if (devices := bound_devices(case)) and not _tried(case, DEVICES_ASKED):
+        yield Objection(
+            "host-devices",
+            words(
+                "{vm} uses devices of {host}: {devices}.",
+                vm=vm.name,
+                host=vm.host,
+                devices=devices,
+            ),
+            join(
+                (
+                    words(
+                        "Detach them first, or shut the VM down. For an SR-IOV NIC, a virtio NIC "
+                        "as failover partner also helps."
+                    ),
+                    _try_them(case, DEVICES_ASKED),
+                )
+            ),
+        )
+    asked = VIRTIOFS_ASKED if detail.ties.virtiofs else (0, 0)
+    if detail.shared_dirs and not _tried(case, asked):
         yield Objection(
             "shared-dirs",
             words(
@@ -236,7 +247,7 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
                 host=vm.host,
                 directories=detail.shared_dirs,
             ),
-            words("Unmount and detach them first."),
+            join((words("Unmount and detach them first."), _try_them(case, asked))),
         )
     if detail.ties.shmem:
         yield Objection(
@@ -268,6 +279,42 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
                 command=as_code("vm shutdown {}", vm.name),
             ),
         )
+
+
+def bound_devices(case: MigrationCase) -> tuple[str, ...]:
+    """Return what the VM has of its host; without USB, of which another host may have the like."""
+    usb = {each.name for each in case.detail.ties.usb}
+    vdpa = (f"vDPA {nic.source}" for nic in case.detail.nics if nic.kind == "vdpa")
+    return (*(each for each in case.detail.hostdevs if each not in usb), *vdpa)
+
+
+def _tried(case: MigrationCase, least: tuple[int, int]) -> bool:
+    """Check that somebody wants QEMU to decide, and that libvirt there asks it."""
+    return case.vm.tags.get(TRY) == "try" and _asks_qemu(case.source, least)
+
+
+def _asks_qemu(source: Host, least: tuple[int, int]) -> bool:
+    libvirt, qemu = least
+    return not (_below(source.libvirt_version, libvirt) or _below(source.hypervisor_version, qemu))
+
+
+def _try_them(case: MigrationCase, least: tuple[int, int]) -> Message:
+    """Say how to leave it to QEMU, or which versions would do so."""
+    if _asks_qemu(case.source, least):
+        return words(
+            "If the device can be migrated, let QEMU decide: {command}.",
+            command=as_code("vm tag {} device-migration=try", case.vm.name),
+        )
+    libvirt, qemu = least
+    return words(
+        "Before libvirt {libvirt} and QEMU {qemu} they cannot be migrated at all; {host} has "
+        "{libvirt_here} and {qemu_here}.",
+        libvirt=version_text(libvirt),
+        qemu=version_text(qemu),
+        host=case.source.name,
+        libvirt_here=version_text(case.source.libvirt_version),
+        qemu_here=version_text(case.source.hypervisor_version),
+    )
 
 
 def _tpm(case: MigrationCase) -> Iterator[Objection]:

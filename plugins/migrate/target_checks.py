@@ -225,6 +225,14 @@ def _lacking(vm: Vm, target: Host, lack: Lack) -> Objection:
                 "channel."
             ),
         ),
+        "usb-device": (
+            words("{target} does not have {name}, which {vm} uses.", **given),
+            words(
+                "Plug one into {target}, choose another host, or detach it from the VM. With "
+                "`startupPolicy='optional'` libvirt leaves it out.",
+                target=target.name,
+            ),
+        ),
         "network-device": (
             words("{target} has no network device {name}, which {vm} needs.", **given),
             words("Choose a host that has it, or connect the VM to a bridge."),

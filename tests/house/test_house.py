@@ -1,6 +1,8 @@
 """The rules of the house: imports, types, style, and that every hook is written down."""
 
+import argparse
 import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -93,6 +95,47 @@ def test_every_bench_of_the_readme_is_one_that_ends_with_its_goals() -> None:
         code = (ROOT / "bench" / f"{bench}.py").read_text(encoding="utf-8")
         assert f"./drover bench {bench}" in code
         assert re.search(r"^ +conclude\(|goals: met", code, re.MULTILINE), bench
+
+
+class _ParsedError(Exception):
+    """A bench has taken its arguments; what it measures is left out."""
+
+
+def bench_lines() -> list[str]:
+    """Each bench alone, and each command of the README and the docs as it stands there."""
+    alone = [
+        path.stem
+        for path in sorted((ROOT / "bench").glob("*.py"))
+        if "\ndef main" in path.read_text(encoding="utf-8")
+    ]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    shown = [
+        re.sub(r"\s+", " ", line).replace("COMMIT", "HEAD")
+        for page in pages
+        for line in re.findall(r"`\./drover bench ([a-z_][^`]*)`", page.read_text(encoding="utf-8"))
+    ]
+    return sorted({*alone, *shown})
+
+
+@pytest.mark.parametrize("line", bench_lines())
+def test_a_bench_starts_and_takes_the_arguments_that_the_pages_give_it(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, *arguments = line.split()
+    bench = importlib.import_module(f"bench.{name}")
+    if not hasattr(bench, "argparse"):
+        assert arguments == [], "it takes none"
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser) -> argparse.Namespace:
+        parse(parser)
+        raise _ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(_ParsedError):
+        bench.main()
 
 
 @pytest.mark.process

@@ -29,6 +29,7 @@ from bot.domain.cluster import (
     Snapshot,
     TargetLook,
     Ties,
+    UsbDevice,
     Vm,
     VmDetail,
     VmState,
@@ -216,6 +217,7 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "secret": (lacks("secret", "0a81"), TO_B, "secret-define"),
     "folder": (lacks("folder", "/run/app"), TO_B, "/run/app"),
     "network-device": (lacks("network-device", "eno7"), TO_B, "eno7"),
+    "usb-device": (lacks("usb-device", "USB 046d:c52b"), TO_B, "Plug one into host-b"),
     "shared-dirs": (vm_with(shared_dirs=("/srv/src",)), TO_B, "/srv/src"),
     "no-other-host": (only_host, Migrate("web-1"), "host-a"),
     "same-host": (lambda seen: seen, replace(TO_B, to="host-a"), "already"),
@@ -456,6 +458,56 @@ def test_another_plugins_rule_is_obeyed() -> None:
 
     assert [each.code for each in refused(TO_B, cluster(), keep_apart)] == ["anti-affinity"]
     assert step_of(planned(Migrate("web-1"), cluster(), keep_apart)).target == "host-c"
+
+
+PCI = vm_with(hostdevs=("PCI 0000:3b:00.0",))
+VDPA = vm_with(nics=(Nic("vdpa", "/dev/vhost-vdpa-0"),))
+NINE_P = vm_with(shared_dirs=("/srv/src",))
+VIRTIOFS = vm_with(shared_dirs=("/srv/src",), ties=Ties(virtiofs=True))
+TRY = vm_is(tags={"device-migration": "try"})
+
+
+def releases(libvirt: int, qemu: int) -> Change:
+    each = {"libvirt_version": libvirt, "hypervisor_version": qemu}
+    return both(host_is("host-a", **each), host_is("host-b", **each))
+
+
+@pytest.mark.parametrize(
+    ("devices", "libvirt", "qemu", "moves"),
+    [
+        (PCI, 8_005_000, 7_002_000, False),
+        (PCI, 8_006_000, 5_002_000, False),
+        (PCI, 8_006_000, 6_000_000, True),
+        (VDPA, 8_000_000, 7_002_000, False),
+        (VDPA, 9_000_000, 7_002_000, True),
+        (NINE_P, 7_000_000, 5_002_000, True),
+        (VIRTIOFS, 9_000_000, 7_002_000, False),
+        (VIRTIOFS, 11_003_000, 7_002_000, False),
+        (VIRTIOFS, 11_003_000, 10_000_000, True),
+    ],
+)
+def test_devices_that_only_qemu_can_judge_are_tried_where_libvirt_asks_it_and_somebody_wants_it(
+    devices: Change, libvirt: int, qemu: int, *, moves: bool
+) -> None:
+    seen = both(devices, releases(libvirt, qemu))(cluster())
+    (against,) = refused(TO_B, seen)
+    assert against.code in {"host-devices", "shared-dirs"}
+    advice = "`vm tag web-1 device-migration=try`" if moves else "cannot be migrated at all"
+    assert advice in str(against.remedy)
+    tried = both(devices, releases(libvirt, qemu), TRY)(cluster())
+    if not moves:
+        assert [each.code for each in refused(TO_B, tried)] == [against.code]
+        return
+    assert "devices-tried" in {each.code for each in planned(TO_B, tried).warnings}
+
+
+def test_usb_devices_are_changed_for_those_of_the_other_host() -> None:
+    usb = (UsbDevice("USB 046d:c52b"), UsbDevice("USB 1:4", needed=False))
+    seen = vm_with(hostdevs=tuple(each.name for each in usb), ties=Ties(usb=usb))(cluster())
+    needed, spare = planned(TO_B, seen).warnings
+    assert (needed.code, spare.code) == ("usb-devices", "usb-left-out")
+    assert "those of host-b: USB 046d:c52b." in str(needed.text)
+    assert "loses USB devices: USB 1:4." in str(spare.text)
 
 
 def test_the_rules_of_the_catalog_do_not_say_things_twice() -> None:

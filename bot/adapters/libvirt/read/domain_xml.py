@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from lxml import etree
 
-from bot.adapters.libvirt.read.ties import ties
+from bot.adapters.libvirt.read.ties import device_name, ties
 from bot.domain.cluster import Disk, Nic, Scheduler, VmDetail
 from bot.domain.errors import UnfitError
 from bot.domain.message import Message, Words, words
@@ -247,35 +247,11 @@ def _hostdevs(root: etree._Element) -> Iterator[str]:
     for device in root.iterfind("devices/hostdev"):
         if _of(device, "teaming", "type") == "transient":
             continue  # QEMU unplugs it for a migration and plugs its like in on the other host
-        yield _device(device.get("type", "device"), device)
+        yield device_name(device.get("type", "device"), device)
     for nic in root.iterfind("devices/interface[@type='hostdev']"):
         if _of(nic, "teaming", "type") == "transient":
             continue
-        yield _device("network", nic)
-
-
-def _device(kind: str, device: etree._Element) -> str:
-    """A name such as ``PCI 0000:01:00.0`` or ``USB 046d:c52b``."""
-    source = device.find("source")
-    if source is None:
-        return f"{kind} device"
-    address, vendor = source.find("address"), source.find("vendor")
-    if vendor is not None:
-        return f"{kind.upper()} {_hex(vendor.get('id'))}:{_hex(_of(source, 'product', 'id'))}"
-    if address is None:
-        return f"{kind} {_of(source, 'adapter', 'name') or source.findtext('char', '') or 'device'}"
-    if address.get("uuid"):
-        return f"mediated {address.get('uuid')}"
-    if address.get("bus") and address.get("slot"):
-        parts = [_hex(address.get(name)) for name in ("domain", "bus", "slot", "function")]
-        return (
-            f"{kind.upper()} {parts[0].zfill(4)}:{parts[1].zfill(2)}:{parts[2].zfill(2)}.{parts[3]}"
-        )
-    return f"{kind.upper()} " + ":".join(str(value) for value in address.attrib.values())
-
-
-def _hex(number: str | None) -> str:
-    return (number or "0").removeprefix("0x")
+        yield device_name("network", nic)
 
 
 def _shared_dirs(root: etree._Element) -> Iterator[str]:

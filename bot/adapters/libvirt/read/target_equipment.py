@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import libvirt
 from lxml import etree
 
 from bot.adapters.libvirt.read.domain_xml import Definition, document
+from bot.adapters.libvirt.read.ties import usb_names
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, name_of
 from bot.domain.cluster import Lack, TargetLook, Vm
@@ -43,6 +44,10 @@ def _lacks(connection: Connection, live: Definition) -> Iterator[Lack]:
     devices = _network_devices(connection) if parents else None
     if devices is not None:
         yield from (Lack("network-device", each) for each in sorted(parents - devices))
+    needed = {each.name for each in detail.ties.usb if each.needed}
+    usb = _usb_devices(connection) if needed else None
+    if usb is not None:
+        yield from (Lack("usb-device", each) for each in sorted(needed - usb))
 
 
 def _of_qemu(connection: Connection, live: Definition) -> Iterator[Lack]:
@@ -99,14 +104,29 @@ def _lacks_folder(connection: Connection, path: str) -> bool:
 
 def _network_devices(connection: Connection) -> frozenset[str] | None:
     """Names of the host's network devices; None when it cannot say all of them."""
+    return _devices(connection, libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET, _interface)
+
+
+def _usb_devices(connection: Connection) -> frozenset[str] | None:
+    """What VMs may call the host's USB devices; None when it cannot say all of them."""
+    return _devices(connection, libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_USB_DEV, usb_names)
+
+
+def _devices(
+    connection: Connection, kind: int, names: Callable[[etree._Element], tuple[str, ...]]
+) -> frozenset[str] | None:
     parts = Parts(connection)
-    kind = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
     devices = parts.read("device", "", lambda: list(connection.listAllDevices(kind)), absent=())
     told = [
-        parts.read("device", name_of(each), partial(_interface, each)) for each in devices or ()
+        parts.read("device", name_of(each), partial(_named, each, names)) for each in devices or ()
     ]
-    return None if parts.unread else frozenset(each for each in told if each)
+    return None if parts.unread else frozenset(name for each in told for name in each or ())
 
 
-def _interface(device: Any) -> str:
-    return document(device.XMLDesc(0)).findtext("capability/interface", "")
+def _named(device: Any, names: Callable[[etree._Element], tuple[str, ...]]) -> tuple[str, ...]:
+    return names(document(device.XMLDesc(0)))
+
+
+def _interface(device: etree._Element) -> tuple[str, ...]:
+    found = device.findtext("capability/interface", "")
+    return (found,) if found else ()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from bot.domain.cluster import Listener, Ties
+from bot.domain.cluster import Listener, Ties, UsbDevice
 
 # Below these libvirt makes each VM's files and sockets itself, on every host.
 _OWN = ("/var/lib/libvirt/", "/run/libvirt/", "/var/run/libvirt/", "/var/log/libvirt/", "/dev/")
@@ -31,7 +31,52 @@ def ties(root: etree._Element) -> Ties:
             dict.fromkeys(each.get("uuid", "") for each in root.iter("secret") if each.get("uuid"))
         ),
         folders=tuple(sorted(set(_folders(root)))),
+        usb=tuple(_usb(root)),
+        virtiofs=root.find("devices/filesystem/driver[@type='virtiofs']") is not None,
     )
+
+
+def device_name(kind: str, device: etree._Element) -> str:
+    """Return a name such as ``PCI 0000:01:00.0`` or ``USB 046d:c52b``."""
+    source = device.find("source")
+    if source is None:
+        return f"{kind} device"
+    address, vendor = source.find("address"), source.find("vendor")
+    if vendor is not None:
+        product = _attribute(source.find("product"), "id")
+        return f"{kind.upper()} {_hex(vendor.get('id'))}:{_hex(product)}"
+    if address is None:
+        adapter = _attribute(source.find("adapter"), "name")
+        return f"{kind} {adapter or source.findtext('char', '') or 'device'}"
+    if address.get("uuid"):
+        return f"mediated {address.get('uuid')}"
+    if address.get("bus") and address.get("slot"):
+        parts = [_hex(address.get(name)) for name in ("domain", "bus", "slot", "function")]
+        return (
+            f"{kind.upper()} {parts[0].zfill(4)}:{parts[1].zfill(2)}:{parts[2].zfill(2)}.{parts[3]}"
+        )
+    return f"{kind.upper()} " + ":".join(str(value) for value in address.attrib.values())
+
+
+def usb_names(device: etree._Element) -> tuple[str, ...]:
+    """Return what VMs may call a host's USB device; its ``<device>`` as the host describes it."""
+    found = device.find("capability[@type='usb_device']")
+    if found is None:
+        return ()
+    vendor, product = (_attribute(found.find(each), "id") for each in ("vendor", "product"))
+    bus, number = (found.findtext(each, "") for each in ("bus", "device"))
+    return (f"USB {_hex(vendor)}:{_hex(product)}", f"USB {bus}:{number}")
+
+
+def _hex(number: str | None) -> str:
+    return (number or "0").removeprefix("0x")
+
+
+def _usb(root: etree._Element) -> Iterator[UsbDevice]:
+    """USB devices of the host; ``startupPolicy`` says whether a host may lack one."""
+    for each in root.iterfind("devices/hostdev[@type='usb']"):
+        policy = _attribute(each.find("source"), "startupPolicy") or "mandatory"
+        yield UsbDevice(device_name("usb", each), needed=policy == "mandatory")
 
 
 def _attribute(element: etree._Element | None, name: str) -> str:

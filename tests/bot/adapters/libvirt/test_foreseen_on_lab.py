@@ -12,6 +12,7 @@ import libvirt
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.adapters.libvirt.read.domain_xml import TAGS
 from bot.domain.cluster import MIB, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.plan import Plan, Refused
@@ -112,6 +113,24 @@ def test_shared_memory_is_refused_as_libvirt_refuses_it(make: Make) -> None:
     assert case.codes() == ["shmem"]
     with pytest.raises(HypervisorError, match="ivshmem"):
         case.move()
+
+
+def test_a_shared_directory_moves_where_the_guest_has_not_mounted_it_and_somebody_tries(
+    make: Make, lab: Lab, tmp_path: Path
+) -> None:
+    """libvirt refuses no 9p; QEMU does while it is mounted, which nobody outside the VM can see."""
+    folder = f"<source dir='{tmp_path}'/><target dir='share'/>"
+    case = make(device(f"<filesystem type='mount' accessmode='mapped'>{folder}</filesystem>"))
+    assert case.codes() == ["shared-dirs"]
+    tagged = "<tags><tag key='device-migration' value='try'/></tags>"
+    lab.virsh(
+        A, "metadata", case.name, TAGS, "--key", "drover", "--set", tagged, "--live", "--config"
+    )
+    plan = case.plan()
+    assert isinstance(plan, Plan), plan
+    assert [each.code for each in plan.warnings] == ["devices-tried"]
+    case.move()
+    assert case.state_on(B) is VmState.RUNNING
 
 
 def test_a_transient_disk_is_refused_as_libvirt_refuses_it(

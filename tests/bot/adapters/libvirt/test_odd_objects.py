@@ -18,10 +18,10 @@ from bot.adapters.libvirt.read import target_equipment
 from bot.adapters.libvirt.read.domain_xml import parse
 from bot.adapters.libvirt.read.sampling import LibvirtSampler
 from bot.adapters.libvirt.transport import connections
-from bot.domain.cluster import Snapshot, Vm, VmState
+from bot.domain.cluster import Lack, Snapshot, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.testing import TickingClock
-from tests.bot.adapters.libvirt.odd import CODES, GARBAGE, OddHost, failure
+from tests.bot.adapters.libvirt.odd import CODES, GARBAGE, OddHost, Thing, failure
 from tests.examples import examples
 
 ADDRESS = HostAddress("host-a", "odd:///system", "odd:///system")
@@ -379,6 +379,23 @@ DIRECT = parse(
     "<domain><devices><interface type='direct'><source dev='eth0'/></interface>"
     "<interface type='direct'><source dev='gone0'/></interface></devices></domain>"
 )
+_USB = "<hostdev mode='subsystem' type='usb'><source{}><vendor id='0x{}'/><product id='0x1'/></source></hostdev>"
+_SPARE = " startupPolicy='optional'"
+USB = parse(
+    f"<domain><devices>{_USB.format('', 'a')}{_USB.format('', 'b')}"
+    f"{_USB.format(_SPARE, 'c')}</devices></domain>"
+)
+
+
+def test_a_target_lacks_the_usb_devices_that_it_does_not_list_and_that_are_needed() -> None:
+    host = OddHost()
+    listed = (
+        "<device><capability type='usb_device'><bus>1</bus><device>2</device><product id='0x1'/>"
+        "<vendor id='0xa'/></capability></device>"
+    )
+    host.devices = [Thing(host.answers, "usb_1", name="usb_1", XMLDesc=listed)]
+    lacks = target_equipment.look(host, WHOLE.vm("vm-1"), USB, "host-b").lacks
+    assert lacks == (Lack("usb-device", "USB b:1"),)
 
 
 @settings(max_examples=examples(150))

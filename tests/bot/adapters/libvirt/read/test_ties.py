@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bot.adapters.libvirt.read.domain_xml import document, parse
-from bot.adapters.libvirt.read.ties import bases
-from bot.domain.cluster import Listener, VmDetail
+from bot.adapters.libvirt.read.ties import bases, usb_names
+from bot.domain.cluster import Listener, UsbDevice, VmDetail
 
 ADDRESS = "<listen type='address' address='10.0.0.1'/>"
 
@@ -46,6 +46,32 @@ def test_a_device_that_qemu_unplugs_for_the_move_ties_nothing() -> None:
     assert len(detail(net.format("<teaming type='persistent'/>")).hostdevs) == 1
     device = "<hostdev mode='subsystem' type='pci'><source/>{}</hostdev>"
     assert detail(device.format("<teaming type='transient' persistent='ua-1'/>")).hostdevs == ()
+
+
+def test_usb_devices_are_told_apart_and_a_host_may_lack_those_that_are_optional() -> None:
+    usb = "<hostdev mode='subsystem' type='usb'><source{}><vendor id='0x046d'/><product id='0xc52b'/></source></hostdev>"
+    where = "<hostdev mode='subsystem' type='usb'><source startupPolicy='requisite'><address bus='1' device='4'/></source></hostdev>"
+    found = detail(
+        usb.format("") + where + "<hostdev mode='subsystem' type='pci'><source/></hostdev>"
+    )
+    assert found.hostdevs == ("USB 046d:c52b", "USB 1:4", "pci device")
+    assert found.ties.usb == (UsbDevice("USB 046d:c52b"), UsbDevice("USB 1:4", needed=False))
+    described = document(
+        "<device><name>usb_1_2</name><capability type='usb_device'><bus>1</bus><device>4</device>"
+        "<product id='0xc52b'>Receiver</product><vendor id='0x046d'>Logitech</vendor></capability></device>"
+    )
+    assert usb_names(described) == ("USB 046d:c52b", "USB 1:4")
+
+
+@pytest.mark.parametrize(
+    ("driver", "virtiofs"),
+    [("<driver type='virtiofs'/>", True), ("<driver type='path'/>", False), ("", False)],
+)
+def test_directories_of_virtiofs_are_known(driver: str, *, virtiofs: bool) -> None:
+    shared = (
+        f"<filesystem type='mount'>{driver}<source dir='/srv/a'/><target dir='a'/></filesystem>"
+    )
+    assert (detail(shared).shared_dirs, detail(shared).ties.virtiofs) == (("/srv/a",), virtiofs)
 
 
 def test_the_rest() -> None:
