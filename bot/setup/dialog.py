@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ T = TypeVar("T")
 Say = Callable[[Message], str]
 """Writes a message in the terminal's language."""
 MANIFEST = "slack-manifest.json"
+LAUNCHER = Path(__file__).parents[2] / "drover"
+"""A checkout's; there is none in a wheel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +144,10 @@ class Setup:
             text = self._ask(option, question)
             if not text and found:
                 return tuple(found)
+            if not text:
+                self._tell(words("At least one is needed."))
             try:
-                found.append(read(text))
+                found += [read(each) for each in text.replace(",", " ").split()]
             except UsageError as error:
                 self._tell(error.text)
                 self._tell(error.advice)
@@ -242,13 +247,21 @@ class Setup:
                 file=Code("SLACK_…_TOKEN_FILE"),
             )
         )
-        options = f"--config {self._file} "
-        self._tell(words("3. Check all: {command}", command=Code(f"drover {options}check")))
-        self._tell(words("4. Start: {command}", command=Code(f"drover {options}run")))
+        start = _command(self._file)
+        self._tell(words("3. Check all: {command}", command=Code(f"{start} check")))
+        self._tell(words("4. Start: {command}", command=Code(f"{start} run")))
 
 
 PATH = "--config FILE"
 COMPARE = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+
+
+def _command(file: Path) -> str:
+    """Return how this program is called with this configuration: in a checkout by its launcher."""
+    name = os.path.relpath(LAUNCHER) if LAUNCHER.is_file() else ""
+    program = (name if "/" in name else f"./{name}") if name else "drover"
+    usual = str(file) == os.environ.get("DROVER_CONFIG", configuration.DEFAULT_FILE)
+    return program if usual else shlex.join([program, "--config", str(file)])
 
 
 def _write_new(file: Path, text: str, *, force: bool) -> None:

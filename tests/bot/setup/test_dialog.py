@@ -17,6 +17,7 @@ from bot.adapters.ssh import known_hosts
 from bot.adapters.ssh.known_hosts import HostKey
 from bot.check import Finding
 from bot.domain.errors import DroverError, HypervisorError
+from bot.setup import dialog
 from bot.setup.dialog import MANIFEST, Given, Setup
 
 KEY = HostKey("host-a ssh-ed25519 AAAA", "ssh-ed25519", "SHA256:abc")
@@ -69,12 +70,13 @@ def test_keys_of_hosts_are_kept_when_a_person_says_so(file: Path) -> None:
 def test_what_is_missing_is_asked_for_and_a_slip_is_asked_again(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = iter(["a b", "host-a", "host-b", "", "#ops", "C0APPROVALS", "C0OPS", "U0ANA", "", "U0BRUNO", "", ""])  # fmt: skip
+    said = iter(["", "a/b", "host-a, host-b", "", "#ops", "C0APPROVALS", "C0OPS", "U0ANA", "", "U0BRUNO", "", ""])  # fmt: skip
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(click, "prompt", lambda *_, **__: next(said))
     monkeypatch.setattr(click, "confirm", lambda *_, **__: True)
     assert Setup(Given(), file, str).run()
-    assert "“a b” is not a host." in (told := capsys.readouterr().out)
+    assert "At least one is needed." in (told := capsys.readouterr().out)
+    assert "“a/b” is not a host." in told
     assert "“#ops” is not the id of a channel." in told
     assert trusted == [KEY]
     written = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -111,3 +113,30 @@ def test_a_host_without_an_ssh_server_is_told_and_the_rest_goes_on(
     assert "No SSH server answers at host-a" in (told := capsys.readouterr().out)
     assert "FAIL" in told
     assert file.exists()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "usual", "command"),
+    [
+        (True, True, "./drover check"),
+        (True, False, "./drover --config config/own.toml check"),
+        (False, True, "drover check"),
+        (False, False, "drover --config config/own.toml check"),
+    ],
+)
+def test_what_comes_next_is_typed_as_this_program_was_started(
+    file: Path,
+    *,
+    launcher: bool,
+    usual: bool,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder := file.parents[1])
+    monkeypatch.delenv("DROVER_CONFIG", raising=False)
+    monkeypatch.setattr(dialog, "LAUNCHER", folder / "drover")
+    if launcher:
+        (folder / "drover").touch()
+    assert Setup(ALL, Path("config/drover.toml" if usual else "config/own.toml"), str).run()
+    assert f"3. Check all: `{command}`" in capsys.readouterr().out
