@@ -115,6 +115,7 @@ def test_shared_memory_is_refused_as_libvirt_refuses_it(make: Make) -> None:
         case.move()
 
 
+@pytest.mark.slow
 def test_a_shared_directory_moves_where_the_guest_has_not_mounted_it_and_somebody_tries(
     make: Make, lab: Lab, tmp_path: Path
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_shared_directory_moves_where_the_guest_has_not_mounted_it_and_somebod
     )
     plan = case.plan()
     assert isinstance(plan, Plan), plan
-    assert [each.code for each in plan.warnings] == ["devices-tried"]
+    assert "devices-tried" in {each.code for each in plan.warnings}
     case.move()
     assert case.state_on(B) is VmState.RUNNING
 
