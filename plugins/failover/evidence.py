@@ -95,7 +95,8 @@ class Evidence:
     ``boots``: the boot ids before its silence and now, '' not known. ``power``: one reading of each
     controller, newest.
     ``bound``: the controllers shown to be this host's; ``refuted``: those that read OFF before
-    while it ran on. ``before``: what they read last while it answered.
+    while it ran on. ``before``: what they read last while it answered. ``own``: VMs that the bot or
+    its database runs in, which ran there.
     """
 
     host: str
@@ -110,6 +111,7 @@ class Evidence:
     boots: tuple[str, str] = ("", "")
     refuted: frozenset[str] = later(frozenset())
     before: tuple[Reading, ...] = later(())
+    own: tuple[str, ...] = later(())
 
     def by(self, witness: Witness) -> Statement | None:
         """What this witness said; None: it is not among those that could be asked."""

@@ -101,7 +101,7 @@ def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tupl
     if intent.attested and provable:
         return (reports.provable(host.name),)
     if intent.by_itself and (cause := automatic_objection(intent.evidence, judged)):
-        return (reports.not_by_itself(host.name, cause.value),)
+        return (reports.not_by_itself(intent.evidence, cause),)
     if provable or (intent.attested and judged.verdict is Verdict.DARK):
         return ()
     if intent.despite_life and judged.verdict in _OVERRULED:
@@ -188,6 +188,8 @@ def _warnings(
         yield Reason("attested", reports.asks_for_word(host.name, intent.attested))
     if intent.despite_life:
         yield Reason("despite-life", reports.stops_what_runs(host.name))
+    if intent.evidence is not None and intent.evidence.own:
+        yield Reason("own", reports.runs_drover(host.name, intent.evidence.own))
     for each in stays:
         yield Reason("stays-off", words("{vm} stays off: {why}", vm=each.name, why=each.why.text))
     candidates = [each.candidate for each in placed]

@@ -85,11 +85,25 @@ def stops_what_runs(host: str) -> Message:
     )
 
 
-def not_by_itself(host: str, cause: str) -> Objection:
-    """That nobody was asked, and too few witnesses had a word."""
+def runs_drover(host: str, own: Collection[str]) -> Message:
+    """That the bot itself, or its database, may end with the host."""
+    return words(
+        "Drover or its database runs in {vms} on {host}, as last seen, and ends when {host} is switched off.",
+        vms=Names(tuple(own)),
+        host=host,
+    )
+
+
+def not_by_itself(found: Evidence, cause: Cause) -> Objection:
+    """Why nothing is done without people."""
+    host = found.host
     return Objection(
-        f"not-by-itself-{cause}",
-        words("Too few witnesses could be asked about {host} to act without people.", host=host),
+        f"not-by-itself-{cause.value}",
+        runs_drover(host, found.own)
+        if cause is Cause.OWN
+        else words(
+            "Too few witnesses could be asked about {host} to act without people.", host=host
+        ),
         words("To decide yourself: {command}.", command=chat("host failover {}", host)),
     )
 

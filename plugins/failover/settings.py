@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from plugins.failover.sight import Sight
+from plugins.failover.sight import Sight, own_machine
 
 
 class Mode(StrEnum):
@@ -94,11 +94,17 @@ class FailoverSettings(BaseModel):
         description="Places that are no hosts, such as a gateway, as `address:port`. Nothing is "
         "fenced while the bot hears half of them or fewer.",
     )
+    own_vms: tuple[str, ...] = Field(
+        (),
+        description="VMs that the bot or its database runs in: a failover of their host is for people. "
+        "The bot's own is known where the bot runs as root.",
+    )
     _sight: Sight = PrivateAttr(default_factory=Sight)
 
     def model_post_init(self, _context: object) -> None:
         """Let the bot's sight know what it is measured by."""
         self._sight.anchors = self.anchors
+        self._sight.own = frozenset({*self.own_vms, own_machine()} - {""})
 
     @property
     def sight(self) -> Sight:

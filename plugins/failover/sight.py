@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from bot.domain.cluster import Snapshot
 from bot.domain.message import Message
+
+_MACHINE = Path("/sys/class/dmi/id/product_uuid")
+"""The machine's UUID, which libvirt gives a VM as its own; root alone may read it."""
+
+
+def own_machine(told: Path = _MACHINE) -> str:
+    """The UUID of the machine that the bot runs on, which may be a VM; '' when it cannot be read."""
+    try:
+        return told.read_text(encoding="ascii").strip().lower()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 @dataclass(slots=True)
@@ -20,9 +32,11 @@ class Sight:
     ``mute``: controllers that do not answer, by (host, device): since when, and why.
     ``admitted``: at which of its boots each host was told that it is admitted; see ``guard``.
     ``anchors``: places that are no hosts, ``address:port``, which the bot hears when it sees well.
+    ``own``: names and UUIDs of VMs that the bot or its database runs in.
     """
 
     anchors: tuple[str, ...] = ()
+    own: frozenset[str] = frozenset()
     started_at: datetime | None = None
     storm_at: datetime | None = None
     silent: dict[str, datetime] = field(default_factory=dict)

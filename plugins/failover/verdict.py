@@ -42,6 +42,7 @@ class Cause(StrEnum):
     JUST_STARTED = "just-started"
     STORM = "storm"
     ONE_KIND = "one-kind"
+    OWN = "own"
     NOT_BOUND = "not-bound"
     NO_DEVICE = "no-device"
     NO_ANSWER = "no-answer"
@@ -144,6 +145,8 @@ def automatic_objection(evidence: Evidence, judged: Judged) -> Cause | None:
     """Why a failover must not begin by itself, whatever the rules say; None when nothing stands against it."""
     if judged.verdict not in {Verdict.GONE, Verdict.DEAD}:
         return judged.cause or Cause.NO_ANSWER
+    if evidence.own:
+        return Cause.OWN
     if kinds_asked(evidence) < 2:
         return Cause.ONE_KIND
     return None

@@ -132,6 +132,11 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         boots=boots,
         refuted=frozenset(each.device for each in hypervisor.power.wrong_bonds(host.name)),
         before=last.readings,
+        own=tuple(
+            vm.name
+            for vm in snapshot.on(host.name)
+            if vm.state.active and {vm.name, vm.uuid.lower()} & sight.own
+        ),
     )
 
 

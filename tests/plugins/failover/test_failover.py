@@ -118,6 +118,8 @@ def test_a_dead_hosts_vms_run_again_elsewhere_after_two_votes(room: Room) -> Non
     assert hold.proof is not None
     assert hold.proof.kind is ProofKind.DEVICE
     assert len(hold.proof.readings) == 3
+    trail = room.asks("audit op-1")  # L24
+    assert all(word in trail for word in ("bmc-a", "read off", "not heard by"))
 
 
 def test_one_vote_is_not_enough_by_a_rule_for_high_risk(room: Room) -> None:
