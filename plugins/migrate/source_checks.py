@@ -218,7 +218,7 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
 
 def _devices(case: MigrationCase) -> Iterator[Objection]:
     vm, detail = case.vm, case.detail
-    if (devices := bound_devices(case)) and not _tried(case, DEVICES_ASKED):
+    if (devices := bound_devices(case)) and not _may_try(case, DEVICES_ASKED):
         yield Objection(
             "host-devices",
             words(
@@ -238,7 +238,7 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
             ),
         )
     asked = VIRTIOFS_ASKED if detail.ties.virtiofs else (0, 0)
-    if detail.shared_dirs and not _tried(case, asked):
+    if detail.shared_dirs and not _may_try(case, asked):
         yield Objection(
             "shared-dirs",
             words(
@@ -288,7 +288,7 @@ def bound_devices(case: MigrationCase) -> tuple[str, ...]:
     return (*(each for each in case.detail.hostdevs if each not in usb), *vdpa)
 
 
-def _tried(case: MigrationCase, least: tuple[int, int]) -> bool:
+def _may_try(case: MigrationCase, least: tuple[int, int]) -> bool:
     """Check that somebody wants QEMU to decide, and that libvirt there asks it."""
     return case.vm.tags.get(TRY) == "try" and _asks_qemu(case.source, least)
 

@@ -118,12 +118,12 @@ def _devices(
     parts = Parts(connection)
     devices = parts.read("device", "", lambda: list(connection.listAllDevices(kind)), absent=())
     told = [
-        parts.read("device", name_of(each), partial(_named, each, names)) for each in devices or ()
+        parts.read("device", name_of(each), partial(_names, each, names)) for each in devices or ()
     ]
     return None if parts.unread else frozenset(name for each in told for name in each or ())
 
 
-def _named(device: Any, names: Callable[[etree._Element], tuple[str, ...]]) -> tuple[str, ...]:
+def _names(device: Any, names: Callable[[etree._Element], tuple[str, ...]]) -> tuple[str, ...]:
     return names(document(device.XMLDesc(0)))
 
 
