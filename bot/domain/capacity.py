@@ -234,11 +234,14 @@ class _Rules:
 
     def units(self, guests: Iterable[Vm]) -> list[Unit]:
         """The guests of a lost host as units, those left out that are bound to it."""
+        units: list[Unit] = []
         joined: dict[str, list[Vm]] = {}
         for vm in guests:
-            if not is_pinned_here(vm, self.names):
+            if not vm.tags and not (self.huge and vm.huge):  # nearly all: it demands its size alone
+                units.append(Unit((vm.uuid,), vm.memory, vm.vcpus))
+            elif not is_pinned_here(vm, self.names):
                 joined.setdefault(vm.tags.get(TOGETHER) or f"\0{vm.uuid}", []).append(vm)
-        return [self._unit(group, members) for group, members in joined.items()]
+        return units + [self._unit(group, members) for group, members in joined.items()]
 
     def _unit(self, group: str, members: Sequence[Vm]) -> Unit:
         allowed = [pin_hosts(vm, self.names) for vm in members if PIN in vm.tags]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bot.adapters.libvirt.read.sampling import LibvirtSampler
 from bot.domain.metrics import Sweep
+from bot.hookspecs import hookimpl
+from bot.plugin_api import Query, Settings
 
 _sweep = LibvirtSampler.sweep
 
@@ -21,3 +23,9 @@ def _note_and_sweep(self: LibvirtSampler, hosts: Collection[str] | None = None) 
 
 
 LibvirtSampler.sweep = _note_and_sweep  # type: ignore[method-assign]
+
+
+@hookimpl
+def register_commands(settings: Settings) -> Sequence[Query]:
+    """None: it is a plugin so that the bot loads it."""
+    return ()
