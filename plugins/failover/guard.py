@@ -43,7 +43,8 @@ esac
 boot=$(cat /proc/sys/kernel/random/boot_id)
 [ -n "$boot" ] && [ "$boot" = "$(cat {ADMITTED} 2>/dev/null)" ] && exit 0
 echo "Drover's guard: this host has started anew and is not admitted, so $1 may run elsewhere." \\
-    "To admit it: {READMIT} HOST in Drover; without Drover, after looking at all other hosts:" \\
+    "Drover admits it within a minute; one on hold by: {READMIT} HOST." \\
+    "Without Drover, after looking at all other hosts:" \\
     "cp /proc/sys/kernel/random/boot_id {ADMITTED}" >&2
 exit 1
 """
