@@ -207,7 +207,7 @@ def test_g22_what_is_left_of_a_postcopy_is_removed_and_started_anew(
             knows(stage, guest)
             until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
             lab.limit_bandwidth("host-a", 4)
-            stage.asks("migrate half-1 to host-b --postcopy --bandwidth 8")
+            stage.asks("migrate half-1 to host-b --policy postcopy --bandwidth 8")
             move = stage.proposal("half-1")
             stage.approves("bruno", move)
             until(lambda: len(lab.where("half-1")) == 2, "it is on its way", 60)
