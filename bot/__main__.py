@@ -656,7 +656,7 @@ def _move_lines(planned: Plan | Refused) -> str:
 
 
 def _live(
-    settings: configuration.DroverSettings, action: Action, intent: Any
+    settings: configuration.DroverSettings, action: Action, intent: object
 ) -> tuple[Snapshot, Any]:
     """The hosts as they are, and the intent with what the action looks for on them."""
     from bot.factories import connect_hypervisor

@@ -26,7 +26,7 @@ from bot.domain.plan import Plan, Risk
 from bot.domain.policy import Ruling
 
 
-def event_of(value: Any, at: datetime, by: str) -> Event:
+def event_of(value: object, at: datetime, by: str) -> Event:
     """A stored event as the state machine takes it.
 
     ``UnknownEvent`` when what it says is not known.
@@ -42,7 +42,7 @@ def event_of(value: Any, at: datetime, by: str) -> Event:
     return UnknownEvent(at, by, kind, why or words("“{kind}” is no event", kind=kind), stored)
 
 
-def _not_readable(value: Any) -> Message:
+def _not_readable(value: object) -> Message:
     """Why an event is not readable; '' when it is."""
     if isinstance(value, Proposed) and isinstance(value.plan, Plan):
         value = replace(value, intent=None, plan=replace(value.plan, steps=()))

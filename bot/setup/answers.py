@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from bot.domain.errors import UsageError
@@ -185,6 +184,6 @@ def _role(name: str, who: Sequence[str]) -> list[str]:
     return [*lines, 'may = ["*"]', ""]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """As TOML: its strings and arrays of strings are JSON's."""
     return json.dumps(value, ensure_ascii=False)

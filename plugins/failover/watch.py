@@ -144,7 +144,7 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
 
 def _readiness(
     settings: FailoverSettings, view: WatchView
-) -> tuple[tuple[Change, ...], Mapping[str, Any]]:
+) -> tuple[tuple[Change, ...], Mapping[str, object]]:
     """What the next digest tells of VMs that could not be started elsewhere: of one host at a look, in turn."""
     known: dict[str, dict[str, Any]] = dict(view.memory.get("ready", {}))
     began = settings.sight.started_at or view.now

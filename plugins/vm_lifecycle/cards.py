@@ -75,7 +75,7 @@ def refused_title(intent: Any) -> Message:
     return replace(_REFUSED_MANY[_kind(intent)], args={"tag": intent.tag})
 
 
-def title(intent: Any, touched: Sequence[Vm]) -> Message:
+def title(intent: object, touched: Sequence[Vm]) -> Message:
     """The title of a plan of several steps."""
     names = Names(tuple(vm.name for vm in touched), most=_MOST_NAMED)
     args: dict[str, Value] = {"n": len(touched), "vms": names}
@@ -90,7 +90,7 @@ _TITLES_OF_ONE: dict[tuple[str, str], Words] = {
 }
 
 
-def _kind(intent: Any) -> tuple[str, str]:
+def _kind(intent: object) -> tuple[str, str]:
     return type(intent).__name__, getattr(intent, "verb", "")
 
 

@@ -66,7 +66,7 @@ def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
         )
 
 
-def _memory_saved(intent: Any, verb: str, vm: Vm) -> Reason:
+def _memory_saved(intent: object, verb: str, vm: Vm) -> Reason:
     args = {"vm": vm.name, "host": vm.host}
     if verb == "start":
         text = words("{vm} restores the memory saved on {host}; it does not boot.", **args)

@@ -67,7 +67,7 @@ Work = Callable[[Any, VmInCluster], Planned]
 IDLE = "nothing-to-do"
 
 
-def focus(intent: Any) -> tuple[str, ...]:
+def focus(intent: object) -> tuple[str, ...]:
     """The VM to read in depth: the one that is named."""
     name = getattr(intent, "vm", "") or getattr(intent, "name", "")
     return (name,) if name else ()
@@ -77,7 +77,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     work: Work,
     risk: Risk,
     settings: VmLifecycleSettings,
-    intent: Any,
+    intent: object,
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> Answer:
@@ -168,7 +168,7 @@ def still_good(  # noqa: PLR0917 - as for plan
     work: Work,
     risk: Risk,
     settings: VmLifecycleSettings,
-    intent: Any,
+    intent: object,
     planned: Plan,
     snapshot: Snapshot,
     rules: Iterable[Rule],

@@ -109,7 +109,7 @@ def reserved_tags(keys: Iterable[str], vm: str, *, made: bool = False) -> Iterat
             )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, tuple):

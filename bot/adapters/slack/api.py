@@ -258,7 +258,7 @@ class RecentValues:
         with self._lock:
             return self._values.get(key)
 
-    def put(self, key: Any, value: Any) -> None:
+    def put(self, key: object, value: object) -> None:
         """Remember; the oldest is forgotten when there are too many."""
         with self._lock:
             self._values.pop(key, None)

@@ -6,7 +6,6 @@ Also how the characters of a message are counted.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 MESSAGE_BLOCKS = 50
 VIEW_BLOCKS = 100
@@ -62,7 +61,7 @@ _READ = frozenset(
 )
 
 
-def characters(value: Any, key: str = "") -> int:
+def characters(value: object, key: str = "") -> int:
     """The characters people read in some blocks: labels, texts, titles.
 
     Not ids, values or addresses.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -249,7 +248,7 @@ class Agents:
         return Origin(agent.person, "", command, key, reason, via=policies.AGENT, agent=name)
 
 
-def _action(command: Query | Action, intent: Any) -> Action:
+def _action(command: Query | Action, intent: object) -> Action:
     if isinstance(command, Query):
         raise UsageError(
             words("`{command}` only looks: there is nothing to propose.", command=command.name),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bot.domain import pages
 from bot.domain import policy as policies
@@ -151,7 +150,7 @@ class Looking:
     """A query that is asked: by whom, who is told how far it is, and as what file."""
 
     query: Query
-    intent: Any
+    intent: object
     person: Asker
     counted: Counted
     form: str = ""
@@ -221,7 +220,7 @@ def _as_file(services: Services, request: Request, asked: Looking) -> Card | Non
 
 
 def _propose(
-    services: Services, action: Action, intent: Any, request: Request, timing: Timing
+    services: Services, action: Action, intent: object, request: Request, timing: Timing
 ) -> Card | None:
     slot = scheduled.slot_of(services, timing)
     line = f"{services.slash} {request.text}".strip()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -25,7 +24,7 @@ log = structlog.get_logger()
 EVERY = 5.0  # seconds between two edits
 
 
-def post(services: Services, query: Query, intent: Any, person: Asker, request: Request) -> None:
+def post(services: Services, query: Query, intent: object, person: Asker, request: Request) -> None:
     """Post the answer where it was asked for and, for a live one, keep it up to date.
 
     Only the asker sees it where the bot may not write.

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 import click
 
@@ -44,7 +43,7 @@ def _count_nothing(done: int, of: int) -> None:
 def answer(
     services: Services,
     query: Query,
-    intent: Any,
+    intent: object,
     person: Asker,
     counted: Counted = _count_nothing,
     *,

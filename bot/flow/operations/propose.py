@@ -47,7 +47,7 @@ class Twin:
 def propose(
     services: Services,
     action: Action,
-    intent: Any,
+    intent: object,
     origin: Origin,
     *,
     replaces: str = "",
@@ -71,7 +71,7 @@ def propose(
 def draft(
     services: Services,
     action: Action,
-    intent: Any,
+    intent: object,
     origin: Origin,
     *,
     replaces: str = "",
@@ -99,7 +99,7 @@ def _answer(found: Refused | policies.MayNot | Twin, by: str) -> Card:
 def try_plan(
     services: Services,
     action: Action,
-    intent: Any,
+    intent: object,
     origin: Origin,
     *,
     replaces: str = "",
@@ -117,7 +117,7 @@ def try_plan(
 def consider(
     services: Services,
     action: Action,
-    intent: Any,
+    intent: object,
     origin: Origin,
     *,
     replaces: str = "",
@@ -215,7 +215,7 @@ def _with_outlook(services: Services, plan: Plan | Refused, seen: Snapshot) -> P
     return replace(plan, outlook=tuple(each for each in found if each is not None))
 
 
-def survey(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot) -> Any:
+def survey(hypervisor: Hypervisor, action: Action, intent: object, seen: Snapshot) -> Any:
     """The intent with what the action looks for on the hosts themselves."""
     return intent if action.survey is None else action.survey(intent, seen, hypervisor)
 
