@@ -122,7 +122,9 @@ class MetricName(click.Choice[str]):
     def __init__(self, choices: Sequence[str]) -> None:
         super().__init__(choices, case_sensitive=False)
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
         """The choice that is meant."""
         return super().convert(metric_name(str(value)), param, ctx)
 

@@ -13,6 +13,7 @@ from bot.domain.message import Duration
 from bot.domain.operation import State, StepEnded, StepSkipped
 from bot.testing import FakeHypervisor
 from plugins.failover.handler import _LOCK_POLL
+from tests.examples import examples
 from tests.plugins.failover.test_failover import Room, room_in
 
 CLUSTER = """
@@ -76,7 +77,7 @@ def test_l4_and_l19_power_that_comes_back_while_a_lock_is_waited_for_stops_all_s
 
 
 @settings(
-    max_examples=10,
+    max_examples=examples(10),
 )
 @given(lasts=st.integers(0, 9))
 def test_l19_however_long_it_lasts_nothing_but_a_start_is_tried(
