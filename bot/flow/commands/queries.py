@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 
@@ -16,7 +16,7 @@ from bot.domain.card import Card, Words, words
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Names, join
-from bot.domain.operation import MOST_OPEN, Operation, State
+from bot.domain.operation import MOST_OPEN, Attempted, Event, Operation, State
 from bot.domain.pages import Page
 from bot.domain.units import seconds_of
 from bot.flow import personal_settings
@@ -25,7 +25,7 @@ from bot.flow.commands.parse import usage
 from bot.flow.context import OPEN, Services, asker, keep_attempt, snapshot
 from bot.flow.operations import operation_cards
 from bot.hookspecs import hookimpl
-from bot.plugin_api import Asker, Command, Counted, Decision, Listed, Measured, Query, View
+from bot.plugin_api import Asker, Command, Counted, Decision, History, Listed, Measured, Query, View
 from bot.ports import Request
 
 OPERATIONS = 30  # on a page
@@ -300,20 +300,24 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
     by = seen.asker.id if intent.mine else person["id"] if person else ""
     limit = EVERYTHING if seen.whole else intent.page * OPERATIONS
     if intent.what and not person:
-        limit = max(limit, AUDITED)
-    found = [
-        each
-        for each in seen.history.operations(states=states, by=by, limit=limit)
-        if person or not intent.what or _about_it(each, intent.what)
-    ]
-    if intent.what and not person:
+        found = [
+            each
+            for each in seen.history.operations(states=states, by=by, limit=max(limit, AUDITED))
+            if _about_it(each, intent.what)
+        ]
         whole, still = len(found), sum(not each.state.over for each in found)
     else:
-        whole = seen.history.count_operations(states=states, by=by)
-        ongoing = [each for each in states or tuple(State) if not each.over]
-        still = seen.history.count_operations(states=ongoing, by=by) if ongoing else 0
+        found = list(seen.history.operations(states=states, by=by, limit=limit))
+        whole, still = _count(seen.history, states, by)
     page = Page(whole, intent.page, OPERATIONS)
     return query_cards.ops_card(found, still, seen.asker.now, page, intent.line)
+
+
+def _count(history: History, states: tuple[State, ...], by: str) -> tuple[int, int]:
+    """How many operations there are, and how many of them are not over; no states: all."""
+    ongoing = [each for each in states or tuple(State) if not each.over]
+    still = history.count_operations(states=ongoing, by=by) if ongoing else 0
+    return history.count_operations(states=states, by=by), still
 
 
 def _schedule(intent: Ops, seen: View) -> Card:
@@ -339,45 +343,61 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
         events = seen.history.events(operation.id)[::-1]
         page = Page(len(events), intent.page, query_cards.ROWS)
         return query_cards.audit_card(operation, events, broken, page, intent.line)
-    by = _PERSON.fullmatch(intent.what)
-    if intent.what.startswith("@") and not by:
-        raise UsageError(
-            words("Slack did not say who “{who}” is.", who=intent.what),
-            words(
-                "Choose the name from the list that Slack shows after @, or write the member id "
-                "(in the person's profile: ⋮, then Copy member ID), like `{slash} audit "
-                "@U0123ABCD`. "
-                "The app's administrator can make names work: turn on "
-                "“Escape channels, users, and links” for the command.",
-                slash=seen.slash,
-            ),
-        )
+    by = _person_of(intent, seen)
     reach = seconds_of(intent.since) if intent.since else 0 if intent.what else DAY
     since = seen.asker.now - timedelta(seconds=reach) if reach else None
-    touched = [
-        each
-        for each in seen.history.operations(limit=EVERYTHING if seen.whole else AUDITED)
-        if (since is None or each.changed_at >= since)
-        and (by or not intent.what or _touches(each, intent.what))
-    ]
-    attempts = (
-        ()
-        if intent.what and not by
-        else seen.history.attempts(by=by["id"] if by else "", since=since, limit=AUDITED)
-    )
+    attempts: tuple[Attempted, ...] = ()
+    if by or not intent.what:
+        attempts = seen.history.attempts(by=by, since=since, limit=AUDITED)
+    touched = _operations_of(intent, seen, by, since)
     if not touched and not attempts:
         raise _nothing_known(intent, by)
-    # Newest first, also of those that happened at the same moment
-    entries = [(each.id, event) for each in touched for event in seen.history.events(each.id)[::-1]]
-    chosen = [
-        (id_, event)
-        for id_, event in entries
-        if (since is None or event.at >= since) and (by is None or event.by == by["id"])
-    ]
-    chosen += [(each.operation, each) for each in attempts]
+    chosen = [*_entries(touched, seen, by, since), *((each.operation, each) for each in attempts)]
     chosen.sort(key=lambda entry: entry[1].at, reverse=True)
     page = Page(len(chosen), intent.page, query_cards.ROWS)
     return query_cards.trail_card(_about(intent, by), chosen, broken, page, intent.line)
+
+
+def _person_of(intent: Audit, seen: View) -> str:
+    """The id of the person that the trail is asked about; '' for anything else.
+
+    Raises:
+        UsageError: a person is meant, and only a name arrived.
+    """
+    if by := _PERSON.fullmatch(intent.what):
+        return by["id"]
+    if not intent.what.startswith("@"):
+        return ""
+    raise UsageError(
+        words("Slack did not say who “{who}” is.", who=intent.what),
+        words(
+            "Choose the name from the list that Slack shows after @, or write the member id "
+            "(in the person's profile: ⋮, then Copy member ID), like `{slash} audit "
+            "@U0123ABCD`. "
+            "The app's administrator can make names work: turn on "
+            "“Escape channels, users, and links” for the command.",
+            slash=seen.slash,
+        ),
+    )
+
+
+def _operations_of(intent: Audit, seen: View, by: str, since: datetime | None) -> list[Operation]:
+    """The operations that the trail is asked about."""
+    found = seen.history.operations(limit=EVERYTHING if seen.whole else AUDITED)
+    recent = [each for each in found if since is None or each.changed_at >= since]
+    if by or not intent.what:
+        return recent
+    return [each for each in recent if _touches(each, intent.what)]
+
+
+def _entries(
+    touched: Iterable[Operation], seen: View, by: str, since: datetime | None
+) -> Iterator[tuple[str, Event]]:
+    """Their events, newest first, also of those that happened at the same moment."""
+    for each in touched:
+        for event in seen.history.events(each.id)[::-1]:
+            if (since is None or event.at >= since) and by in ("", event.by):
+                yield each.id, event
 
 
 def _about_it(operation: Operation, name: str) -> bool:
@@ -391,9 +411,9 @@ def _touches(operation: Operation, name: str) -> bool:
     )
 
 
-def _about(intent: Audit, by: re.Match[str] | None) -> Words:
+def _about(intent: Audit, by: str) -> Words:
     if by:
-        return words("by {who}", who=operation_cards.who(by["id"]))
+        return words("by {who}", who=operation_cards.who(by))
     return words("of {what}", what=intent.what) if intent.what else words("of everything")
 
 
@@ -410,9 +430,9 @@ def _unknown_command(name: str, seen: View) -> UsageError:
     )
 
 
-def _nothing_known(intent: Audit, by: re.Match[str] | None) -> UsageError:
+def _nothing_known(intent: Audit, by: str) -> UsageError:
     if by:
-        text = words("{who} did nothing in that time.", who=operation_cards.who(by["id"]))
+        text = words("{who} did nothing in that time.", who=operation_cards.who(by))
     elif intent.what:
         text = words("The audit trail has nothing about “{what}”.", what=intent.what)
     else:
