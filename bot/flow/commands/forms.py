@@ -230,10 +230,7 @@ def _kind(parameter: click.Parameter) -> str:
 
 def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormField:
     name, kind = parameter.name or "", _kind(parameter)
-    label = SEVERAL.get(name, "") if _takes_several(parameter) else ""
-    label = label or LABELS.get(kind) or LABELS.get(name) or name.replace("_", " ").capitalize()
-    told = getattr(parameter, "help", None)
-    hint = WHY if name == "reason" else said_elsewhere(told) if told else ""
+    label, hint = _label(parameter), _hint(parameter)
     required = parameter.required or (name == "vm" and kind == "VM")
     if kind in OF_VM and vm is not None and (options := OF_VM[kind](vm)):
         return ChoiceField(name, label, options, required=required)
@@ -243,11 +240,35 @@ def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormF
         choices = tuple((str(each), str(each)) for each in parameter.type.choices)
         return ChoiceField(name, label, choices, required=required)
     if isinstance(parameter, click.Option) and parameter.is_flag:
-        if isinstance(parameter.flag_value, str):
-            return ChoiceField(name, label, _alternatives(command, name), required=True)
-        fits = hint and len(str(hint)) <= TICKED
-        return ManyField(name, label, (("yes", hint if fits else YES),))
+        return _flag(parameter, command, label, hint)
     return TextField(name, label, hint=hint, required=required)
+
+
+def _label(parameter: click.Parameter) -> Message:
+    name = parameter.name or ""
+    label = SEVERAL.get(name, "") if _takes_several(parameter) else ""
+    return (
+        label
+        or LABELS.get(_kind(parameter))
+        or LABELS.get(name)
+        or name.replace("_", " ").capitalize()
+    )
+
+
+def _hint(parameter: click.Parameter) -> Message:
+    if parameter.name == "reason":
+        return WHY
+    told = getattr(parameter, "help", None)
+    return said_elsewhere(told) if told else ""
+
+
+def _flag(option: click.Option, command: Command, label: Message, hint: Message) -> FormField:
+    """A tick; one of several flags that set the same parameter is a choice among them."""
+    name = option.name or ""
+    if isinstance(option.flag_value, str):
+        return ChoiceField(name, label, _alternatives(command, name), required=True)
+    fits = hint and len(str(hint)) <= TICKED
+    return ManyField(name, label, (("yes", hint if fits else YES),))
 
 
 def _live(parameter: click.Parameter, label: Message, kind: str, *, required: bool) -> FormField:
