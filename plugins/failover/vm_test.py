@@ -169,7 +169,7 @@ def start(step: StartKept, hypervisor: Hypervisor, progress: Progress) -> Facts:
     """
     _alone(step.uuid, step.name, "", hypervisor)
     try:
-        kept = _kept(step, hypervisor)
+        kept = _kept_definition(step, hypervisor)
         hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
         if kept.detail.nvram and not step.reset_nvram:
             variables.restore(step.target, kept, hypervisor)
@@ -181,7 +181,7 @@ def start(step: StartKept, hypervisor: Hypervisor, progress: Progress) -> Facts:
     return {"definition": step.sha}
 
 
-def _kept(step: StartKept, hypervisor: PowerAccess) -> Definition:
+def _kept_definition(step: StartKept, hypervisor: PowerAccess) -> Definition:
     kept = hypervisor.power.definition(step.uuid, step.sha)
     if kept is None:
         raise HypervisorError(words("The definition that was approved is not kept any more."))
