@@ -1,7 +1,7 @@
 """A plugin that kills its own bot, as a crash would, right after a chosen kind of event was committed, once.
 
 Asked for by the environment: ``DIE_AFTER`` names the event, ``DIE_MARK`` a file that remembers that
-it has happened. ``DIE_AFTER=*``: after each event from the approval on, once for each.
+it has happened. ``DIE_AFTER=*``: after each event from its beginning on, once for each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from bot.domain.operation import Event, Operation
 from bot.hookspecs import hookimpl
 
-BEFORE = ("Proposed", "VotedFor")
+BEFORE = ("Proposed", "VotedFor", "Approved")
 
 
 @hookimpl
