@@ -25,6 +25,9 @@ TAG = "is"
 LATER = "later"
 
 
+_PLAIN = frozenset({type(None), bool, int, float, str})
+
+
 class CodecError(DroverError):
     """A stored value does not fit the code that reads it."""
 
@@ -42,6 +45,8 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
     Raises:
         CodecError: a type that the domain does not use.
     """
+    if type(value) in _PLAIN:  # most are: nothing else has to be asked of them
+        return value
     if isinstance(value, Unknown):
         return json.loads(value.stored)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -65,14 +70,22 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    given = (
-        (field, getattr(value, field.name)) for field in dataclasses.fields(value) if field.init
+    found = {}
+    for name, is_later, default in _layout(value.__class__):
+        each = getattr(value, name)
+        if not (is_later and each == default):
+            found[name] = data(each)
+    return found
+
+
+@cache
+def _layout(kind: type) -> tuple[tuple[str, bool, Any], ...]:
+    """Name of each field of a dataclass, whether it came ``later``, and its default."""
+    return tuple(
+        (field.name, bool(field.metadata.get(LATER)), field.default)
+        for field in dataclasses.fields(kind)
+        if field.init
     )
-    return {
-        field.name: data(each)
-        for field, each in given
-        if not (field.metadata.get(LATER) and each == field.default)
-    }
 
 
 def text(value: object) -> str:

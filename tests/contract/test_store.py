@@ -580,8 +580,9 @@ def test_thousands_of_definitions_are_kept_a_little_at_a_time(store: SqlStore) -
     """No transaction holds the lock for long: with 6000 VMs a request was not stored meanwhile."""
     written = [0]
 
-    def count(_: object, __: object, statement: str, *___: object) -> None:
-        written[-1] += statement.startswith(("INSERT INTO definitions", "UPDATE definitions"))
+    def count(_: object, __: object, statement: str, given: Any, ___: object, many: bool) -> None:  # noqa: FBT001
+        if statement.startswith(("INSERT INTO definitions", "UPDATE definitions")):
+            written[-1] += len(given) if many else 1
 
     sa.event.listen(store._engine, "after_cursor_execute", count)
     sa.event.listen(store._engine, "commit", lambda _: written.append(0))

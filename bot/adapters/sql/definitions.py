@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -94,8 +95,7 @@ class SqlDefinitions:
                 changed.append((each, (row.version if row else 0) + new, new))
         for start in range(0, len(changed), _AT_ONCE):
             with transaction(self._engine, SOON) as connection:
-                for each, version, new in changed[start : start + _AT_ONCE]:
-                    self._write(connection, each, version, new=new)
+                self._write(connection, changed[start : start + _AT_ONCE])
 
     def _touch(self, same: Sequence[tuple[Unchanged, int]]) -> None:
         """Note when these were seen; another replica may have written another version meanwhile."""
@@ -145,24 +145,38 @@ class SqlDefinitions:
         return found
 
     def _write(
-        self, connection: sa.Connection, definition: Definition, version: int, *, new: bool
+        self, connection: sa.Connection, some: Iterable[tuple[Definition, int, bool]]
     ) -> None:
-        """Write one version, or the newest again; another replica may have written the same."""
-        table, uuid = models.definitions, definition.uuid
-        values = {
-            "host": definition.host,
-            "data": codec.text(definition),
-            "mark": definition.mark,
-            "seen_at": None,  # the data tells it until it is seen again
+        """Write new versions, or the newest ones again; another replica may have written the same.
+
+        One statement of each kind for all: making them takes longer than writing.
+        """
+        table = models.definitions
+        rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+        for each, number, new in some:
+            rows[new].append(
+                {
+                    "its_uuid": each.uuid,
+                    "its_version": number,
+                    "host": each.host,
+                    "data": codec.text(each),
+                    "mark": each.mark,
+                    "seen_at": None,  # the data tells it until it is seen again
+                }
+            )
+        uuid: Any = sa.bindparam("its_uuid")
+        version: Any = sa.bindparam("its_version")
+        values: dict[str, Any] = {
+            name: sa.bindparam(name) for name in ("host", "data", "mark", "seen_at")
         }
-        if not new:
+        if rows[False]:
             this = sa.and_(table.c.uuid == uuid, table.c.version == version)
-            connection.execute(sa.update(table).where(this).values(values))
-            return
-        old = sa.and_(table.c.uuid == uuid, table.c.version <= version - MOST_VERSIONS)
-        connection.execute(sa.delete(table).where(old))
-        row = insert_into(self._engine, table).values(uuid=uuid, version=version, **values)
-        connection.execute(row.on_conflict_do_nothing())
+            connection.execute(sa.update(table).where(this).values(values), rows[False])
+        if rows[True]:
+            old = sa.and_(table.c.uuid == uuid, table.c.version <= version - MOST_VERSIONS)
+            connection.execute(sa.delete(table).where(old), rows[True])
+            row_of = insert_into(self._engine, table).values(uuid=uuid, version=version, **values)
+            connection.execute(row_of.on_conflict_do_nothing(), rows[True])
 
     def keep_variables(self, copies: Iterable[Variables]) -> None:
         """Keep copies of UEFI variables; see the port."""
