@@ -17,6 +17,8 @@ from plugins.failover.settings import FailoverSettings, Nvram, Priority
 PRIORITY, AFTER, READY = "failover", "failover.after", "failover.ready"
 """Tags of VMs: the priority, the names of VMs that must be ready before, and how it shows that it is ready."""
 
+SOURCE_HALF = "postcopy"
+"""Why the source of a post-copy migration is paused: the VM ran, on the other host, with memory from here."""
 READINESS = ("agent", "none")
 _RANKS = {Priority.FIRST: 0, Priority.NORMAL: 1, Priority.LAST: 2}
 
@@ -132,7 +134,7 @@ def _reasons(
         yield Objection("left-out", words("{vm} is left out, as asked.", vm=vm.name))
     if priority_of(vm, settings) is Priority.OFF:
         yield Objection("tagged-off", words("{vm} has the tag `failover=off`.", vm=vm.name))
-    if vm.state is not VmState.RUNNING:
+    if vm.state is not VmState.RUNNING and vm.paused_by != SOURCE_HALF:
         yield Objection(
             "not-running",
             words(

@@ -15,7 +15,7 @@ from bot.domain.operation import Failed, State
 from bot.domain.power import Device, Power, ProofKind
 from bot.flow.monitoring.definitions import KeptDefinitions
 from bot.testing.power import FakePower, Fault
-from plugins.failover.steps import ConfirmOff, FenceHost, RestartVm
+from plugins.failover.steps import ClearCorpse, ConfirmOff, FenceHost, RestartVm
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
 A = Device("host-a", "bmc-a")
@@ -378,3 +378,26 @@ def test_l23_the_digest_covers_the_definition_that_is_started(room: Room) -> Non
     plan = room.bot.operation().plan
     steps = tuple(other if each == start else each for each in plan.steps)
     assert replace(plan, steps=steps).digest != plan.digest
+
+
+@pytest.mark.parametrize(
+    ("state", "paused_by"), [(VmState.RUNNING, ""), (VmState.PAUSED, "postcopy")]
+)
+def test_g22_what_is_left_of_a_postcopy_on_the_target_is_ended_and_the_vm_starts_anew(
+    room: Room, state: VmState, paused_by: str
+) -> None:
+    """The source died in post-copy; it was last seen before the VM left it, or paused after that."""
+    vm = room.bot.hypervisor.snapshot().vm("db-1")
+    room.bot.hypervisor.put(replace(vm, state=state, paused_by=paused_by))
+    room.bot.hypervisor.put(replace(vm, host="host-b", paused_by="postcopy failed"))
+    room.dies()
+    room.bot.clock.turn(60)
+    room.asks()
+    steps = room.bot.operation().plan.steps
+    (corpse,) = [step for step in steps if isinstance(step, ClearCorpse)]
+    assert (corpse.name, corpse.host) == ("db-1", "host-b")
+    assert room.works() is State.DONE, room.why()
+    ended = [call[1] for call in room.bot.hypervisor.calls if call[0] == "force_off"]
+    assert ended == ["host-b"]
+    assert len(room.runs("db-1")) == 1
+    assert room.runs("db-1") != ["host-a"]
