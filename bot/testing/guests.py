@@ -251,7 +251,7 @@ class FakeGuests:
             sha,
             now,
             now,
-            vm.state,
+            VmState.CRASHED if vm.paused_by == "postcopy failed" else vm.state,
             vcpus,
             memory,
             vm.detail or VmDetail(),

@@ -391,6 +391,9 @@ def test_g22_what_is_left_of_a_postcopy_on_the_target_is_ended_and_the_vm_starts
     room.bot.hypervisor.put(replace(vm, state=state, paused_by=paused_by))
     room.bot.hypervisor.put(replace(vm, host="host-b", paused_by="postcopy failed"))
     room.dies()
+    KeptDefinitions(room.bot.hypervisor, room.bot.store, room.bot.clock).keep(
+        room.bot.hypervisor.snapshot()
+    )
     room.bot.clock.turn(60)
     room.asks()
     steps = room.bot.operation().plan.steps
