@@ -502,7 +502,7 @@ def mcp(config: Path | None, *, port: int | None, socket: Path | None) -> None:
             words("The bot has no socket."), words("Set `terminal.socket` in the configuration.")
         )
 
-    def ask(token: str, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def ask(token: str, method: str, params: Mapping[str, object]) -> dict[str, Any]:
         return client.result(path, method, params, token=token)
 
     if port is None:

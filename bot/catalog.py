@@ -233,7 +233,7 @@ def _takes(grammar: click.Command, rest: Sequence[str]) -> bool:
 
 def load(
     enabled: Iterable[str],
-    tables: Mapping[str, Any] | None = None,
+    tables: Mapping[str, object] | None = None,
     *,
     extra: Iterable[object] = (),
     core_steps: Iterable[type[Step]] = CORE_STEPS,
@@ -333,7 +333,7 @@ def _module(name: str, points: Mapping[str, metadata.EntryPoint]) -> object:
 
 
 def _collect(
-    manager: pluggy.PluginManager, tables: Mapping[str, Any], core: frozenset[type[Step]]
+    manager: pluggy.PluginManager, tables: Mapping[str, object], core: frozenset[type[Step]]
 ) -> Catalog:
     settings = Settings(_sections(manager, tables))
     commands, owners = _collect_commands(manager, settings)
@@ -375,7 +375,9 @@ def _each(
             yield implementation.plugin_name, value
 
 
-def _sections(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Mapping[str, BaseModel]:
+def _sections(
+    manager: pluggy.PluginManager, tables: Mapping[str, object]
+) -> Mapping[str, BaseModel]:
     declared: dict[str, SettingsSection] = {}
     for plugin, section in _each(manager, "register_settings", None):
         if section.name in declared:
@@ -396,7 +398,7 @@ def _sections(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Mappi
     return {name: _validate(section, tables.get(name, {})) for name, section in declared.items()}
 
 
-def _validate(section: SettingsSection, table: Any) -> BaseModel:
+def _validate(section: SettingsSection, table: object) -> BaseModel:
     try:
         return section.model.model_validate(table)
     except ValidationError as error:

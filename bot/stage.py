@@ -143,7 +143,7 @@ class BotProcess:
         self,
         workspace: Workspace,
         directory: Path,
-        config: Mapping[str, Any],
+        config: Mapping[str, object],
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._workspace = workspace

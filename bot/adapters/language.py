@@ -112,7 +112,7 @@ class Translated:
         shown: T = self._translate(said)
         return shown
 
-    def _translate(self, said: Any) -> Any:
+    def _translate(self, said: object) -> Any:
         if isinstance(said, Words):
             return self._words(said)
         return change_parts(said, self._translate)

@@ -84,7 +84,7 @@ def with_links(said: T, find: Find) -> T:
     return linked
 
 
-def _link(said: Any, find: Find) -> Any:
+def _link(said: object, find: Find) -> Any:
     if isinstance(said, Ref):
         return dataclasses.replace(said, url=find(said.id))
     return change_parts(said, lambda each: _link(each, find))

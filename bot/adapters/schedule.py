@@ -132,7 +132,7 @@ class Schedule:
                         job.modify(next_run_time=datetime.now(tz=ZoneInfo("UTC")))
             self._apart = now
 
-    def _add(self, name: str, trigger: Any, call: Callable[[], None]) -> None:
+    def _add(self, name: str, trigger: object, call: Callable[[], None]) -> None:
         if self._scheduler.get_job(name) is not None:
             raise SettingsError(
                 words("Two schedules are called “{name}”.", name=name), words("Rename one of them.")

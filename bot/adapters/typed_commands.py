@@ -55,7 +55,7 @@ class Retype(Generic[T]):
         changed: T = self._change(said)
         return changed
 
-    def _change(self, said: Any) -> Any:
+    def _change(self, said: object) -> Any:
         if isinstance(said, Words):
             return self._words(said)
         if isinstance(said, Code):

@@ -97,7 +97,7 @@ class Workers:
         self._last(number)
 
     @staticmethod
-    def _make(future: Future[Any], call: Callable[[int], Any], number: int) -> None:
+    def _make(future: Future[object], call: Callable[[int], Any], number: int) -> None:
         try:
             future.set_result(call(number))
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that asked

@@ -34,7 +34,7 @@ class CodecError(DroverError):
     code = "codec"
 
 
-def later(default: Any) -> Any:
+def later(default: object) -> Any:
     """A field added to a type that is stored already: left out of the JSON while it has this ``default``."""
     return dataclasses.field(default=default, metadata={LATER: True})
 
@@ -93,7 +93,7 @@ def text(value: object) -> str:
     return canonical(data(value))
 
 
-def canonical(stored: Any) -> str:
+def canonical(stored: object) -> str:
     """JSON-able data as canonical JSON: sorted keys, no spaces, UTF-8 as it is."""
     return json.dumps(stored, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -146,7 +146,7 @@ class Codec:
     def __init__(self, known: Iterable[type]) -> None:
         self._known = {each.__name__: each for each in (*VALUES, *known)}
 
-    def read(self, stored: Any) -> Any:
+    def read(self, stored: object) -> Any:
         """The value of tagged data.
 
         Raises:
@@ -207,7 +207,7 @@ class Codec:
             }
         )
 
-    def _as(self, hint: Any, stored: Any, *, keep: bool = False) -> Any:
+    def _as(self, hint: object, stored: object, *, keep: bool = False) -> Any:
         if stored is None:
             return None
         if isinstance(stored, dict) and TAG in stored:
@@ -221,7 +221,7 @@ class Codec:
         return _scalar(hint, stored)
 
     def _sequence(
-        self, hint: Any, stored: list[Any], *, keep: bool
+        self, hint: object, stored: list[Any], *, keep: bool
     ) -> tuple[Any, ...] | frozenset[Any]:
         arguments = [each for each in typing.get_args(_bare(hint)) if each is not Ellipsis]
         fixed = len(arguments) == len(stored) and Ellipsis not in typing.get_args(_bare(hint))
@@ -236,7 +236,7 @@ class Codec:
 _MESSAGES = Codec(())
 
 
-def message_of(stored: Any) -> Message:
+def message_of(stored: object) -> Message:
     """A message out of JSON-able data: what ``data`` made of it, or plain text as version 0.1 stored it.
 
     Raises:
@@ -246,7 +246,7 @@ def message_of(stored: Any) -> Message:
     return message
 
 
-def _canonical(stored: Any) -> str:
+def _canonical(stored: object) -> str:
     return json.dumps(stored, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -272,7 +272,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _bare(hint: Any) -> Any:
+def _bare(hint: object) -> Any:
     """The hint without ``| None``."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         rest = [each for each in typing.get_args(hint) if each is not type(None)]

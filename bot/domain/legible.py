@@ -51,7 +51,9 @@ def _not_readable(value: object) -> Message:
     return next((each.why for each in codec.unknowns(value)), "")
 
 
-def operation_of(operation_id: str, events: Sequence[Event], row: Mapping[str, Any]) -> Operation:
+def operation_of(
+    operation_id: str, events: Sequence[Event], row: Mapping[str, object]
+) -> Operation:
     """The operation that a history leaves.
 
     As far as its row tells it, when the history cannot be read in full.
@@ -96,7 +98,7 @@ def _shell(
     )
 
 
-def _title(stored: Any) -> Message:
+def _title(stored: object) -> Message:
     """A plan's title, as far as it can be read."""
     try:
         return codec.message_of(stored)
@@ -104,7 +106,7 @@ def _title(stored: Any) -> Message:
         return words("An operation of another version")
 
 
-def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _table(said: Mapping[str, object], name: str) -> Mapping[str, Any]:
     found = said.get(name)
     return found if isinstance(found, Mapping) else {}
 

@@ -136,7 +136,7 @@ class Plan:
         return digest_of(codec.data(self))
 
 
-def digest_of(stored: Any) -> str:
+def digest_of(stored: object) -> str:
     """SHA-256 of a plan's canonical JSON without its wording, first 16 hex digits: against mix-ups, not forgery.
 
     Of a message its arguments are covered and its template is not, so that a plan stays approved
@@ -146,7 +146,7 @@ def digest_of(stored: Any) -> str:
     return hashlib.sha256(codec.canonical(_without_wording(stored)).encode()).hexdigest()[:16]
 
 
-def _without_wording(stored: Any) -> Any:
+def _without_wording(stored: object) -> Any:
     if isinstance(stored, list):
         return [_without_wording(each) for each in stored]
     if not isinstance(stored, dict):

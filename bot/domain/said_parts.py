@@ -9,7 +9,7 @@ from typing import Any
 from bot.domain.message import Words
 
 
-def change_parts(said: Any, change: Callable[[Any], Any]) -> Any:
+def change_parts(said: object, change: Callable[[Any], Any]) -> Any:
     """The same with each part changed: fields of a dataclass, values of ``Words``, a tuple's members.
 
     What has no parts, and what none of whose parts changed, is returned as it is.

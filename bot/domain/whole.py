@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from bot.domain import codec
 from bot.domain.message import Message, join, words
@@ -117,7 +116,7 @@ def _beyond_titles(plan: Plan) -> Iterator[str]:
                 yield text
 
 
-def _texts(stored: Any, name: str) -> Iterator[tuple[str, str]]:
+def _texts(stored: object, name: str) -> Iterator[tuple[str, str]]:
     if isinstance(stored, str):
         yield name, stored
     elif isinstance(stored, Mapping):

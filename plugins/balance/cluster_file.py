@@ -52,5 +52,5 @@ def _problem(
     )
 
 
-def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Floats:
+def _column(rows: Sequence[Mapping[str, object]], name: str) -> Floats:
     return np.array([row[name] for row in rows], dtype=np.float64)

@@ -214,7 +214,7 @@ def _judge(name: str, error: SlackApiError) -> _Fault:
     return _Fault(refused)
 
 
-def _complaints(data: Any) -> tuple[str, ...]:
+def _complaints(data: object) -> tuple[str, ...]:
     metadata = data.get("response_metadata") or {} if isinstance(data, dict) else {}
     needed = (
         (f"needed scope: {data['needed']}",)
@@ -253,7 +253,7 @@ class RecentValues:
         self._lock = threading.Lock()
         self._values: dict[Any, Any] = {}
 
-    def get(self, key: Any) -> Any:
+    def get(self, key: object) -> Any:
         """What is remembered, or None."""
         with self._lock:
             return self._values.get(key)

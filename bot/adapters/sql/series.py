@@ -239,7 +239,7 @@ def _coarse(kind: str, since: datetime, until: datetime) -> int:
     return fine if asked <= _FINE_SUMMARY else hour if asked <= _HOURS_SUMMARY else day
 
 
-def _batches(rows: Sequence[Any]) -> Iterator[list[Any]]:
+def _batches(rows: Sequence[object]) -> Iterator[list[Any]]:
     for start in range(0, len(rows), _AT_ONCE):
         yield list(rows[start : start + _AT_ONCE])
 

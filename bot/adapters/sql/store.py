@@ -369,7 +369,7 @@ class SqlStore:
         return found
 
     def _legible(
-        self, number: int, history: tuple[Event, ...], rows: Mapping[int, Mapping[str, Any]]
+        self, number: int, history: tuple[Event, ...], rows: Mapping[int, Mapping[str, object]]
     ) -> Operation:
         unlisted = {"version": len(history), "state": "running", "requester": history[0].by}
         operation = legible.operation_of(f"op-{number}", history, rows.get(number, unlisted))

@@ -12,7 +12,6 @@ import contextlib
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from bot.adapters.terminal import protocol
 from bot.adapters.terminal.protocol import Json, ProtocolError
@@ -40,7 +39,7 @@ class RemoteError(DroverError):
 def call(
     path: Path,
     method: str,
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     *,
     token: str = "",
     locale: str = "",
@@ -88,7 +87,7 @@ def call(
 
 
 def result(
-    path: Path, method: str, params: Mapping[str, Any], *, token: str = "", locale: str = ""
+    path: Path, method: str, params: Mapping[str, object], *, token: str = "", locale: str = ""
 ) -> Json:
     """Call a method for its result alone; raises as ``call`` does."""
     for said in call(path, method, params, token=token, locale=locale):

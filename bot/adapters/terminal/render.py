@@ -56,7 +56,7 @@ _CODEC = Codec(
 )
 
 
-def card_of(data: Any) -> Card:
+def card_of(data: object) -> Card:
     """The card that came over the socket.
 
     Raises:

@@ -12,7 +12,6 @@ import shlex
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import click
 
@@ -385,7 +384,7 @@ def _problem(parameter: click.Parameter, context: click.Context, answer: str) ->
     return ""
 
 
-def _in_field(kind: click.ParamType[Any], error: click.ClickException) -> Message:
+def _in_field(kind: click.ParamType[object], error: click.ClickException) -> Message:
     if isinstance(kind, click.IntRange):
         if kind.max is None:
             return words("Use a whole number, at least {least}.", least=int(kind.min or 0))

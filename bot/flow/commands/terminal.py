@@ -214,7 +214,7 @@ def operation_data(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _with_names(said: Any, names: Mapping[str, str]) -> Any:
+def _with_names(said: object, names: Mapping[str, str]) -> Any:
     if isinstance(said, Person):
         return replace(said, name=said.name or f"@{names.get(said.id, said.id)}")
     return change_parts(said, lambda each: _with_names(each, names))

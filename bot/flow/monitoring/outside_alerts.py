@@ -14,7 +14,6 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.domain.card import Card, Context, Element, Fields, Section, words
 from bot.domain.cluster import Snapshot
@@ -104,7 +103,7 @@ def read(payload: object, now: datetime) -> tuple[OutsideAlert, ...]:
     return tuple(_read_one(each, now) for each in alerts)
 
 
-def _read_one(given: Mapping[str, Any], now: datetime) -> OutsideAlert:
+def _read_one(given: Mapping[str, object], now: datetime) -> OutsideAlert:
     labels, annotations = _texts(given.get("labels")), _texts(given.get("annotations"))
     if given.get("status") not in {"firing", "resolved"} or not labels:
         # no message: for the log

@@ -87,23 +87,32 @@ class Alarms:
 
     # Called in libvirt's event loop: quick, and without a call to libvirt.
 
-    def _lifecycle(self, _: Connection, domain: Any, event: int, detail: int, __: object) -> None:
+    def _lifecycle(
+        self, _: Connection, domain: object, event: int, detail: int, __: object
+    ) -> None:
         if text := _CRASHED.get((event, detail)):
             self._tell(domain, "crashed", text)
 
     def _io_error(
-        self, _: Connection, domain: Any, path: str, device: str, action: int, why: str, *__: object
+        self,
+        _: Connection,
+        domain: object,
+        path: str,
+        device: str,
+        action: int,
+        why: str,
+        *__: object,
     ) -> None:
         del action
         self._tell(domain, "ioerror", f"{device or 'a disk'} ({path}): {why or 'no reason told'}")
 
-    def _watchdog(self, _: Connection, domain: Any, action: int, __: object) -> None:
+    def _watchdog(self, _: Connection, domain: object, action: int, __: object) -> None:
         self._tell(domain, "watchdog", f"action {action}")
 
     def _threshold(
         self,
         _: Connection,
-        domain: Any,
+        domain: object,
         device: str,
         path: str,
         limit: int,

@@ -262,7 +262,7 @@ class HostSampler:
             known.clear()
 
     def _try_vm(
-        self, parts: Parts, domain: Any, record: Record, at: float, *, slow: bool
+        self, parts: Parts, domain: object, record: Record, at: float, *, slow: bool
     ) -> VmSample | None:
         """One guest's sample; None, and told why, when what its host tells of it makes no sense."""
         try:

@@ -231,7 +231,7 @@ def _state(domain: Any, record: Mapping[str, Any]) -> tuple[VmState, str, Messag
     return VmState.RUNNING if running else VmState.SHUT_OFF, "", problem
 
 
-def _known_state(record: Mapping[str, Any]) -> tuple[VmState, str]:
+def _known_state(record: Mapping[str, object]) -> tuple[VmState, str]:
     """Return the state and, for a pause, who paused it.
 
     Raises:

@@ -248,7 +248,7 @@ def _set_memory(domain: Domain, wanted: int, stored: Definition) -> None:
     domain.setMemoryFlags(wanted, _CONFIG)
 
 
-def _put_memory_back(domain: Domain, stored: Definition, error: Any) -> None:
+def _put_memory_back(domain: Domain, stored: Definition, error: object) -> None:
     """Undo ``_set_memory`` after ``error``.
 
     Raises:

@@ -197,7 +197,7 @@ def receive(stream: Any) -> bytes:
     """All that a stream brings."""
     parts: list[bytes] = []
 
-    def keep(_: Any, part: bytes, __: object) -> int:
+    def keep(_: object, part: bytes, __: object) -> int:
         parts.append(part)
         return len(part)
 
