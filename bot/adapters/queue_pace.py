@@ -31,6 +31,7 @@ class QueuePace:
         # Whoever calls waits for nothing but this lock: the thread sets the pause without it
         self._changed = threading.Condition()
         self._until = 0.0  # by ``time.monotonic()``
+        self._asked = False  # since the last calm: a word counts however late the thread wakes
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="queue-pace", daemon=True)
 
@@ -43,6 +44,7 @@ class QueuePace:
         """Look often from now on: something may be handed over soon. Waits for nothing."""
         with self._changed:
             self._until = time.monotonic() + self._calm
+            self._asked = True
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -63,7 +65,7 @@ class QueuePace:
     def _wait_for_work(self) -> bool:
         """Wait until somebody is at work; False at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._seconds_left() > 0)
+            self._changed.wait_for(lambda: self._ended or self._asked)
             return not self._ended
 
     def _wait_for_calm(self) -> bool:
@@ -71,6 +73,7 @@ class QueuePace:
         with self._changed:
             while not self._ended and (left := self._seconds_left()) > 0:
                 self._changed.wait(left)
+            self._asked = False
             return not self._ended
 
     def _seconds_left(self) -> float:

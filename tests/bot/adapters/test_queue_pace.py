@@ -47,6 +47,13 @@ def test_a_word_makes_it_often_again_once(made: Made) -> None:
     until(lambda: found == [OFTEN, SELDOM] * 2, lambda: repr(found))
 
 
+def test_a_word_counts_however_late_the_thread_wakes(made: Made) -> None:
+    pace, found = made(0.0)
+    until(lambda: found == [OFTEN, SELDOM], lambda: repr(found))
+    pace.hurry()
+    until(lambda: found == [OFTEN, SELDOM] * 2, lambda: repr(found))
+
+
 def test_what_could_not_be_set_stops_nothing() -> None:
     found: list[float] = []
 
