@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from bot.domain import errors, placement
-from bot.domain.card import Card, Form
+from bot.domain.card import Card, Element, Form, FormField
 from bot.domain.cluster import Snapshot
 from bot.domain.definition import Definition
 from bot.domain.message import Message
@@ -207,6 +207,35 @@ NextGood = Callable[[Intent, Underway, Snapshot, Rules], Rechecked]
 
 
 @dataclass(frozen=True, slots=True)
+class SecondPage:
+    """The second page of a dialog.
+
+    ``intro`` stands above it. ``fields`` take the place of those of the same name. Those of
+    ``instead_of`` are left out, and what was answered to them counts no more.
+    """
+
+    intro: tuple[Element, ...] = ()
+    fields: tuple[FormField, ...] = ()
+    instead_of: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TwoPages(Generic[Intent]):
+    """A dialog that asks for some parameters first, and for the others when it knows these.
+
+    ``first``: names of the parameters of the first page. ``second(intent, snapshot, rules)``: what
+    the hosts tell for the second, of the intent that the first page gives; None: nothing beside
+    the fields of the grammar. It must be quick: a person waits. ``button`` opens the second page
+    below the answer to what was typed at once, where ``leaves_open(plan)`` holds of that.
+    """
+
+    first: tuple[str, ...]
+    second: Callable[[Intent, Snapshot, Rules], SecondPage | None]
+    button: Message
+    leaves_open: Callable[[Plan | Refused], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Action(Generic[Intent]):
     """A command that changes something, after approval.
 
@@ -230,7 +259,7 @@ class Action(Generic[Intent]):
     ``may_emit``: further step types, which a plugin that may not be loaded handles.
     ``summarize(operation, snapshot) ->
     Summary | None``: what is true of the hosts at the end, whatever the end; asked on a fresh
-    snapshot and stored with the end.
+    snapshot and stored with the end. ``pages``: its dialog asks in two pages.
     """
 
     name: str
@@ -254,6 +283,7 @@ class Action(Generic[Intent]):
     also: tuple[str, ...] = ()
     summarize: Callable[[Operation, Snapshot], Summary | None] | None = None
     may_emit: tuple[type[Step], ...] = ()
+    pages: TwoPages[Intent] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,9 +175,13 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """What can be done with a row, at most five: buttons of one action, of which one is chosen."""
+    """Buttons of one action, of which one is chosen: what can be done with a row, at most five.
+
+    With a ``hint``, which stands in it until then: a list of at most 100.
+    """
 
     choices: tuple[Button, ...]
+    hint: Line = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +257,8 @@ class ManyField:
     """Any number of (value, text) pairs, at most 100.
 
     No value holds a comma: the answer joins them by commas. ``source`` instead names a live list
-    (``vms``, ``hosts``), and the answer is the names as words of a line, quoted where needed.
+    (``vms``, ``hosts``). Of a live list, and of ``names``, whose values may hold anything, the
+    answer is the values as words of a line, quoted where needed.
     """
 
     name: str
@@ -261,6 +266,12 @@ class ManyField:
     options: tuple[tuple[str, Line], ...] = ()
     initial: tuple[str, ...] = ()
     source: str = ""
+    names: bool = False
+
+    @property
+    def as_words(self) -> bool:
+        """Whether the answer is words of a line."""
+        return self.names or bool(self.source)
 
 
 FormField = TextField | ChoiceField | ManyField

@@ -22,14 +22,18 @@ class DroverError(Exception):
         text: what is wrong, one sentence.
         advice: what to do next, one sentence.
         code: what it is, for code that decides by it; that of the class when '' is given.
+        field: the parameter at which a dialog shows it; '' for no certain one.
     """
 
     code = "error"
 
-    def __init__(self, text: Message, advice: Message = "", *, code: str = "") -> None:
+    def __init__(
+        self, text: Message, advice: Message = "", *, code: str = "", field: str = ""
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.advice = advice
+        self.field = field
         if code:
             self.code = code
 

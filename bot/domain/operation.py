@@ -715,7 +715,7 @@ def advance(operation: Operation, event: Event) -> Operation:
     if operation.unreadable:
         raise IllegalEventError(
             words("{id} is left alone here: {why}.", id=operation.id, why=operation.unreadable),
-            words("See {command}.", command=Code(f"audit {operation.id}")),
+            words("See {command}.", command=Code(f"/kvm audit {operation.id}")),
         )
     row = TRANSITIONS.get(operation.state, {}).get(type(event))
     if row is None:

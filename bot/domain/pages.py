@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bot.domain.card import Button, Buttons
-from bot.domain.message import Words, words
+from bot.domain.card import Button, Buttons, Menu, Section
+from bot.domain.message import Message, Words, words
 
 PAGE = "page"
 ROW = "row"
@@ -66,3 +66,12 @@ def page_buttons(line: Callable[[int], str], page: Page, *, by_time: bool = Fals
         Button(words("JSON"), "run", f"{line(1)} --json"),
     )
     return Buttons((*turns, *files))
+
+
+def picker(text: Message, hint: Message, rows: Iterable[tuple[str, str]]) -> list[Section]:
+    """A list in which a row of a table is chosen, for a table can hold no menus; none without rows.
+
+    ``rows``: the name of each, and the line that choosing it types.
+    """
+    choices = tuple(Button(name, ROW, line) for name, line in dict(rows).items())
+    return [Section(text, Menu(choices, hint))] if choices else []

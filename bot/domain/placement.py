@@ -43,7 +43,7 @@ def not_in_maintenance(snapshot: Snapshot, vm: Vm, host: str) -> Objection | Non
         words("{host} is in maintenance.", host=host),
         words(
             "Choose another host, or end it with {command}.",
-            command=Code(command("host maintenance {} off", host)),
+            command=Code(command("/kvm host maintenance {} off", host)),
         ),
     )
 

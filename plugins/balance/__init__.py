@@ -14,12 +14,23 @@ from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
 from bot.domain.vm_steps import PowerVm
 from bot.hookspecs import hookimpl
-from bot.plugin_api import Action, Query, Rules, Settings, SettingsSection, StepHandler, View, Watch
+from bot.plugin_api import (
+    Action,
+    Query,
+    Rules,
+    Settings,
+    SettingsSection,
+    StepHandler,
+    TwoPages,
+    View,
+    Watch,
+)
 from plugins.balance import (
     cards,
     drain,
     handler,
     intents,
+    per_vm,
     pick,
     planner,
     recheck,
@@ -89,6 +100,9 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             summarize=summaries.after_drain,
             may_emit=(PowerVm,),
             values=(intents.Ways, PastMove),
+            pages=TwoPages(
+                ("host",), partial(per_vm.of_drain, mine), per_vm.CHOOSE, per_vm.leaves_open
+            ),
         ),
         Action(
             drain.UNDRAIN,
@@ -122,6 +136,12 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             summarize=summaries.after_rolling,
             may_emit=(PowerVm,),
             values=(intents.Ways, PastMove),
+            pages=TwoPages(
+                ("hosts", "every"),
+                partial(per_vm.of_rolling, mine),
+                per_vm.CHOOSE,
+                per_vm.leaves_open,
+            ),
         ),
         Action(
             shares.SHARES_NAME,

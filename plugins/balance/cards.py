@@ -93,9 +93,9 @@ WITHOUT_HELP = words("As if this host were in maintenance; may be given more tha
 ADD_HELP = words("As if there were one more host, such as cpus=32,memory=256G.")
 ALL_HELP = words("Every host that is not in maintenance.")
 RUN_HELP = words(
-    "Command to run on each empty host, in its shell, as the user of its `ssh`; in quotes, such as "
-    '--run "apt-get -y upgrade". Everyone who sees the proposal can read it. The configuration '
-    "names what may be run."
+    "Command to run on each empty host, in its shell, as the user of its `ssh`, for example "
+    "apt-get -y upgrade. Everyone who sees the proposal can read it. The configuration names what "
+    "may be run."
 )
 REBOOTS_HELP = words("The command reboots the host; it is done when the host is back.")
 UNDO_HELP = words("Restore what the last `/kvm balance shares` of this host had changed.")
@@ -348,6 +348,27 @@ def forbidden(vm: Vm, host: Host, why: WhyNot, detail: Message, remedy: Message 
         ),
         remedy,
     )
+
+
+def why_nowhere(against: Iterable[Objection]) -> Message:
+    """Say what forbids a VM the hosts: each reason once, with the hosts that it holds for."""
+    hosts: dict[Message, list[str]] = {}
+    for each in against:
+        why, host = _reason_and_host(each)
+        hosts.setdefault(why, []).extend([host] if host else [])
+    return join(
+        words("It cannot move to {hosts}: {why}", hosts=names_of(names), why=why) if names else why
+        for why, names in list(hosts.items())[:EXPLAINED]
+    )
+
+
+def _reason_and_host(objection: Objection) -> tuple[Message, str]:
+    """The parts of what ``forbidden`` says; of another objection all of it, and no host."""
+    args = objection.text.args if isinstance(objection.text, Words) else {}
+    why, host = args.get("why"), args.get("host")
+    if isinstance(why, str | Words) and isinstance(host, str):
+        return why, host
+    return objection.text, ""
 
 
 def remedy_for(vm: Vm, fixed: str) -> Message:

@@ -171,8 +171,7 @@ def _stay_objections(case: BalanceCase, result: Solution, host: str) -> Iterator
 
 def _stays(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
     """A VM that would stay: what keeps it from other hosts, and what to do."""
-    reasons = dict.fromkeys(each.text for each in against[: cards.EXPLAINED])
-    why = join(reasons) if reasons else words("There is no other host.")
+    why = cards.why_nowhere(against) or words("There is no other host.")
     typed = Code(command("/kvm vm shutdown {}", vm.name))
     shutdown = words("Shut it down: {command}.", command=typed)
     if any(each.code in CAPACITY for each in against):

@@ -215,6 +215,9 @@ def _ways() -> list[click.Parameter]:
 def _ways_of(
     *, copy_storage: bool, shutdown: bool, copy_vm: tuple[str, ...], shutdown_vm: tuple[str, ...]
 ) -> Ways:
+    if both := sorted(set(copy_vm) & set(shutdown_vm)):
+        text = words("{vms}: either copied or shut down, not both.", vms=cards.names_of(both))
+        raise UsageError(text, code="both-ways", field="shutdown_vm")
     return Ways(copy_storage, shutdown, tuple(copy_vm), tuple(shutdown_vm))
 
 

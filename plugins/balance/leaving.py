@@ -54,17 +54,22 @@ def shut_down(
     stay: list[Objection] = []
     for each in stuck:
         vm = there.get(each.code.removeprefix(STUCK))
-        if vm is not None and ways.ends(vm.name) and _can_end(vm, snapshot):
+        if vm is not None and ways.ends(vm.name) and can_end(vm, snapshot):
             off.append(PowerVm(vm.uuid, vm.name, host, PowerVerb.SHUTDOWN))
         else:
             stay.append(each)
     return tuple(off), tuple(stay)
 
 
-def _can_end(vm: Vm, snapshot: Snapshot) -> bool:
+def can_end(vm: Vm, snapshot: Snapshot) -> bool:
     """Whether it can react to a shutdown, keeps its definition, and is not on its way elsewhere."""
     moving = any(each.vm_uuid == vm.uuid for each in snapshot.inbound)
     return vm.state is VmState.RUNNING and vm.persistent and not vm.problem and not moving
+
+
+def disk_bytes(vm: Vm, snapshot: Snapshot) -> int:
+    """Bytes of a VM's disks that only its host has."""
+    return _size(_disks(snapshot, vm))
 
 
 def copied_bytes(moves: Iterable[MigrateVm], snapshot: Snapshot) -> int:

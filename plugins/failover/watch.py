@@ -203,7 +203,8 @@ def _resume(settings: FailoverSettings, view: WatchView, host: str, found: Found
     why = words("{host} has started anew, and VMs that start with it are off.", host=host)
     if settings.mode is Mode.ALERT:
         remedy = Remedy(words("Start its VMs"), f"{RESUME} {host}")
-        return Alert(f"reborn:{host}", Card(why, host, (Section(why),)), remedies=(remedy,))
+        title = words("{host} has started anew", host=host)
+        return Alert(f"reborn:{host}", Card(why, title, (Section(why),)), remedies=(remedy,))
     now = found.boots.get(host, "")
     return Proposal(
         RESUME,
@@ -270,7 +271,7 @@ def _two_copies(vm: str, host: str, other: str) -> Card:
         other=other,
         command=shell("virsh destroy {}", vm),
     )
-    return Card(said, vm, (Section(said),))
+    return Card(said, words("{vm} runs twice", vm=vm), (Section(said),))
 
 
 def _mute(view: WatchView, found: Found) -> Iterator[Alert]:
@@ -283,14 +284,16 @@ def _mute(view: WatchView, found: Found) -> Iterator[Alert]:
                 host=host,
                 why=why,
             )
-            yield Alert(f"power:{host}:{device}", Card(said, host, (Section(said),)))
+            title = words("{device} of {host} does not answer", device=device, host=host)
+            yield Alert(f"power:{host}:{device}", Card(said, title, (Section(said),)))
 
 
 def _wrong_controllers(found: Found) -> Iterator[Alert]:
     """A controller that proved a host off which never was off."""
     for host, devices in sorted(found.refuted.items()):
         said = reports.wrong_proof(host, devices)
-        card = Card(said, host, (Section(said),))
+        title = words("A power controller of {host} is wrong", host=host)
+        card = Card(said, title, (Section(said),))
         yield Alert(f"refuted:{host}", card, severity=AlertSeverity.CRITICAL)
 
 
@@ -299,7 +302,7 @@ def _waits(host: str) -> Card:
         "{host} answers again and is on hold: nothing is started or moved there until it is admitted.",
         host=host,
     )
-    return Card(said, host, (Section(said),))
+    return Card(said, words("{host} is on hold", host=host), (Section(said),))
 
 
 def _admission_card() -> Card:
@@ -429,7 +432,8 @@ def _remedy(host: str) -> Remedy:
 def _card(evidence: Evidence, against: tuple[Objection, ...]) -> Card:
     said: Message = join((against[0].text, against[0].remedy)) if against else _dead(evidence.host)
     lines = tuple(each.text for each in reports.evidence(evidence))
-    return Card(said, evidence.host, (Section(said), Context(lines)))
+    title = words("Failover of {host}", host=evidence.host)
+    return Card(said, title, (Section(said), Context(lines)))
 
 
 def _dead(host: str) -> Message:
@@ -442,4 +446,4 @@ def _dead(host: str) -> Message:
 
 def _end_card(host: str) -> Card:
     said = words("{host} answers again, or its failover has begun.", host=host)
-    return Card(said, host, (Section(said),))
+    return Card(said, words("Failover of {host}", host=host), (Section(said),))

@@ -69,7 +69,8 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     elif isinstance(plan, Refused) and not off:
         small += [each.text for each in plan.objections]
     small.append(words("Nothing was done."))
-    return Card(said, host.name, (*elements, Context(tuple(small))))
+    title = words("If {host} died now", host=host.name)
+    return Card(said, title, (*elements, Context(tuple(small))))
 
 
 def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # noqa: ARG001 - the shape of an answer

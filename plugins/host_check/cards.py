@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -13,13 +14,14 @@ from bot.domain.card import (
     Element,
     Line,
     Listing,
+    Menu,
     Picture,
     Section,
     Table,
     said_elsewhere,
 )
 from bot.domain.message import Code, Duration, Names, Words, join, nwords, words
-from bot.domain.pages import Page, page_buttons
+from bot.domain.pages import ROW, Page, page_buttons
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from plugins.host_check.findings import (
@@ -239,7 +241,10 @@ def _hosts(
         if verbose or finding.severity is not Severity.PASS
     ]
     bad.sort(key=lambda each: SEVERITIES.index(each[1].severity))
-    elements: list[Element] = [Section(line) for line in summary[:30]]
+    elements: list[Element] = [
+        Section(line, _menu(report.host))
+        for line, report in zip(summary[:30], reports, strict=False)
+    ]
     if bad:
         rows = tuple((host, *_row(finding)) for host, finding in _together(bad))
         page = Page(len(rows), number, ROWS)
@@ -257,6 +262,15 @@ def _hosts(
         "{n} host: {verdicts}", "{n} hosts: {verdicts}", n=len(reports), verdicts=verdicts
     )
     return Card(text=text, title=text, elements=tuple(elements), export=every)
+
+
+def _menu(host: str) -> Menu:
+    """What can be looked at of one host."""
+    line = f"host check {shlex.quote(host)}"
+    return Menu((
+        Button(words("This host alone"), ROW, line),
+        Button(words("With what passed"), ROW, f"{line} --verbose"),
+    ))  # fmt: skip
 
 
 def _verdicts(worst: Iterable[Severity]) -> str:

@@ -27,11 +27,11 @@ def why_card(
     """Why a VM is where it is; ``immovable`` holds for every host."""
     elements: list[Element] = [Section(_because(vm, operations))]
     if operations:
-        elements.append(_operations(operations[:SHOWN_OPERATIONS]))
+        elements.append(Section(_operations(operations[:SHOWN_OPERATIONS])))
     if vm.tags:
         tags = tuple(Code(f"{key}={value}") for key, value in sorted(vm.tags.items()))
         elements.append(Section(words("Tags: {tags}", tags=tags)))
-    elements += _in_the_way(immovable)
+    elements += _in_the_way(immovable, verdicts)
     elements.append(_hosts(vm, verdicts))
     return Card(
         text=words(
@@ -45,7 +45,11 @@ def why_card(
 def where_card(vm: Vm, immovable: Sequence[Objection], verdicts: Sequence[HostVerdict]) -> Card:
     """Where a VM could move; ``immovable`` holds for every host."""
     summary = _summary(vm, immovable, verdicts)
-    elements: list[Element] = [Section(summary), *_in_the_way(immovable), _hosts(vm, verdicts)]
+    elements: list[Element] = [
+        Section(summary),
+        *_in_the_way(immovable, verdicts),
+        _hosts(vm, verdicts),
+    ]
     elements.append(
         Context((words("Best host first. Memory: allocated share of what VMs may use."),))
     )
@@ -73,25 +77,34 @@ def _summary(vm: Vm, immovable: Sequence[Objection], verdicts: Sequence[HostVerd
     return words("{vm} is on {host}. No other host can take it now.", vm=vm.name, host=vm.host)
 
 
-def _in_the_way(immovable: Sequence[Objection]) -> list[Element]:
+def _in_the_way(immovable: Sequence[Objection], verdicts: Sequence[HostVerdict]) -> list[Element]:
     if not immovable:
         return []
-    lines = (words("• {text} {remedy}", text=each.text, remedy=each.remedy) for each in immovable)
-    return [Section(words("*It cannot move to any host:*\n{reasons}", reasons=join(lines, "\n")))]
+    lines = [words("• {text} {remedy}", text=each.text, remedy=each.remedy) for each in immovable]
+    if any(each.copying for each in verdicts):
+        head = words("*Without a copy of its disks it cannot move:*")
+    else:
+        head = words("*It cannot move to any host:*")
+    return [Section(join((head, *lines), "\n"))]
 
 
 def _because(vm: Vm, operations: Sequence[Operation]) -> Message:
-    for operation in operations:
+    for number, operation in enumerate(operations):
         for step in operation.plan.steps:
             if isinstance(step, MigrateVm) and step.uuid == vm.uuid and _has_ended(operation, step):
-                return join(
-                    (
-                        _state(vm),
-                        _last_move(vm, operation, step),
-                        _reason(operation, step),
-                    )
-                )
-    return join((_state(vm), words("Drover has not moved it.")))
+                later = () if step.target == vm.host else (_later(vm, operations[:number]),)
+                move = _last_move(operation, step, vm.host)
+                return join((_state(vm), move, *later, _reason(operation, step)))
+    return join((_state(vm), words("Drover has not migrated it.")))
+
+
+def _later(vm: Vm, operations: Sequence[Operation]) -> Message:
+    """What happened to a VM here after its last migration: by an operation, or outside Drover."""
+    for operation in operations:
+        steps = (operation.plan.steps[each.index] for each in operation.ended)
+        if any(vm.uuid in step.vms and vm.host in step.hosts for step in steps):
+            return words("Later: {op}, {title}.", op=operation.id, title=operation.plan.title)
+    return words("Later it was moved outside Drover.")
 
 
 def _state(vm: Vm) -> Message:
@@ -104,9 +117,9 @@ def _has_ended(operation: Operation, step: MigrateVm) -> bool:
     return any(operation.plan.steps[each.index] == step for each in operation.ended)
 
 
-def _last_move(vm: Vm, operation: Operation, step: MigrateVm) -> Message:
+def _last_move(operation: Operation, step: MigrateVm, host: str) -> Message:
     who, at = _who(operation.origin.by), operation.changed_at
-    if step.target == vm.host:
+    if step.target == host:
         return words(
             "{op} moved it from {source}; requested by {who}, {at}.",
             op=operation.id,
@@ -115,8 +128,7 @@ def _last_move(vm: Vm, operation: Operation, step: MigrateVm) -> Message:
             at=at,
         )
     return words(
-        "{op} moved it from {source} to {target}; requested by {who}, {at}. Later it was moved "
-        "outside Drover.",
+        "{op} moved it from {source} to {target}; requested by {who}, {at}.",
         op=operation.id,
         source=step.source,
         target=step.target,
@@ -136,19 +148,20 @@ def _who(user: str) -> Person | str:
     return "Drover" if user == BOT else Person(user)
 
 
-def _operations(operations: Sequence[Operation]) -> Table:
-    rows = tuple(
-        (
-            operation.id,
-            words("{at}", at=operation.changed_at),
-            operation.plan.title,
-            words("{who}", who=_who(operation.origin.by)),
-            OPERATION_STATES[operation.state],
+def _operations(operations: Sequence[Operation]) -> Message:
+    """Its operations, line by line: of two tables in a message Slack shows one."""
+    lines = (
+        words(
+            "• {op}, {at}: {title} ({state}, requested by {who})",
+            op=operation.id,
+            at=operation.changed_at,
+            title=operation.plan.title,
+            state=OPERATION_STATES[operation.state],
+            who=_who(operation.origin.by),
         )
         for operation in operations
     )
-    columns = (words("Operation"), words("When"), words("What"), words("Requested by"))
-    return Table((*columns, words("State")), rows)
+    return join((words("*Operations*"), *lines), "\n")
 
 
 def _hosts(vm: Vm, verdicts: Sequence[HostVerdict]) -> Table:

@@ -661,8 +661,8 @@ class _Run:
                 words(
                     "Check that {target} does not have it ({where}), then resume it: {resume}.",
                     target=step.target,
-                    where=as_code("where {}", step.name),
-                    resume=as_code("vm resume {}", step.name),
+                    where=as_code("/kvm where {}", step.name),
+                    resume=as_code("/kvm vm resume {}", step.name),
                 ),
                 code="not-resumed",
             ) from error

@@ -148,7 +148,7 @@ def _unknown(step: MigrateVm) -> tuple[Message, Message]:
         words(
             "Unreachable is not dead. Bring the host back, then check with {command}. Start the VM "
             "nowhere before you know.",
-            command=as_code("where {}", step.name),
+            command=as_code("/kvm where {}", step.name),
         ),
     )
 

@@ -318,7 +318,7 @@ def still_good(
                 words("{vm} is no longer on any host.", vm=step.name),
                 words(
                     "Find out who removed it: {command}.",
-                    command=as_code("audit {}", step.name),
+                    command=as_code("/kvm audit {}", step.name),
                 ),
             ),
         )

@@ -80,7 +80,7 @@ def _broken_postcopy(vm: Vm) -> Objection:
         words(
             "If the other host still has its half, resume that migration there. If not, {command} "
             "forces the VM off and starts it again.",
-            command=as_code("vm reboot {}", vm.name),
+            command=as_code("/kvm vm reboot {}", vm.name),
         ),
     )
 
@@ -93,7 +93,7 @@ def _pause(vm: Vm) -> Iterator[Objection]:
             words(
                 "Fix the storage (a full pool, a lost share) and resume the VM ({command}). Then "
                 "move it.",
-                command=as_code("vm resume {}", vm.name),
+                command=as_code("/kvm vm resume {}", vm.name),
             ),
         )
     elif paused_by_migration(vm.paused_by):
@@ -276,7 +276,7 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Shut it down and start it on the other host: {command}.",
-                command=as_code("vm shutdown {}", vm.name),
+                command=as_code("/kvm vm shutdown {}", vm.name),
             ),
         )
 
@@ -372,7 +372,7 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "See which are still needed: {command}.",
-                command=as_code("vm snapshot list {}", vm.name),
+                command=as_code("/kvm vm snapshot list {}", vm.name),
             ),
         )
     if "invtsc" in detail.cpu_features and not detail.ties.tsc_frequency:
@@ -387,7 +387,7 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
                 "Give its clock a fixed frequency (`<timer name='tsc' frequency='…'/>`) or drop "
                 "the feature ({edit}), then {reboot}.",
                 edit=as_code("virsh edit {}", vm.name),
-                reboot=as_code("vm reboot {}", vm.name),
+                reboot=as_code("/kvm vm reboot {}", vm.name),
             ),
         )
     if dropped := [disk for disk in detail.disks if disk.transient]:
@@ -401,7 +401,7 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Shut it down ({command}) and start it on the other host.",
-                command=as_code("vm shutdown {}", vm.name),
+                command=as_code("/kvm vm shutdown {}", vm.name),
             ),
         )
 
@@ -425,7 +425,10 @@ def _storage(case: MigrationCase) -> Iterator[Objection]:
                 "with themselves.",
                 vm=vm.name,
             ),
-            words("Leave out `--copy-storage`: {command}.", command=as_code("migrate {}", vm.name)),
+            words(
+                "Leave out `--copy-storage`: {command}.",
+                command=as_code("/kvm migrate {}", vm.name),
+            ),
         )
 
 
@@ -473,7 +476,8 @@ def local_media(vm: Vm, disks: tuple[Disk, ...]) -> Objection:
             disks=disks_and_sources(disks),
         ),
         words(
-            "Eject first: {command}.", command=as_code("vm eject {} {}", vm.name, disks[0].target)
+            "Eject first: {command}.",
+            command=as_code("/kvm vm eject {} {}", vm.name, disks[0].target),
         ),
     )
 
@@ -504,7 +508,7 @@ def local_disk(case: MigrationCase, disks: tuple[Disk, ...]) -> Objection:
         ),
         words(
             "Copy them: {command}. {declare}",
-            command=as_code("migrate {} --copy-storage", vm.name),
+            command=as_code("/kvm migrate {} --copy-storage", vm.name),
             declare=declare_shared(disks),
         ),
     )

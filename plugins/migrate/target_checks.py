@@ -284,7 +284,7 @@ def _graphics_address(vm: Vm, target: Host, listener: Listener) -> Objection:
         words(
             "Let it listen on 0.0.0.0 or on 127.0.0.1 ({edit}), then {reboot}.",
             edit=as_code("virsh edit {}", vm.name),
-            reboot=as_code("vm reboot {}", vm.name),
+            reboot=as_code("/kvm vm reboot {}", vm.name),
         ),
     )
 
@@ -302,7 +302,7 @@ def _graphics_port(vm: Vm, other: Vm, port: int) -> Objection:
         words(
             "Give it `autoport='yes'` ({edit}), then {reboot}; or choose another host.",
             edit=as_code("virsh edit {}", vm.name),
-            reboot=as_code("vm reboot {}", vm.name),
+            reboot=as_code("/kvm vm reboot {}", vm.name),
         ),
     )
 
@@ -379,7 +379,7 @@ def _same_file(vm: Vm, target: Host, disks: tuple[Disk, ...]) -> Objection:
         ),
         words(
             "Leave out the copy: {command}.",
-            command=as_code("migrate {} to {}", vm.name, target.name),
+            command=as_code("/kvm migrate {} to {}", vm.name, target.name),
         ),
     )
 

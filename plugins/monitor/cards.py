@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from bot.domain.capacity import Fit, Loss
 from bot.domain.card import (
+    Buttons,
     Card,
     Chart,
     Context,
@@ -22,6 +23,7 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Host, Pool, Snapshot, Vm
+from bot.domain.host_menu import host_buttons
 from bot.domain.message import (
     Code,
     Duration,
@@ -45,6 +47,7 @@ from bot.domain.metrics import (
     gravest_first,
 )
 from bot.domain.operation import Operation
+from bot.domain.pages import Page, page_buttons
 from bot.domain.plan import Reason
 from bot.domain.state_names import OPERATION_STATES
 from bot.plugin_api import Measured
@@ -69,6 +72,8 @@ FORECAST = words(
 )
 FITS = words("How many more VMs of a size fit while any one host may fail.")
 ALERTS = words("Active alerts, and those that were resolved in the last day.")
+PAGE = words("Which page of the list.")
+ALERTS_SHOWN = 30  # on a page
 
 MANY = 8  # names in one sentence
 BUSIEST = 15  # VMs of `top`
@@ -508,9 +513,15 @@ def _rate(value: float | None) -> Line:
 
 
 def host_card(
-    seen: Snapshot, host: Host, sample: HostSample | None, vms: Sequence[VmSample], now: datetime
+    seen: Snapshot,
+    host: Host,
+    sample: HostSample | None,
+    vms: Sequence[VmSample],
+    now: datetime,
+    *,
+    allowed: Collection[str] = (),
 ) -> Card:
-    """One host in full."""
+    """One host in full, with what can be done with it by who may use the commands ``allowed``."""
     known = sample if sample is not None and not sample.silent else None
     state: Line = STATES["maintenance" if host.up and host.maintenance else host.health.value]
     elements: list[Element] = [Fields((*_state_fields(host, state), *_fields(seen, host, known)))]
@@ -521,6 +532,8 @@ def host_card(
     if host.pools:
         elements.append(Section(words("*Pools* {pools}", pools=join(pools, "; "))))
     elements += _unread(seen, host, sample)
+    if buttons := host_buttons(host, allowed):
+        elements.append(Buttons(buttons))
     elements.append(Context((words("as of {at}", at=now),)))
     title = nwords(
         "{host}: {state}, {n} VM",
@@ -827,8 +840,10 @@ def _all_or_none(some: Sequence[Member]) -> Value:
     return Names(tuple(some)) if some else NONE
 
 
-def alerts_card(incidents: Sequence[Incident], now: datetime) -> Card:
-    """Active alerts, and those resolved in the last day."""
+def alerts_card(
+    incidents: Sequence[Incident], now: datetime, number: int, line: Callable[[int], str]
+) -> Card:
+    """A page of the active alerts, and those resolved in the last day; ``line``: its command."""
     if not incidents:
         text = words("No alert is active, and none was in the last day.")
         return Card(text=text, elements=(Section(text),))
@@ -838,7 +853,13 @@ def alerts_card(incidents: Sequence[Incident], now: datetime) -> Card:
         "{active} active, {resolved} resolved", active=active, resolved=len(incidents) - active
     )
     columns = (words("What"), STATE, words("Since"), words("Duration"), words("Count"))
-    return Card(text=title, title=title, elements=(Table(columns, rows),))
+    page = Page(len(rows), number, ALERTS_SHOWN)
+    elements: list[Element] = [
+        Table(columns, rows[page.first : page.last]),
+        page_buttons(line, page),
+        *([Context((page.text,))] if page.count > 1 else []),
+    ]
+    return Card(text=title, title=title, elements=tuple(elements), export=Table(columns, rows))
 
 
 def _incident_row(each: Incident, now: datetime) -> tuple[Line, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.domain.capacity import losses
 from bot.domain.cluster import Pool, Snapshot, Vm
-from bot.domain.message import Duration
+from bot.domain.message import Duration, nwords
 from bot.domain.metrics import Bucket, Incident, Metric, gravest_first, pool_entity
 from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
@@ -209,6 +209,10 @@ def first_with(seen: Snapshot, pool: str) -> str:
 def _moves(operation: Operation) -> Iterator[Move]:
     if operation.state is not State.DONE:
         return
+    together = _moves_together(operation)
+    if together is not None:
+        yield together
+        return
     for ended in operation.ended:
         step = operation.plan.steps[ended.index]
         if isinstance(step, MigrateVm):
@@ -229,6 +233,26 @@ def _moves(operation: Operation) -> Iterator[Move]:
                     _within(paused, told.shortest, told.longest),
                 ),
             )
+
+
+def _moves_together(operation: Operation) -> Move | None:
+    """The migrations of a plan of several; None where not all were done, or none were predicted."""
+    told, plan = operation.plan.prediction, operation.plan
+    wanted = [step for step in plan.steps if isinstance(step, MigrateVm)]
+    ended = [each for each in operation.ended if isinstance(plan.steps[each.index], MigrateVm)]
+    times = [took for each in ended if (took := _took(each)) is not None]
+    if len(wanted) < 2 or len(times) < len(wanted) or told.seconds is None:
+        return None
+    took = sum(times)
+    return Move(
+        operation.id,
+        nwords("{n} VM", "{n} VMs", n=len({step.uuid for step in wanted})),
+        ", ".join(sorted({step.source for step in wanted})),
+        ", ".join(sorted({step.target for step in wanted})),
+        told.seconds,
+        took,
+        held=(_within(took, told.least, told.most), None),
+    )
 
 
 def _within(actual: float | None, low: float | None, high: float | None) -> bool | None:

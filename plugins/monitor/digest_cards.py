@@ -252,10 +252,11 @@ def _accuracy(moves: Sequence[Move]) -> Line:
             )
         if off:
             lines.append(
-                words(
-                    "{what}: half of {count} predictions were off by {share} or less",
+                nwords(
+                    "{what}: {n} prediction was off by {share}",
+                    "{what}: half of {n} predictions were off by {share} or less",
+                    n=len(off),
                     what=label,
-                    count=len(off),
                     share=Percent(statistics.median(off)),
                 )
             )

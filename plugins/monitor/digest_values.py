@@ -7,6 +7,7 @@ from datetime import datetime
 
 from bot.domain.capacity import Loss
 from bot.domain.cluster import Pool
+from bot.domain.message import Message
 from bot.domain.metrics import Change, Incident, SnapshotSeen
 from bot.domain.operation import Operation
 from bot.domain.plan import Spread
@@ -43,12 +44,14 @@ class Filling:
 class Move:
     """A migration: predicted seconds (None: there was no prediction) and actual ones.
 
+    Of a plan of several, which is predicted as a whole, all of them: seconds added up.
+
     ``pause`` and ``paused``: the same of its pause. ``held``: whether time, and pause, were within
     the range that was predicted; None: there was none.
     """
 
     operation: str
-    vm: str
+    vm: Message
     source: str
     target: str
     foretold: float | None

@@ -98,7 +98,13 @@ class Fits:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """``alerts``."""
+    """``alerts [--page N]``."""
+
+    page: int = 1
+
+    def line(self, page: int) -> str:
+        """The command of a page."""
+        return f"alerts --page {page}" if page > 1 else "alerts"
 
 
 def status_grammar() -> click.Command:
@@ -107,8 +113,13 @@ def status_grammar() -> click.Command:
 
 
 def alerts_grammar() -> click.Command:
-    """``alerts`` → ``Alerts``."""
-    return click.Command("alerts", callback=Alerts, help=str(cards.ALERTS), add_help_option=False)
+    """``alerts [--page N]`` → ``Alerts``."""
+    page = click.Option(
+        ["--page"], type=click.IntRange(1, 1000), default=1, metavar="N", help=str(cards.PAGE)
+    )
+    return click.Command(
+        "alerts", params=[page], callback=Alerts, help=str(cards.ALERTS), add_help_option=False
+    )
 
 
 def top_grammar() -> click.Command:
@@ -302,7 +313,8 @@ def show_host(intent: ShowHost, view: View) -> Card:
     sample = sweep.host(box.name) if sweep else None
     vms = [vm for vm in sweep.vms if vm.host == box.name] if sweep else []
     vms.sort(key=lambda vm: (vm.state != "running", -(vm.cpu or 0.0), vm.name))
-    return cards.host_card(view.snapshot, box, sample, vms, view.asker.now)
+    allowed = {each.name for each in view.commands if each.allowed}
+    return cards.host_card(view.snapshot, box, sample, vms, view.asker.now, allowed=allowed)
 
 
 def chart(intent: ChartOf, view: View) -> Card:
@@ -340,7 +352,7 @@ def _entity(what: str, seen: Snapshot) -> str:
     }
     shared = any(pool.shared for host in seen.hosts for pool in host.pools if pool.name == what)
     if len(pools) > 1 and not shared:
-        lines = tuple(Code(f"chart {shlex.quote(name)}") for name in pools.values())
+        lines = tuple(Code(f"/kvm chart {shlex.quote(name)}") for name in pools.values())
         raise AmbiguousNameError(
             words(
                 "Hosts have a pool of their own named {pool}: {n} of them.", n=len(pools), pool=what
@@ -392,14 +404,13 @@ def fits_card(settings: MonitorSettings, cpus: int, memory: int, seen: Snapshot)
 
 def alerts(intent: Alerts, view: View) -> Card:
     """Active alerts, and those resolved in the last day."""
-    del intent
     now = view.asker.now
     found = [
         one
         for one in view.measured.incidents
         if one.open or (one.over_at and now - one.over_at < DAY)
     ]
-    return cards.alerts_card(gravest_first(found), now)
+    return cards.alerts_card(gravest_first(found), now, intent.page, intent.line)
 
 
 def forecast(intent: Forecast, view: View) -> Card:

@@ -466,7 +466,7 @@ def _migration_error(error: Any, move: MigrateVm, what: Message, *, alive: bool)
             ),
             words(
                 "The migration may continue. Check on which host the VM is: {where}.",
-                where=Code(command("where {}", move.name)),
+                where=Code(command("/kvm where {}", move.name)),
             ),
         )
     if error.get_error_code() == libvirt.VIR_ERR_MIGRATE_PERSIST_FAILED:

@@ -35,6 +35,7 @@ from slackblocks import (
     RichTextUser,
     SectionBlock,
     SlackFile,
+    StaticSelectMenu,
     TableBlock,
     TaskCardBlock,
     Text,
@@ -42,8 +43,10 @@ from slackblocks import (
 from slackblocks import Button as ButtonElement
 
 from bot.adapters.slack import charts, limits
+from bot.adapters.slack.moment import Moment
 from bot.adapters.slack.plaintext import lines_of, more_rows, notification, pad, with_title
 from bot.adapters.slack.text import (
+    Part,
     cut,
     is_link,
     is_user,
@@ -74,7 +77,7 @@ from bot.domain.card import (
     Style,
     Table,
 )
-from bot.domain.message import Ref
+from bot.domain.message import Ref, When
 
 log = structlog.get_logger()
 
@@ -360,15 +363,24 @@ def _one_primary(buttons: Sequence[Button]) -> Iterable[Button]:
         seen = seen or button.style is Style.PRIMARY
 
 
-def _accessory(beside: Button | Menu, text: str) -> ButtonElement | OverflowMenu | None:
+def _accessory(
+    beside: Button | Menu, text: str
+) -> ButtonElement | OverflowMenu | StaticSelectMenu | None:
     if isinstance(beside, Button):
         return _button(beside, set(), text)
+    most = limits.OPTIONS if beside.hint else limits.OVERFLOW
     options = [
         Option(as_plain(each.text, limits.OPTION_TEXT), each.value)
-        for each in beside.choices[: limits.OVERFLOW]
+        for each in beside.choices[:most]
         if 0 < len(each.value) <= limits.OPTION_VALUE
     ]
-    return OverflowMenu(action_id=beside.choices[0].action, options=options) if options else None
+    action = beside.choices[0].action
+    if not options or len(action) > limits.ID:
+        return None
+    if not beside.hint:
+        return OverflowMenu(action_id=action, options=options)
+    hint = as_plain(beside.hint, limits.PLACEHOLDER)
+    return StaticSelectMenu(action_id=action, options=options, placeholder=hint)
 
 
 def _button(button: Button, taken: set[str], beside: str = "") -> ButtonElement | None:
@@ -445,19 +457,18 @@ def _cell_text(line: Line) -> str:
 
 
 def _cell(line: Line) -> Any:
-    """A cell: raw text unless it has marks or people.
+    """A cell: raw text unless it has marks, people or times.
 
     Which rich text shows without any markup to escape.
     """
     found = [part for part in parts(line) if not part.mark]
-    if not any(
-        part.bold or part.italic or part.code or _mentions(part.value) or _leads(part.value)
-        for part in found
-    ):
+    if not any(map(_is_rich, found)):
         return RawText(_cell_text(line))
     elements: list[RichTextElement] = []
     for part in found:
-        if _leads(part.value):
+        if isinstance(part.value, When):
+            elements.append(Moment(part.value))
+        elif _leads(part.value):
             # _leads has looked
             elements.append(RichTextLink(part.value.url, part.value.id))  # type: ignore[union-attr]
         elif _mentions(part.value):
@@ -470,6 +481,12 @@ def _cell(line: Line) -> Any:
                 )
             )
     return RichTextSection(elements) if elements else RawText("–")
+
+
+def _is_rich(part: Part) -> bool:
+    marked = part.bold or part.italic or part.code
+    value = part.value
+    return marked or isinstance(value, When) or _mentions(value) or _leads(value)
 
 
 def _leads(value: object) -> bool:

@@ -155,7 +155,7 @@ def _section(block: Json) -> Iterator[str]:
         yield from _text(field, limits.FIELD, "field")
     if "accessory" in block:
         beside = block["accessory"]
-        yield from _menu(beside) if beside["type"] == "overflow" else _button(beside)
+        yield from _button(beside) if beside["type"] == "button" else _menu(beside)
 
 
 def _actions(block: Json) -> Iterator[str]:
@@ -169,7 +169,10 @@ def _actions(block: Json) -> Iterator[str]:
 
 
 def _menu(menu: Json) -> Iterator[str]:
-    yield from _many(menu["options"], limits.OVERFLOW, "options")
+    most = limits.OVERFLOW if menu["type"] == "overflow" else limits.OPTIONS
+    yield from _many(menu["options"], most, "options")
+    if "placeholder" in menu:
+        yield from _text(menu["placeholder"], limits.PLACEHOLDER, "placeholder")
     yield from _long(menu["action_id"], limits.ID, "action_id", least=1)
     for each in menu["options"]:
         yield from _text(each["text"], limits.OPTION_TEXT, "option")

@@ -29,6 +29,7 @@ from bot.ports.chat import NOWHERE, AnswerPlace
 
 FORM = "form:"
 SOURCE = "source:"
+NAMES = "names:"  # begins the action of a field whose values are names, which may hold a comma
 PLACED = "placed:"  # begins the hidden data of a form that knows where it was asked for
 
 
@@ -130,7 +131,8 @@ def _many(field: ManyField) -> CheckboxGroup | StaticMultiSelectMenu | ExternalM
     options = {value: option(value, text) for value, text in field.options[: limits.OPTIONS]}
     chosen = [options[value] for value in field.initial if value in options] or None
     kind = CheckboxGroup if len(options) <= limits.BOXES else StaticMultiSelectMenu
-    return kind(action_id=field.name, options=list(options.values()), initial_options=chosen)
+    action = f"{NAMES}{field.name}" if field.names else field.name
+    return kind(action_id=action, options=list(options.values()), initial_options=chosen)
 
 
 def option(value: str, text: Line) -> Option:

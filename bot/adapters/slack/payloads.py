@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.adapters.slack.forms import FORM, read_hidden
+from bot.adapters.slack.forms import FORM, NAMES, read_hidden
 from bot.adapters.slack.text import command_text, seemly
 from bot.ports import Request
 
@@ -119,12 +119,13 @@ def from_home(event: Json, now: datetime) -> Request:
 def answers(view: Json) -> tuple[tuple[str, str], ...]:
     """A form's fields as (name, value), '' for what was left empty.
 
-    Several values are joined by commas; names of a live list, which may hold one, as words of a
-    line.
+    Several values are joined by commas; names, which may hold one, as words of a line.
     """
     state: Json = (view.get("state") or {}).get("values", {})
     return tuple(
-        (name, _value(given)) for name, inputs in state.items() for given in inputs.values()
+        (name, _value(given, names=action.startswith(NAMES)))
+        for name, inputs in state.items()
+        for action, given in inputs.items()
     )
 
 
@@ -151,13 +152,13 @@ def blank(view: Json) -> tuple[str, ...]:
     )
 
 
-def _value(given: Json) -> str:
+def _value(given: Json, *, names: bool = False) -> str:
     if "selected_option" in given:
         return str((given["selected_option"] or {}).get("value", ""))
     if "selected_options" in given:
         values = [str(each.get("value", "")) for each in given["selected_options"] or ()]
-        live = given.get("type") == "multi_external_select"
-        return shlex.join(values) if live else ",".join(values)
+        as_words = names or given.get("type") == "multi_external_select"
+        return shlex.join(values) if as_words else ",".join(values)
     return seemly(str(given.get("value") or ""))
 
 

@@ -133,13 +133,18 @@ def _special(value: Value) -> str:
     """A moment, a link or a mention in Slack's own markup; '' for what is only text."""
     if isinstance(value, When):
         at = value.utc
-        date = "date_long_pretty" if value.weekday else "date_short_pretty"
-        return f"<!date^{int(at.timestamp())}^{{{date}}} {{time}}|{at.isoformat()}>"
+        return f"<!date^{int(at.timestamp())}^{date_format(value)}|{at.isoformat()}>"
     if isinstance(value, Ref) and is_link(value.url):
         return f"<{value.url}|{literal(value.id)}>"
     if isinstance(value, Person) and _USER.fullmatch(value.id):
         return f"<@{value.id}>"
     return ""
+
+
+def date_format(at: When) -> str:
+    """How Slack shows a moment: today and yesterday by name, in the reader's own zone."""
+    date = "date_long_pretty" if at.weekday else "date_short_pretty"
+    return f"{{{date}}} {{time}}"
 
 
 def value_text(value: Value) -> str:

@@ -13,11 +13,13 @@ from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import Message, words
-from bot.domain.operation import Origin
+from bot.domain.operation import Operation, Origin
+from bot.domain.plan import Plan, Refused
 from bot.domain.timing import Timing
 from bot.flow import personal_settings
 from bot.flow.commands import (
     decisions,
+    form_pages,
     forms,
     list_files,
     live_message,
@@ -25,13 +27,13 @@ from bot.flow.commands import (
     queries,
     query_cards,
 )
-from bot.flow.commands.buttons import ButtonAction, Lane, Permission
-from bot.flow.commands.forms import FORM
+from bot.flow.commands.buttons import ButtonAction, Lane, Permission, press
+from bot.flow.commands.form_pages import FORM
 from bot.flow.commands.parse import Parsed, as_typed, command_of, options, parse, usage
 from bot.flow.commands.working import Working
 from bot.flow.context import Services, asker, whisper
 from bot.flow.operations import operation_cards, partial_approval, scheduled
-from bot.flow.operations.propose import propose
+from bot.flow.operations.propose import Tried, lay_out_or_answer, try_plan
 from bot.plugin_api import Action, Asker, Command, Counted, Decision, Picked, Query
 from bot.ports import Request
 
@@ -86,22 +88,39 @@ def from_form(services: Services, request: Request) -> Card | None:
             words("There is no command “{name}” any more.", name=name),
             words("See all with `/kvm help`."),
         )
-    if request.kind == "click":
-        _open(services, request, forms.Wanted(command, forms.read_answers(request.value)))
+    answers = form_pages.all_answers(request)
+    if request.kind == "click" or form_pages.wants_second(command, request):
+        if refusal := _refusal(services, command, asker(services, request)):
+            return refusal
+        _open(services, request, forms.Wanted(command, answers))
         return None
-    line = f"{name} {as_typed(command.grammar, dict(request.answers))}"
-    channel = request.channel or request.value  # a dialog of version 0.1 has it there
+    line = f"{name} {as_typed(command.grammar, answers)}"
+    channel = request.channel or _channel_of(request.value)
     typed = replace(request, kind="command", text=line, channel=channel)
     card = outcome(services, typed)
-    if card is None or isinstance(command, Query) or _has_operation(services, request):
+    if isinstance(command, Query):
         return card
-    return forms.with_change(card, request)
+    if _operation_of(services, request):
+        return _withdraw(services, request, answers.get(form_pages.INSTEAD, "")) or card
+    return card and forms.with_change(card, request)
 
 
-def _has_operation(services: Services, request: Request) -> bool:
-    """Whether a request has become an operation."""
+def _channel_of(hidden: str) -> str:
+    """Where a dialog of version 0.1 was opened, which had nothing else to carry."""
+    return "" if hidden.startswith("{") else hidden
+
+
+def _withdraw(services: Services, request: Request, instead: str) -> Card | None:
+    """Withdraw the proposal that a dialog's own takes the place of; why it stays, if it does."""
+    if not instead:
+        return None
+    return press(services, replace(request, kind="click", action="op.withdraw", value=instead))
+
+
+def _operation_of(services: Services, request: Request) -> Operation | None:
+    """What a request has become; None for none."""
     newest = services.store.operations(by=request.by, limit=1)
-    return bool(newest) and newest[0].origin.key == request.key
+    return newest[0] if newest and newest[0].origin.key == request.key else None
 
 
 def _answer(services: Services, request: Request) -> Card | None:
@@ -143,6 +162,27 @@ def _carry_out(
             return look(services, request, asked)
         action = services.catalog.action(found.command.name)
         return _propose(services, action, found.intent, request, found.timing)
+
+
+def _with_choices(
+    services: Services, action: Action, request: Request, found: Tried, card: Card
+) -> Card:
+    """An answer with the button to what there is to choose, where the plan leaves something open."""
+    pages, operation = action.pages, found if isinstance(found, Operation) else None
+    plan = operation.plan if operation is not None else found
+    asked = request.action.startswith(FORM)
+    if (
+        pages is None
+        or asked
+        or not isinstance(plan, Plan | Refused)
+        or not pages.leaves_open(plan)
+    ):
+        return card
+    _, rest = command_of(services.catalog, services.slash, request.text)
+    known = dict(forms.prefill(action, rest))
+    if operation is not None:
+        known[form_pages.INSTEAD] = operation_cards.value_of(operation)
+    return form_pages.with_button(card, pages.button, f"{FORM}{action.name}", known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +274,9 @@ def _propose(
         return partial_approval.pick_by_numbers(services, action, intent, request, line)
     reason = str(getattr(intent, "reason", "") or "")
     origin = Origin(request.by, request.channel, line, request.key, reason, via=request.via)
-    return propose(services, action, intent, origin, slot=slot)
+    found = try_plan(services, action, intent, origin, slot=slot)
+    card = lay_out_or_answer(services, found, origin.by)
+    return _with_choices(services, action, request, found, card)
 
 
 def opens_form(services: Services, request: Request) -> bool:
@@ -250,7 +292,9 @@ def asks_more(services: Services, request: Request) -> bool:
     command = services.catalog.commands.get(name)
     if command is None or not request.action.startswith(FORM):
         return False
-    line = f"{name} {as_typed(command.grammar, dict(request.answers))}"
+    if form_pages.wants_second(command, request):
+        return True
+    line = f"{name} {as_typed(command.grammar, form_pages.all_answers(request))}"
     return opens_form(services, replace(request, text=line))
 
 

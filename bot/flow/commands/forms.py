@@ -6,19 +6,14 @@ TARGET (a disk) and MAC of the VM that is named. What is wrong is told at its fi
 
 from __future__ import annotations
 
-import json
-import queue
 import shlex
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import click
 
 from bot.catalog import Catalog
 from bot.domain.card import (
-    Button,
-    Buttons,
     Card,
     ChoiceField,
     Form,
@@ -29,19 +24,19 @@ from bot.domain.card import (
     said_elsewhere,
 )
 from bot.domain.cluster import Vm
-from bot.domain.errors import MISSING, DroverError, UsageError
+from bot.domain.errors import MISSING, UsageError
 from bot.domain.message import Join, Message, Names, Words, words
+from bot.flow.commands import form_pages
+from bot.flow.commands.form_pages import FORM
 from bot.flow.commands.parse import as_typed, command_of, parse, several
 from bot.flow.context import Services
 from bot.plugin_api import Action, Command, Decision, Query
 from bot.ports import Request
 
-FORM = "cmd:"  # how the dialogs of commands are named
-PATIENCE = 1.5  # seconds that a dialog waits for what a VM has; its trigger lives three
 TICKED = 75  # characters beside a box
 WHY = words("For the approvers and the audit trail.")
 YES = words("Yes")
-MOST_KEPT = 1900  # characters of answers that a button carries
+CHANGE = words("Change…")
 Choices = tuple[tuple[str, str], ...]
 
 ONE_AFTER_TO = "to HOST"  # two words of a line, and one host
@@ -184,11 +179,14 @@ def form_of(services: Services, asked: Wanted) -> Form:
 
 def _form_of(services: Services, asked: Wanted) -> Form:
     command, known = asked.command, asked.known
-    needs_vm = [each for each in _fields_of(command) if _kind(each) in OF_VM]
-    first = bool(needs_vm) and not known.get("vm")
-    vm = None if first or not needs_vm else _read(services, known["vm"])
-    shown = [each for each in _fields_of(command) if not first or each.name == "vm"]
-    fields = [_field(each, command, vm) for each in sorted(shown, key=_order)]
+    first = _first_page(command, known)
+    page = form_pages.NOTHING if first else form_pages.second_page(services, command, known)
+    shown = [each for each in _fields_of(command) if not first or each.name in first]
+    vm = None if first else _vm_of(services, command, known)
+    every = [_field(each, command, vm) for each in sorted(shown, key=_order)]
+    pages = form_pages.pages_of(command)
+    behind = pages.first if pages is not None and not first else ()
+    fields, hidden = form_pages.with_own(every, page, known, behind)
     changes = isinstance(command, Action)
     submit = words("Next") if first else words("Plan") if changes else words("Show")
     return Form(
@@ -196,8 +194,27 @@ def _form_of(services: Services, asked: Wanted) -> Form:
         command.name,
         submit,
         tuple(fields),
-        (Section(command.summary),),
+        (Section(command.summary), *page.intro),
+        hidden,
     )
+
+
+def _first_page(command: Command, known: Mapping[str, str]) -> Collection[str]:
+    """The fields that are asked for before the others; none once one of them is known."""
+    pages = form_pages.pages_of(command)
+    if pages is not None:
+        names = pages.first
+    else:
+        names = ("vm",) if any(_kind(each) in OF_VM for each in _fields_of(command)) else ()
+    return () if any(known.get(name) for name in names) else names
+
+
+def _vm_of(services: Services, command: Command, known: Mapping[str, str]) -> Vm | None:
+    """The VM of whose disks, NICs or snapshots one is picked, in depth; None for none."""
+    name = known.get("vm", "")
+    if not name or not any(_kind(each) in OF_VM for each in _fields_of(command)):
+        return None
+    return form_pages.in_time(lambda: services.hypervisor.snapshot((name,)).vm(name))
 
 
 def _fields_of(command: Command) -> list[click.Parameter]:
@@ -291,7 +308,7 @@ def _prefill(field: FormField, value: str) -> FormField:
     if not value:
         return field
     if isinstance(field, ManyField):
-        chosen = several(value) if field.source else value.split(",")
+        chosen = several(value) if field.as_words else value.split(",")
         return replace(field, initial=tuple(chosen))
     return replace(field, initial=value)
 
@@ -300,37 +317,10 @@ def _names(found: Iterable[str]) -> Choices:
     return tuple((name, name[:75]) for name in found)
 
 
-def _read(services: Services, name: str) -> Vm | None:
-    """A VM in depth, read in time for a dialog; None where that takes too long or it is not there."""
-    found: queue.Queue[Vm | None] = queue.Queue(1)
-
-    def read() -> None:
-        try:
-            found.put(services.hypervisor.snapshot((name,)).vm(name))
-        except DroverError:
-            found.put(None)  # the command itself tells what is wrong
-
-    threading.Thread(target=read, name="dialog-reads", daemon=True).start()
-    try:
-        return found.get(timeout=PATIENCE)
-    except queue.Empty:
-        return None
-
-
-def read_answers(value: str) -> Mapping[str, str]:
-    """The answers that a button brings back into its dialog."""
-    found = json.loads(value) if value.startswith("{") else {}
-    return {str(name): str(answer) for name, answer in found.items()}
-
-
 def with_change(card: Card, request: Request) -> Card:
     """A refusal of what a dialog asked for, with a button that opens it again, filled in."""
-    kept = {name: answer for name, answer in request.answers if answer}
-    value = json.dumps(kept, ensure_ascii=False)
-    if len(value) > MOST_KEPT:
-        return card
-    change = replace(Button(words("Change…"), FORM, value), action=request.action)
-    return replace(card, elements=(*card.elements, Buttons((change,))))
+    answers = form_pages.all_answers(request)
+    return form_pages.with_button(card, CHANGE, request.action, answers)
 
 
 # -- what is wrong with answers
@@ -341,7 +331,7 @@ def problems(catalog: Catalog, slash: str, request: Request) -> Mapping[str, Mes
     command = catalog.commands.get(request.action.removeprefix(FORM))
     if not request.action.startswith(FORM) or command is None:
         return {}
-    answers = dict(request.answers)
+    answers = form_pages.all_answers(request)
     context = click.Context(command.grammar)
     found = {
         name: problem
@@ -349,20 +339,32 @@ def problems(catalog: Catalog, slash: str, request: Request) -> Mapping[str, Mes
         if (name := parameter.name or "") in answers and answers[name].strip()
         if (problem := _problem(parameter, context, answers[name].strip()))
     }
-    return found or _as_a_whole(catalog, slash, command, answers)
+    return found or _as_a_whole(catalog, slash, command, answers, whole=_is_all(command, request))
+
+
+def _is_all(command: Command, request: Request) -> bool:
+    """Whether no further page asks for what is missing."""
+    pages = form_pages.pages_of(command)
+    if pages is not None:
+        return True
+    own = {each.name for each in _fields_of(command) if each.expose_value}
+    return own <= dict(request.answers).keys()
 
 
 def _as_a_whole(
-    catalog: Catalog, slash: str, command: Command, answers: Mapping[str, str]
+    catalog: Catalog, slash: str, command: Command, answers: Mapping[str, str], *, whole: bool
 ) -> Mapping[str, Message]:
-    """What is wrong with the answers together, at the first field that is empty."""
+    """What is wrong with the answers together: at the error's field, or the first that is empty.
+
+    ``whole``: no further page asks for what is missing.
+    """
     try:
         parse(catalog, slash, f"{command.name} {as_typed(command.grammar, answers)}")
     except UsageError as error:
-        own = {each.name for each in _fields_of(command) if each.expose_value}
-        everything = own <= answers.keys()
-        if error.code == MISSING and not everything:
+        if error.code == MISSING and not whole:
             return {}  # the next dialog asks for the rest
+        if error.field in answers:
+            return {error.field: error.text}
         empty = [name for name, answer in answers.items() if not answer and name != "reason"]
         at = (empty or list(answers) or [""])[0]
         text = words("Fill in this field or another one.") if error.code == MISSING else error.text

@@ -320,6 +320,11 @@ def _count(history: History, states: tuple[State, ...], by: str) -> tuple[int, i
     return history.count_operations(states=states, by=by), still
 
 
+def _allowed(seen: View) -> set[str]:
+    """The commands that who asks may use."""
+    return {each.name for each in seen.commands if each.allowed}
+
+
 def _schedule(intent: Ops, seen: View) -> Card:
     by = seen.asker.id if intent.mine else ""
     waiting = seen.history.operations(
@@ -483,7 +488,7 @@ class Core:
                 words("Every host: state, VMs, memory, CPU"),
                 _hosts,
                 lambda intent, seen: query_cards.hosts_card(
-                    seen.snapshot, intent.page, intent.line
+                    seen.snapshot, intent.page, intent.line, _allowed(seen)
                 ),
                 example="hosts",
                 also=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -29,6 +30,7 @@ from bot.domain.card import (
 )
 from bot.domain.cluster import Health, Host, Snapshot
 from bot.domain.errors import UsageError
+from bot.domain.host_menu import SHOW
 from bot.domain.message import (
     Code,
     Duration,
@@ -78,13 +80,17 @@ from bot.domain.operation import (
     digest_of_vote,
 )
 from bot.domain.owner import vms_of_owner
-from bot.domain.pages import Page, page_buttons
+from bot.domain.pages import Page, page_buttons, picker
 from bot.domain.state_names import OPERATION_STATES, VM_STATES
 from bot.domain.timing import next_slot, slot_text
 from bot.flow.operations import operation_cards
 from bot.plugin_api import Asker, Listed
 
 HOSTS = 30  # on a page
+ONE_HOST = words("One host, and what can be done with it:")
+CHOOSE_HOST = words("Choose a host…")
+ONE_OPERATION = words("One operation in full:")
+CHOOSE_OPERATION = words("Choose an operation…")
 ROWS = 95  # of a table; a message takes 100
 HELP_LINES = 20  # commands in one paragraph
 FAMILY = 4  # commands with the same first word that are told in one line where all are listed
@@ -207,8 +213,16 @@ def usage_card(
     return Card(text=Words("{usage}", {"usage": Code(usage)}), elements=tuple(elements))
 
 
-def hosts_card(seen: Snapshot, number: int = 1, line: Callable[[int], str] | None = None) -> Card:
-    """A page of the hosts: state, guests, memory, CPU; with ``line``, the command of a page, its buttons."""
+def hosts_card(
+    seen: Snapshot,
+    number: int = 1,
+    line: Callable[[int], str] | None = None,
+    allowed: Collection[str] = (),
+) -> Card:
+    """A page of the hosts: state, VMs, memory, CPU; with ``line``, the command of a page, its buttons.
+
+    ``allowed``: commands that the person may use; with that for one host, one can be chosen.
+    """
     hosts = sorted(seen.hosts, key=lambda host: host.name)
     page = Page(len(hosts), number, HOSTS)
     rows = tuple(_host_row(seen, host) for host in hosts)
@@ -227,6 +241,10 @@ def hosts_card(seen: Snapshot, number: int = 1, line: Callable[[int], str] | Non
         numeric=frozenset({2}),
     )
     elements: list[Element] = [replace(whole, rows=rows[page.first : page.last])]
+    if SHOW in allowed:
+        shown = hosts[page.first : page.last]
+        lines = ((host.name, f"{SHOW} {shlex.quote(host.name)}") for host in shown)
+        elements += picker(ONE_HOST, CHOOSE_HOST, lines)
     elements += [page_buttons(line, page)] if line is not None else []
     elements += [
         Section(
@@ -343,11 +361,17 @@ def ops_card(
         title=text,
         elements=(
             Table(columns, rows[page.first : page.last]),
+            *_operation_picker("details", (each.id for each in operations[page.first : page.last])),
             page_buttons(line, page, by_time=True),
             *([Context((page.text,))] if page.count > 1 else []),
         ),
         export=Table(columns, rows),
     )
+
+
+def _operation_picker(command: str, ids: Iterable[str]) -> list[Section]:
+    """A list of operations, of which the chosen one is shown by a command."""
+    return picker(ONE_OPERATION, CHOOSE_OPERATION, ((each, f"{command} {each}") for each in ids))
 
 
 def _state_of(operation: Operation, now: datetime) -> Line:
@@ -457,6 +481,7 @@ def trail_card(
     if rows:
         elements += [
             Table(columns, rows[page.first : page.last]),
+            *_operation_picker("audit", (id_ for id_, _ in entries[page.first : page.last] if id_)),
             page_buttons(line, page, by_time=True),
         ]
     chain = _chain_text(broken)

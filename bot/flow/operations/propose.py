@@ -44,6 +44,10 @@ class Twin:
     operation: Operation
 
 
+Tried = Operation | Refused | policies.MayNot | Twin
+"""What becomes of a request."""
+
+
 def propose(
     services: Services,
     action: Action,
@@ -61,9 +65,14 @@ def propose(
     ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
     ``slot``: when it may begin; None: as soon as it is approved.
     """
-    found = draft(services, action, intent, origin, replaces=replaces, plan=plan, slot=slot)
-    if isinstance(found, Card):
-        return found
+    found = try_plan(services, action, intent, origin, replaces=replaces, plan=plan, slot=slot)
+    return lay_out_or_answer(services, found, origin.by)
+
+
+def lay_out_or_answer(services: Services, found: Tried, by: str) -> Card:
+    """Show a proposal to all, and tell who asked what became of it."""
+    if not isinstance(found, Operation):
+        return _answer(found, by)
     lay_out(services, found)
     return operation_cards.proposed_note(found, services.slash)
 
@@ -105,7 +114,7 @@ def try_plan(
     replaces: str = "",
     plan: Plan | None = None,
     slot: Slot | None = None,
-) -> Operation | Refused | policies.MayNot | Twin:
+) -> Tried:
     """Plan, ask the policy and store, or what stands against it. Nobody is shown anything yet."""
     found = consider(services, action, intent, origin, replaces=replaces, plan=plan, slot=slot)
     if not isinstance(found, Proposed):

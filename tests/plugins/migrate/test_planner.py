@@ -795,7 +795,7 @@ def test_another_file_on_the_target_is_never_copied_over() -> None:
 def test_what_only_the_source_has_may_be_copied() -> None:
     seen = both(vm_with(disks=(OWN,)), shows("host-b", Seen.ABSENT))(cluster())
     (plain,) = refused(TO_B, seen)
-    assert "`migrate web-1 --copy-storage`" in str(plain.remedy)
+    assert "`/kvm migrate web-1 --copy-storage`" in str(plain.remedy)
     assert [each.code for each in planned(COPY, seen).warnings] == ["old-files"]
 
 

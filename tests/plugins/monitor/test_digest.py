@@ -199,6 +199,25 @@ def test_a_move_is_told_as_foretold_and_as_it_was() -> None:
     assert (move.vm, move.foretold, move.took) == ("web-1", 12.0, 9.5)
 
 
+def test_moves_of_one_plan_are_told_together_as_predicted_and_as_they_were() -> None:
+    other = replace(MOVE, uuid="another", name="web-2", target="host-c")
+    likely = Prediction(seconds=20.0, least=15.0, most=25.0)
+    both = Plan("Drain host-a", (MOVE, other), Risk.MEDIUM, prediction=likely)
+    found = made(history=Operations((operation(1, both),)))
+    (move,) = found.moves
+    assert (str(move.vm), move.source, move.target) == ("2 VMs", "host-a", "host-b, host-c")
+    assert (move.foretold, move.took, move.held) == (20.0, 19.0, (True, None))
+    shown = text(digest_card(found, "/kvm", weekly=False))
+    assert "time: 1 prediction was off by 5%" in shown
+    assert "time: 1 of 1 within the predicted range" in shown
+
+
+def test_moves_of_a_plan_without_a_prediction_are_told_one_by_one() -> None:
+    other = replace(MOVE, uuid="another", name="web-2")
+    found = made(history=Operations((operation(1, Plan("Two", (MOVE, other), Risk.MEDIUM)),)))
+    assert [(each.vm, each.foretold) for each in found.moves] == [("web-1", None), ("web-2", None)]
+
+
 def test_the_gain_of_a_balance_is_what_its_operation_says() -> None:
     before, foretold, measured = (
         Spread(0.4, 0.9, 0.1),
@@ -385,9 +404,16 @@ def test_a_cluster_has_a_chart_of_its_own() -> None:
     assert (str(drawing.series[0][0]), drawing.series[0][1]) == ("mean", (4.0,))
 
 
+def tables(card: Card) -> list[Table]:
+    return [each for each in card.elements if isinstance(each, Table)]
+
+
 def test_fits_and_forecast_and_alerts_answer() -> None:
     assert "fit with N+1 kept" in str(answered("fits --cpus 4 --memory 16G").text)
     assert "1 active, 0 resolved" in str(answered("alerts", measured=MEASURED).text)
+    many = replace(MEASURED, incidents=tuple(Incident(str(n), f"a{n}", NOW) for n in range(31)))
+    (table,) = tables(answered("alerts --page 2", measured=many))
+    assert len(table.rows) == 1
     with pytest.raises(UnknownNameError):
         answered("forecast pool nope", measured=MEASURED)
 

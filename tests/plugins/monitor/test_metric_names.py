@@ -62,7 +62,7 @@ def test_a_pool_that_several_hosts_have_of_their_own_is_asked_about() -> None:
     own = replace(seen, hosts=tuple(replace(each, pools=(pool,)) for each in seen.hosts))
     with pytest.raises(AmbiguousNameError) as asked:
         _entity("local", own)
-    assert "`chart host-a/local` or `chart host-b/local`" in str(asked.value.advice)
+    assert "`/kvm chart host-a/local` or `/kvm chart host-b/local`" in str(asked.value.advice)
     assert _entity("host-b/local", own) == pool_entity("host-b", "local")
     shared = replace(
         own, hosts=tuple(replace(each, pools=(replace(pool, shared=True),)) for each in own.hosts)

@@ -444,9 +444,9 @@ def _about(template: Words, move: MigrateVm) -> Words:
         "vm": move.name,
         "source": move.source,
         "target": move.target,
-        "where": Code(command("where {}", move.name)),
-        "snapshots": Code(command("vm snapshot list {}", move.name)),
-        "pair": Code(command("host pair {} {}", move.source, move.target)),
+        "where": Code(command("/kvm where {}", move.name)),
+        "snapshots": Code(command("/kvm vm snapshot list {}", move.name)),
+        "pair": Code(command("/kvm host pair {} {}", move.source, move.target)),
         "dump": Code(command("virsh dumpxml {}", move.name)),
     }
     used = {name: value for name, value in holes.items() if f"{{{name}}}" in template.template}

@@ -182,7 +182,7 @@ def test_a_local_disk_is_refused_as_unsafe_and_travels_when_copied(
     with pytest.raises(HypervisorError) as caught:
         hypervisor.migrate(move(vm))
     assert "`[[pools]]` with `shared = true`" in str(caught.value.advice)
-    assert f"`where {vm.name}`" in str(caught.value.advice)
+    assert f"`/kvm where {vm.name}`" in str(caught.value.advice)
     assert states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None]
     hypervisor.migrate(move(vm, copy_storage=True))
     assert states(hypervisor, vm.uuid) == [None, VmState.RUNNING, None]

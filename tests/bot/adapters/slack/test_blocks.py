@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from bot.domain.card import (
     Listing,
     ManyField,
     Mark,
+    Menu,
     Person,
     Picture,
     Section,
@@ -51,8 +53,9 @@ TEXT = st.text(ALPHABET, max_size=12) | st.builds(
     st.text(ALPHABET, min_size=1, max_size=6),
     st.sampled_from([40, 700]),
 )
+AT = datetime(2026, 11, 27, 3, 30, tzinfo=UTC)
 LINE: st.SearchStrategy[Line] = TEXT | st.builds(
-    lambda text: words("*{t}* _by_ {who}", t=text, who=Person("U0ANA", "ana")), TEXT
+    lambda text: words("*{t}* _by_ {who} {at}", t=text, who=Person("U0ANA", "ana"), at=AT), TEXT
 )
 NUMBER = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 100)
 BUTTON = st.builds(
@@ -63,8 +66,9 @@ BUTTON = st.builds(
     style=st.sampled_from(Style),
     confirm=st.none() | st.builds(Confirm, TEXT, TEXT, TEXT, TEXT),
 )
+MENU = st.builds(Menu, st.lists(BUTTON, min_size=1, max_size=120).map(tuple), TEXT)
 ELEMENT = st.one_of(
-    st.builds(Section, LINE, st.none() | BUTTON),
+    st.builds(Section, LINE, st.none() | BUTTON | MENU),
     st.builds(Fields, st.lists(st.tuples(TEXT, LINE), max_size=12).map(tuple)),
     st.builds(
         Table,
@@ -520,3 +524,27 @@ def test_what_holds_a_backtick_is_plain_text_that_copies_exactly() -> None:
     assert [each["text"] for each in shown] == [
         BACKTICK, f"{BACKTICK} ended", BACKTICK, f"Reason\n{BACKTICK}", BACKTICK,
     ]  # fmt: skip
+
+
+def test_a_time_in_a_table_is_shown_in_the_reader_s_own_zone() -> None:
+    _, blocks = sent(Card("t", elements=(Table(("Since",), ((words("{at}", at=AT),),)),)))
+    (table,) = [each for each in blocks if each["type"] == "table"]
+    cell = table["rows"][1][0]["elements"][0]["elements"][0]
+    assert cell == {
+        "type": "date",
+        "timestamp": int(AT.timestamp()),
+        "format": "{date_short_pretty} {time}",
+        "fallback": "2026-11-27 03:30 UTC",
+    }
+
+
+def test_a_menu_with_a_hint_is_a_list_of_up_to_a_hundred() -> None:
+    choices = tuple(Button(f"host-{n}", "row", f"show host host-{n}") for n in range(120))
+    _, blocks = sent(Card("t", elements=(Section("One host:", Menu(choices, "Choose a host…")),)))
+    element = blocks[0]["accessory"]
+    assert (element["type"], element["action_id"]) == ("static_select", "row")
+    assert len(element["options"]) == 100
+    assert element["placeholder"]["text"] == "Choose a host…"
+    _, blocks = sent(Card("t", elements=(Section("One host:", Menu(choices)),)))
+    assert blocks[0]["accessory"]["type"] == "overflow"
+    assert len(blocks[0]["accessory"]["options"]) == 5

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain import pages
-from bot.flow.commands import command, decisions, dispatcher, forms
+from bot.flow.commands import command, decisions, dispatcher, form_pages
 from bot.flow.commands.buttons import ACTIONS, Permission
 from bot.flow.operations import operation_cards
 from tests.bot.flow.small_bot import Bot, small_bot
@@ -20,7 +20,7 @@ CONSTANTS = {
     "GO_ON": operation_cards.GO_ON,
     "PAGE": pages.PAGE,
     "ROW": pages.ROW,
-    "FORM": forms.FORM,  # named by the core for each command
+    "FORM": form_pages.FORM,  # named by the core for each command
     "MOVE": operation_cards.MOVE,
 }
 

@@ -12,7 +12,7 @@ import pytest
 from bot.domain.card import Button, Buttons, ChoiceField, Form, ManyField, TextField
 from bot.domain.cluster import Disk, Nic, VmDetail, VmSnapshot
 from bot.domain.words import split_words
-from bot.flow.commands import command, dispatcher, forms
+from bot.flow.commands import command, dispatcher, form_pages, forms
 from bot.flow.commands.autocomplete import Inventory
 from bot.flow.commands.buttons import Lane
 from bot.flow.commands.parse import as_typed, parse
@@ -83,8 +83,7 @@ def test_what_is_missing_is_picked_from_a_list(
 @pytest.mark.parametrize(
     ("line", "sources"),
     [
-        ("host rolling", {"hosts": "hosts", "copy_vm": "vms", "shutdown_vm": "vms"}),
-        ("host drain", {"copy_vm": "vms", "shutdown_vm": "vms"}),
+        ("host rolling", {"hosts": "hosts"}),
         ("host pair", {"hosts": "hosts"}),
         ("host failover", {"skip": "vms", "only": "vms"}),
     ],
@@ -269,7 +268,7 @@ def lines() -> list[str]:
 
 def as_answer(field: ManyField) -> str:
     """What the chat sends of the choices that stand in a field."""
-    return shlex.join(field.initial) if field.source else ",".join(field.initial)
+    return shlex.join(field.initial) if field.as_words else ",".join(field.initial)
 
 
 @pytest.mark.parametrize("line", lines())
@@ -281,7 +280,7 @@ def test_a_dialog_gives_the_intent_that_was_typed(bot: Bot, line: str) -> None:
     assert not isinstance(found, Decision)
     known = forms.prefill(found, rest)
     form = forms.form_of(bot.services, forms.Wanted(found, known))
-    answers = {
+    answers = dict(form_pages.read_answers(form.hidden)) | {
         each.name: as_answer(each) if isinstance(each, ManyField) else each.initial
         for each in form.fields
     }
@@ -308,3 +307,28 @@ def test_a_dialog_tells_nothing_about_options_and_cuts_no_text(bot: Bot) -> None
     assert isinstance(copies, ManyField)
     assert str(reason.hint) == "For the approvers and the audit trail."
     assert [str(each) for _, each in copies.options] == ["Yes"]
+
+
+def hints_of(form: Form) -> list[str]:
+    """All that a dialog says beside its fields' values."""
+    shown = [form.title, form.submit, *(str(each.label) for each in form.fields)]
+    shown += [str(each.hint) for each in form.fields if isinstance(each, TextField)]
+    options = [each.options for each in form.fields if not isinstance(each, TextField)]
+    return [str(each) for each in (*shown, *(label for some in options for _, label in some))]
+
+
+def test_no_dialog_names_an_option(bot: Bot) -> None:
+    """Who fills in a dialog never typed an option."""
+    commands = [
+        each
+        for each in bot.services.catalog.commands.values()
+        if not isinstance(each, Decision) and each.name != "policy"
+    ]
+    typed = {
+        (each.name, text)
+        for each in commands
+        for known in ({}, {"vm": "web-1", "host": "host-a", "hosts": "host-a"})
+        for text in hints_of(forms.form_of(bot.services, forms.Wanted(each, known)))
+        if "--" in text
+    }
+    assert typed == set()

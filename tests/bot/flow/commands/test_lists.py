@@ -331,3 +331,34 @@ def test_no_cell_is_computed_by_a_spreadsheet() -> None:
     shown = list(csv.reader(list_files.content(table, "csv").decode().splitlines(keepends=True)))
     assert shown == [["VM"], ["'=cmd()"], ["'+1"], ["'@x"], ["-5"], ["a,b\nc"]]
     assert json.loads(list_files.content(table, "json"))[0] == {"VM": "=cmd()"}
+
+
+def picked_of(card: Card | None) -> list[str]:
+    """The lines that a list below a table types."""
+    assert card is not None
+    menus = [each.button for each in card.elements if isinstance(each, Section)]
+    return [
+        each.value
+        for menu in menus
+        if isinstance(menu, Menu) and menu.hint
+        for each in menu.choices
+    ]
+
+
+def test_a_host_and_an_operation_of_a_table_can_be_chosen(bot: Bot) -> None:
+    bot.types("migrate web-1 to host-b")
+    assert picked_of(bot.types("ops")) == ["details op-1"]
+    assert picked_of(bot.types("audit")) == ["audit op-1"]
+    chosen = bot.clicks("row", "details op-1", "UANA")
+    assert "plan hash" in text(chosen)
+
+
+def test_each_host_of_the_page_can_be_chosen_by_who_may_look_at_one(bot: Bot) -> None:
+    lines = ["show host host-a", "show host host-b", "show host host-c"]
+    assert picked_of(bot.types("hosts")) == lines
+    shown = bot.clicks("row", lines[0], "UANA")
+    assert shown is not None
+    assert "host-a: up" in text(shown)
+    policy = replace(bot.services.policy, grants={"engineer": ("hosts",)})
+    bot.services = replace(bot.services, policy=policy)
+    assert picked_of(bot.types("hosts")) == []

@@ -1,0 +1,69 @@
+"""A chat command in what people read begins with the slash command, so that it works as it stands."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bot import catalog
+from bot.flow.commands.decisions import DECISIONS
+from bot.flow.commands.queries import Core
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ("migrate", "vm_lifecycle", "balance", "monitor", "failover", "host_check")
+NOT_CHAT = ("bot/setup", "bot/terminal.py", "bot/__main__.py", "bot/check.py", "bot/settings.py",
+            "bot/flow/commands/agents.py", "bot/flow/commands/agent_answers.py")  # fmt: skip
+"""Where the reader sits at a terminal, or is an agent."""
+MARKED = re.compile(r"`([^`]+)`")
+
+
+def names() -> re.Pattern[str]:
+    table = {"images": {"debian": {"base": "pool/debian.qcow2"}}, "network": "br0"}
+    loaded = catalog.load(PLUGINS, {"vm_lifecycle": table}, extra=(Core(),))
+    every = {*loaded.commands, *(each.name for each in DECISIONS)}
+    groups = {each.split()[0] for each in every if " " in each}
+    whole = "|".join(sorted(map(re.escape, every | groups), key=len, reverse=True))
+    return re.compile(rf"(?:{whole})(?: |$)")
+
+
+def shown(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Commands in code marks of templates, and those that are values of their own."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            continue
+        texts = [
+            each.value
+            for argument in node.args
+            for each in ast.walk(argument)
+            if isinstance(each, ast.Constant) and isinstance(each.value, str)
+        ]
+        if node.func.id in ("Code", "as_code"):
+            yield from ((node.lineno, text) for text in texts[:1])
+            yield from ((node.lineno, name) for name in first_names(node))
+        elif node.func.id in ("words", "nwords"):
+            yield from ((node.lineno, found) for text in texts for found in MARKED.findall(text))
+
+
+def first_names(call: ast.Call) -> Iterator[str]:
+    """``{READMIT}`` of ``Code(f"{READMIT} host-a")``: a command's name comes in no other way."""
+    first = call.args[0] if call.args else None
+    part = first.values[0] if isinstance(first, ast.JoinedStr) else None
+    if not isinstance(part, ast.FormattedValue) or not isinstance(part.value, ast.Name):
+        return
+    if part.value.id.isupper():
+        yield f"{{{part.value.id}}}"
+
+
+def test_every_chat_command_in_advice_begins_with_the_slash_command() -> None:
+    command = names()
+    bare = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for folder in ("bot", "plugins")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not str(path.relative_to(ROOT)).startswith(NOT_CHAT)
+        for line, text in shown(ast.parse(path.read_text(encoding="utf-8")))
+        if command.match(text) or text.startswith("{")
+    ]
+    assert bare == []
