@@ -16,6 +16,7 @@ PLUGINS = ("migrate", "vm_lifecycle", "balance", "monitor", "failover", "host_ch
 NOT_CHAT = ("bot/setup", "bot/terminal.py", "bot/__main__.py", "bot/check.py", "bot/settings.py",
             "bot/flow/commands/agents.py", "bot/flow/commands/agent_answers.py")  # fmt: skip
 """Where the reader sits at a terminal, or is an agent."""
+CONSTANT = "constant "
 MARKED = re.compile(r"`([^`]+)`")
 
 
@@ -50,10 +51,9 @@ def first_names(call: ast.Call) -> Iterator[str]:
     """``{READMIT}`` of ``Code(f"{READMIT} host-a")``: a command's name comes in no other way."""
     first = call.args[0] if call.args else None
     part = first.values[0] if isinstance(first, ast.JoinedStr) else None
-    if not isinstance(part, ast.FormattedValue) or not isinstance(part.value, ast.Name):
-        return
-    if part.value.id.isupper():
-        yield f"{{{part.value.id}}}"
+    name = part.value if isinstance(part, ast.FormattedValue) else None
+    if isinstance(name, ast.Name) and name.id.isupper():
+        yield f"{CONSTANT}{name.id}"
 
 
 def test_every_chat_command_in_advice_begins_with_the_slash_command() -> None:
@@ -64,6 +64,6 @@ def test_every_chat_command_in_advice_begins_with_the_slash_command() -> None:
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not str(path.relative_to(ROOT)).startswith(NOT_CHAT)
         for line, text in shown(ast.parse(path.read_text(encoding="utf-8")))
-        if command.match(text) or text.startswith("{")
+        if command.match(text) or text.startswith(CONSTANT)
     ]
     assert bare == []
