@@ -303,7 +303,7 @@ def _try_them(case: MigrationCase, least: tuple[int, int]) -> Message:
     if _asks_qemu(case.source, least):
         return words(
             "If the device can be migrated, let QEMU decide: {command}.",
-            command=as_code("vm tag {} device-migration=try", case.vm.name),
+            command=as_code("/kvm vm tag {} device-migration=try", case.vm.name),
         )
     libvirt, qemu = least
     return words(
