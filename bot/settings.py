@@ -662,8 +662,12 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
         table: dict[str, Any] = {}
     else:
         table = _table(chosen)
+    url = _secret("DATABASE_URL")
     try:
-        return DroverSettings(**_with_secrets(table))
+        settings = DroverSettings(**_with_secrets(table))
+        # `DROVER_DATABASE__URL` is a default too: the image and the unit set it
+        given = {"database": DatabaseSection(url=url)} if url else {}
+        return settings.model_copy(update=given)
     except ValidationError as error:
         raise SettingsError(
             _explanation(error, chosen), words("`config/drover.example.toml` shows every key.")
@@ -698,15 +702,12 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _with_secrets(table: dict[str, Any]) -> dict[str, Any]:
-    """The table with secrets and ``DATABASE_URL`` from the environment or from files it names."""
+    """The table with secrets from the environment or from files it names."""
     slack = dict(table.get("slack", {}))
     for key in ("bot_token", "app_token", "signing_secret"):
         if value := _secret(f"SLACK_{key.upper()}"):
             slack[key] = value
-    merged = {**table, "slack": slack}
-    if url := _secret("DATABASE_URL"):
-        merged["database"] = {**table.get("database", {}), "url": url}
-    return merged
+    return {**table, "slack": slack}
 
 
 def token() -> str:

@@ -178,6 +178,20 @@ def test_a_look_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not file.parent.exists()
 
 
+@pytest.mark.parametrize("written", ["", '[database]\nurl = "sqlite:///var/other.sqlite"\n'])
+def test_the_database_that_is_named_wins_over_the_default_of_image_and_unit(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "drover.toml").write_text(written, encoding="utf-8")
+    monkeypatch.setenv("DROVER_DATABASE__URL", "sqlite:////var/lib/drover/drover.sqlite")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert load(tmp_path / "drover.toml").database.url == "sqlite:////var/lib/drover/drover.sqlite"
+    named = "postgresql+psycopg://drover:secret@db/drover"
+    (tmp_path / "url").write_text(f"{named}\n", encoding="utf-8")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert load(tmp_path / "drover.toml").database.url == named
+
+
 def of_host(host: str, name: str, severity: str, text: Message, fix: str = "") -> check.Finding:
     return check.Finding(
         f"{host} {name}", ok=True, text=text, severity=severity, fix=fix, host=host, check=name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,11 @@ import pytest
 import tomli_w
 
 from bot.stage import PACE, config_for
-from lab import Lab, LabHost
+from lab import Lab
 from lab.slack import Workspace
+from tests import postgres
+from tests.e2e import composed
+from tests.e2e.booted import open_to_user
 from tests.e2e.play import holds, runs_once
 from tests.waiting import until
 
@@ -44,19 +48,8 @@ def lab() -> Iterator[Lab]:
     """Hosts of its own: their sockets are opened to another user than root."""
     with Lab(hosts=2) as made:
         for host in made.hosts.values():
-            open_to_user(made, host)
+            open_to_user(made, host, 10001, 999)  # the group that useradd takes in a fresh Debian
         yield made
-
-
-def open_to_user(lab: Lab, host: LabHost) -> None:
-    """Let user 10001 use a host's socket, and let the host know that user."""
-    for folder in (host.socket.parent, host.directory, lab.directory):
-        folder.chmod(0o755)
-    host.socket.chmod(0o777)
-    users = host.directory / "users"
-    record = "drover:x:10001:10001::/nonexistent:/bin/sh\n"
-    users.write_text(Path("/etc/passwd").read_text(encoding="utf-8") + record, encoding="utf-8")
-    lab.run(host.name, "mount", "--bind", str(users), "/etc/passwd")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +70,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run(*BUILDAH, "copy", "-q", start, str(tree), "/")
     run(*BUILDAH, "commit", "-q", "--rm", start, BASE)
     shutil.rmtree(tree)
-    run(*BUILDAH, "bud", "--isolation", "chroot", "--build-arg", f"BASE={BASE}", *_pip(tmp_path_factory), "-t", IMAGE, ".")  # fmt: skip
+    run(*BUILDAH, "bud", "--format", "docker", "--isolation", "chroot", "--build-arg", f"BASE={BASE}", *_pip(tmp_path_factory), "-t", IMAGE, ".")  # fmt: skip
     yield IMAGE
     for each in (IMAGE, BASE):
         subprocess.run([*BUILDAH, "rmi", "-f", each], capture_output=True, check=False)
@@ -104,7 +97,6 @@ def inside(container: str, lab: Lab, folder: Path, secrets: Mapping[str, str]) -
     return [
         *BUILDAH, "run", "--isolation", "chroot", "--user", "drover", *secret,
         "-v", f"{folder}/drover.toml:/etc/drover/drover.toml:ro",
-        "-v", f"{folder}/data:/var/lib/drover",
         "-v", f"{lab.directory}:{lab.directory}",
         container, "--", "python3", "-m", "bot",
     ]  # fmt: skip
@@ -130,8 +122,6 @@ def test_a_vm_moves_from_chat(
     )
     config["slack"]["pace"] = PACE
     (tmp_path / "drover.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
-    (tmp_path / "data").mkdir()
-    os.chown(tmp_path / "data", 10001, 10001)
     tmp_path.chmod(0o755)
     guest = lab.guest("boxed", host="host-a")
     secrets = {"SLACK_BOT_TOKEN": workspace.bot_token, "SLACK_APP_TOKEN": workspace.app_token}
@@ -153,5 +143,68 @@ def test_a_vm_moves_from_chat(
             bot.terminate()
     assert lab.where("boxed") == ["host-b"]
     runs_once(lab, guest, "host-b")
-    owner = (tmp_path / "data" / "drover.sqlite").stat().st_uid
-    assert owner == 10001
+    file = [*drover[:-3], "stat", "--format=%u", "/var/lib/drover/drover.sqlite"]
+    assert run(*file) == "10001", "in the volume of the image"
+
+
+def test_the_compose_file_runs_the_image_with_its_database(
+    container: str, lab: Lab, workspace: Workspace, tmp_path: Path
+) -> None:
+    """By the guide's commands for it, with a PostgreSQL that wants the password; a VM moves from chat."""
+    if lacks := postgres.missing():
+        pytest.skip(lacks)
+    image = composed.inspected(BUILDAH, container)
+    tmp_path.chmod(0o755)
+    with postgres.running() as server:
+        prepare(lab, workspace, tmp_path, server)
+        composed.database(server, tmp_path)
+        argv = composed.argv(image, "drover", tmp_path, f"{tmp_path}/hosts:/etc/hosts:ro", f"{lab.directory}:{lab.directory}")  # fmt: skip
+        healthy = image.config["Healthcheck"]["Test"]
+        assert healthy[0] == "CMD"
+        kind, program, *words = composed.service("db")["healthcheck"]["test"]
+        assert (kind, program) == ("CMD", "pg_isready")
+        run(str(server.bin / program), "-h", "127.0.0.1", "-p", str(server.port), *words)
+        with subprocess.Popen([*argv, *image.config["Entrypoint"], *image.config["Cmd"]]) as bot:
+            try:
+                workspace.wait_connected(120)
+                until(lambda: not subprocess.run([*argv, *healthy[1:]], check=False).returncode, "it is not healthy", 90)  # fmt: skip
+                guest = lab.guest("composed", host="host-a")
+                workspace.person("ana").command("/kvm migrate composed to host-b", "#ops")
+                asked = workspace.wait_message(
+                    "#approvals", lambda each: holds(each, "Approve?"), 90
+                )
+                workspace.person("bruno").click(asked, "op.approve")
+                workspace.wait_message("#approvals", lambda each: holds(each, "Done in"), 150)
+            finally:
+                bot.terminate()
+        runs_once(lab, guest, "host-b")
+        password = (tmp_path / "secrets/postgres-password").read_text(encoding="utf-8")
+        asked_for = "SELECT count(*) FROM operations"
+        told = run("env", f"PGPASSWORD={password}", str(server.bin / "psql"), "-tAX", "-h", "127.0.0.1", "-p", str(server.port), "drover", "drover", "-c", asked_for)  # fmt: skip
+        assert int(told) == 1
+
+
+def prepare(lab: Lab, workspace: Workspace, folder: Path, server: postgres.Postgres) -> None:
+    """Make the files that the guide names, by its own commands where it has some."""
+    text = (ROOT / "docs/how-to/install.md").read_text(encoding="utf-8")
+    section = text.partition("## Container with PostgreSQL")[2].partition("\n## ")[0]
+    commands = re.findall(r"^\$ (.*)$", section, re.MULTILINE)
+    for name in ("config", "ssh", "plugins", "drover"):
+        (folder / name).mkdir()
+    config = config_for(lab, workspace, folder)
+    del config["database"]
+    config["slack"]["pace"] = PACE
+    (folder / "config/drover.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
+    tokens = {"slack-bot-token": workspace.bot_token, "slack-app-token": workspace.app_token}
+    for command in commands:
+        if command.startswith("cat >"):
+            for name, token in tokens.items():
+                assert f"cat > secrets/{name}" in command
+                (folder / "secrets" / name).write_text(f"{token}\n", encoding="utf-8")
+            continue
+        subprocess.run(["sh", "-ec", command.replace(" && docker compose up -d", "")], cwd=folder, check=True)  # fmt: skip
+    url = folder / "secrets/database-url"
+    assert "@db/drover" in url.read_text(encoding="utf-8")
+    url.write_text(url.read_text(encoding="utf-8").replace("@db/", f"@db:{server.port}/"))
+    (folder / "hosts").write_text("127.0.0.1 localhost db\n", encoding="utf-8")
+    os.chown(folder / "drover", 10001, 10001)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml  # type: ignore[import-untyped]
 
 from bot.domain import operation
 from bot.factories import load_catalog
@@ -21,6 +20,7 @@ from bot.setup import host_commands
 from bot.setup.answers import host
 from docsite import codes, commands, configuration, records
 from docsite.hooks import MADE, TAKEN, linked
+from tests.e2e import composed
 
 ROOT = Path(__file__).parents[2]
 CATALOG = load_catalog(DroverSettings())
@@ -141,8 +141,9 @@ def test_the_guides_show_the_commands_that_init_prints() -> None:
 
 
 def test_compose_gives_the_bot_what_the_image_reads() -> None:
-    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
-    bot = compose["services"]["drover"]
+    """What else it says is done by tests/e2e/test_image.py, which skips no key of a service."""
+    compose = composed.document()
+    bot, _ = composed.service("drover"), composed.service("db")
     secrets = {f"/run/secrets/{each}" for each in bot["secrets"]}
     assert set(bot["environment"].values()) == secrets
     assert set(compose["secrets"]) >= {each.rpartition("/")[2] for each in secrets}
