@@ -492,7 +492,7 @@ def test_devices_that_only_qemu_can_judge_are_tried_where_libvirt_asks_it_and_so
     seen = both(devices, releases(libvirt, qemu))(cluster())
     (against,) = refused(TO_B, seen)
     assert against.code in {"host-devices", "shared-dirs"}
-    advice = "`vm tag web-1 device-migration=try`" if moves else "cannot be migrated at all"
+    advice = "`/kvm vm tag web-1 device-migration=try`" if moves else "cannot be migrated at all"
     assert advice in str(against.remedy)
     tried = both(devices, releases(libvirt, qemu), TRY)(cluster())
     if not moves:
