@@ -59,7 +59,7 @@ def _page(
         pair
         for host in hosts
         if snapshot.host(host).up
-        for pair in _stuck(settings, host, snapshot, rules)
+        for pair in _stay_reasons(settings, host, snapshot, rules)
     ]
     stuck = [vm for vm, _ in found]
     intro = _intro([why for _, why in found], then)
@@ -77,7 +77,7 @@ def _page(
     return SecondPage(intro, asked, instead_of=answered - {each.name for each in asked})
 
 
-def _stuck(
+def _stay_reasons(
     settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Sequence[Rule]
 ) -> Iterator[tuple[Vm, Objection]]:
     """The VMs that would stay on a host, each with what keeps it there."""
@@ -99,7 +99,7 @@ def _helped_by_copies(
         vm.uuid
         for host in hosts
         if copying.host(host).up
-        for vm, _ in _stuck(settings, host, copying, rules)
+        for vm, _ in _stay_reasons(settings, host, copying, rules)
     }
     return [vm for vm in stuck if vm.uuid in copying.copying and vm.uuid not in still]
 

@@ -54,7 +54,7 @@ def all_answers(request: Request) -> Mapping[str, str]:
     return {**read_answers(request.value), **dict(request.answers)}
 
 
-def kept(answers: Mapping[str, str]) -> str:
+def pack(answers: Mapping[str, str]) -> str:
     """Answers as a dialog or a button carries them; '' when they are too long."""
     given = {name: answer for name, answer in answers.items() if answer}
     value = json.dumps(given, ensure_ascii=False) if given else ""
@@ -108,7 +108,7 @@ def with_own(
     shown = [each for each in asked if each.name not in first]
     names = {*(each.name for each in shown), *page.instead_of}
     rest = {name: answer for name, answer in known.items() if answer and name not in names}
-    hidden = kept(rest)
+    hidden = pack(rest)
     return (shown, hidden) if hidden or not rest else (asked, "")
 
 
@@ -122,7 +122,7 @@ def _fitting(field: FormField) -> FormField:
 
 def with_button(card: Card, text: Message, action: str, answers: Mapping[str, str]) -> Card:
     """A card with a button that opens a dialog, filled in; as it was where that is too much."""
-    if not (value := kept(answers)):
+    if not (value := pack(answers)):
         return card
     button = replace(Button(text, FORM, value), action=action)
     return replace(card, elements=(*card.elements, Buttons((button,))))

@@ -320,7 +320,7 @@ def _count(history: History, states: tuple[State, ...], by: str) -> tuple[int, i
     return history.count_operations(states=states, by=by), still
 
 
-def _allowed(seen: View) -> set[str]:
+def _usable_commands(seen: View) -> set[str]:
     """The commands that who asks may use."""
     return {each.name for each in seen.commands if each.allowed}
 
@@ -488,7 +488,7 @@ class Core:
                 words("Every host: state, VMs, memory, CPU"),
                 _hosts,
                 lambda intent, seen: query_cards.hosts_card(
-                    seen.snapshot, intent.page, intent.line, _allowed(seen)
+                    seen.snapshot, intent.page, intent.line, _usable_commands(seen)
                 ),
                 example="hosts",
                 also=(
