@@ -47,7 +47,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             summarize=summaries.after_copy,
             values=(PastMove,),
             example="migrate web-1 to host-b",
-            also=("move", "live-migrate", "relocate", "vmotion"),
+            also=("move", "live-migrate", "relocate", "vmotion", "migrar", "mover"),
         ),
         Query(
             "where",

@@ -169,10 +169,19 @@ def _slip(error: click.ClickException) -> Message:
         return words("{name} is missing.", name=Code(param.human_readable_name))
     if isinstance(error, click.BadParameter) and param is not None:
         kind = param.type
-        name = Code(param.opts[0] if isinstance(param, click.Option) else param.human_readable_name)
+        argument = param.human_readable_name.strip("[]…")
+        name = Code(param.opts[0] if isinstance(param, click.Option) else argument)
         if isinstance(kind, click.Choice):
             choices = Names(tuple(map(str, kind.choices)), Join.OR)
             return words("{name} must be {choices}.", name=name, choices=choices)
+        if isinstance(kind, click.IntRange) and kind.max is not None:
+            least, most = int(kind.min or 0), int(kind.max)
+            return words(
+                "{name} must be a whole number from {least} to {most}.",
+                name=name,
+                least=least,
+                most=most,
+            )
         if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
             return words("{name} must be a number in its range.", name=name)
     text = error.format_message().strip()

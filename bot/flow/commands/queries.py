@@ -481,7 +481,7 @@ class Core:
                 _answer_help,
                 needs_snapshot=False,
                 example="help snapshot",
-                also=("commands", "man", "?"),
+                also=("commands", "man", "?", "ajuda"),
             ),
             Query(
                 "hosts",

@@ -8,7 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot import catalog
+from bot.domain.errors import UsageError
 from bot.flow.commands.parse import as_typed, parse
+from bot.flow.commands.queries import Core
 from bot.plugin_api import Action
 
 TABLE = {"images": {"tiny": {"base": "pool/tiny.qcow2"}}, "pool": "pool", "network": "br0"}
@@ -62,3 +64,21 @@ def test_an_option_of_a_dialog_is_one_word_of_the_line(command: str) -> None:
 def test_a_line_typed_on_a_phone_is_understood(line: str, reason: str) -> None:
     intent = parse(CATALOG, "/kvm", line).intent
     assert (intent.vm, intent.reason) == ("web-1", reason)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("hosts --page 0", "`--page` must be a whole number from 1 to 100000."),
+        ("hosts --page many", "`--page` must be a whole number from 1 to 100000."),
+        ("chart web-1 humidity", "`METRIC` must be cpu, wait, memory, disk, net or space."),
+        ("ajuda", "There is no command “ajuda”."),
+    ],
+)
+def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> None:
+    loaded = catalog.load(("monitor",), {}, extra=(Core(),))
+    with pytest.raises(UsageError) as caught:
+        parse(loaded, "/kvm", line)
+    assert str(caught.value.text) == told
+    if line == "ajuda":
+        assert "/kvm help" in str(caught.value.advice)
