@@ -83,12 +83,24 @@ def argv(image: Image, name: str, folder: Path, *more: str) -> list[str]:
     mounts = [*_volumes(found, folder), *_secrets(found, folder), *more]
     user, group = _numbers(image)
     return [
-        "env", "-i", f"TMPFS={' '.join(found['tmpfs'])}", "HOME=/var/lib/drover",
-        *(f"{key}={value}" for key, value in {**image.environment, **found["environment"]}.items()),
-        "unshare", "--mount", "sh", "-c", _ENTER, "sh",
+        *_environment(image, name), f"TMPFS={' '.join(found['tmpfs'])}", "unshare", "--mount", "sh", "-c", _ENTER, "sh",
         str(image.root), user, group, *sorted(mounts, key=lambda each: each.split(":")[1]), "--",
         "sh", "-c", f"cd {image.config['WorkingDir']} && exec \"$@\"", "sh",
     ]  # fmt: skip
+
+
+def inside(image: Image, name: str, pid: int) -> list[str]:
+    """How another program is run in the container of a service whose first process is ``pid``."""
+    user, group = _numbers(image)
+    return [
+        *_environment(image, name), "nsenter", f"--target={pid}", "--mount", "--root", "--wd", "--",
+        "setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs", "--bounding-set=-all",
+    ]  # fmt: skip
+
+
+def _environment(image: Image, name: str) -> list[str]:
+    given = {**image.environment, **service(name)["environment"], "HOME": "/var/lib/drover"}
+    return ["env", "-i", *(f"{key}={value}" for key, value in given.items())]
 
 
 def _volumes(found: Mapping[str, Any], folder: Path) -> list[str]:

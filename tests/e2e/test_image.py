@@ -167,7 +167,8 @@ def test_the_compose_file_runs_the_image_with_its_database(
         with subprocess.Popen([*argv, *image.config["Entrypoint"], *image.config["Cmd"]]) as bot:
             try:
                 workspace.wait_connected(120)
-                until(lambda: not subprocess.run([*argv, *healthy[1:]], check=False).returncode, "it is not healthy", 90)  # fmt: skip
+                check = [*composed.inside(image, "drover", bot.pid), *healthy[1:]]
+                until(lambda: not subprocess.run(check, check=False).returncode, "it is not healthy", 90)  # fmt: skip
                 guest = lab.guest("composed", host="host-a")
                 workspace.person("ana").command("/kvm migrate composed to host-b", "#ops")
                 asked = workspace.wait_message(
