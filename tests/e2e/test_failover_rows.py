@@ -94,10 +94,10 @@ def test_g5_when_no_host_answers_it_is_the_bots_own_trouble(
         heal(lab, served, "all-1")
 
 
-def test_l1_l15_a_host_that_is_cut_off_and_works_is_switched_off_before_its_vm_starts(
+def test_l1_l15_a_host_that_is_cut_off_and_lives_is_switched_off_before_its_vm_starts(
     site: tuple[Lab, Bmcs], tmp_path: Path
 ) -> None:
-    """Its cables are out and its daemon hangs; its VM works until the moment its host loses power."""
+    """Its cables are out and its daemon hangs; QEMU lives, its disk out of reach, until its host loses power."""
     lab, served = site
     guest = lab.guest("cut-1", host="host-a")
     # The way of a test's SSH into host-a itself is no cable
@@ -112,8 +112,7 @@ def test_l1_l15_a_host_that_is_cut_off_and_works_is_switched_off_before_its_vm_s
             assert daemon is not None
             os.kill(daemon, signal.SIGSTOP)
             silent(stage, "host-a")
-            before = guest.ticks()
-            until(lambda: guest.ticks() > before, "its VM works on")
+            assert lab.where("cut-1") == ["host-a"]
             proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
             stage.ended("Done:", proposal, 180)
             assert served.orders("host-a")[ordered:] == ("ForceOff",)
