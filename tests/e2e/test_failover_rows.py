@@ -19,7 +19,6 @@ from lab.bmc import Bmcs
 from lab.sshd import serve
 from tests.e2e.dead_host import (
     OFTEN,
-    POLICY,
     Watcher,
     approved_failover,
     bot_on,
@@ -187,50 +186,6 @@ def test_g23_a_vm_that_was_moved_by_hand_just_before_is_left_alone(
             assert watcher.twice == []
     finally:
         heal(lab, served, *names)
-
-
-def runs_on_target(lab: Lab, name: str) -> bool:
-    """Whether it has gone over to host-b in post-copy, which is asked for until its migration takes it."""
-    lab.virsh("host-a", "migrate-postcopy", name, check=False)
-    return lab.virsh("host-b", "domstate", name, check=False).strip() == "running"
-
-
-def test_g22_what_is_left_of_a_postcopy_is_removed_and_started_anew(
-    site: tuple[Lab, Bmcs], tmp_path: Path
-) -> None:
-    """The source dies in post-copy: libvirt on the target calls what is left running."""
-    lab, served = site
-    guest = lab.guest("half-1", host="host-a", memory_mib=192, dirty_mib_s=20)
-    policy = {
-        "rules": [{"name": "moves", "commands": ["migrate"], "votes": 1, "approvers": ["approver"]}]
-    }
-    policy["rules"] += POLICY["rules"]
-    try:
-        with (
-            bot_on(site, tmp_path, policy=policy, more=OFTEN) as stage,
-            Watcher(lab, ["half-1"]) as watcher,
-        ):
-            knows(stage, guest)
-            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
-            lab.limit_bandwidth("host-a", 4)
-            stage.asks("migrate half-1 to host-b --policy postcopy --bandwidth 8")
-            move = stage.proposal("half-1")
-            stage.approves("bruno", move)
-            until(lambda: len(lab.where("half-1")) == 2, "it is on its way", 60)
-            until(lambda: runs_on_target(lab, "half-1"), "it runs on the target", 60)
-            lab.power_off("host-a")
-            silent(stage, "host-a")
-            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
-            shown = stage.ended("Done:", proposal, 180)
-            assert "broken copy of half-1" in shown.plain()
-            until(lambda: guest.boots() == 2, "it boots again", 60)
-            assert len(lab.where("half-1")) == 1
-            # Both halves are there in the migration; a second copy would be one that boots
-            assert {tuple(found) for _, found in watcher.twice} <= {("host-a", "host-b")}
-    finally:
-        if lab.is_on("host-a"):
-            lab.limit_bandwidth("host-a", None)
-        heal(lab, served, "half-1")
 
 
 def test_l27_one_vm_is_killed_and_starts_elsewhere(site: tuple[Lab, Bmcs], tmp_path: Path) -> None:
