@@ -176,10 +176,10 @@ class VmDetail:
     """What decides whether and how a guest can move or change; read from its live definition.
 
     ``cpu_mode`` is '', 'custom', 'host-model', 'host-passthrough' or 'maximum'; ``hostdevs`` are
-    readable names of host devices; ``job`` is the kind of an active job, '' when none. ``topology``
-    is how many vCPUs a fixed CPU topology has (0: none is fixed), ``memory_limit`` the bytes that
-    memory hot-plug may reach (0: none). ``snapshot_list`` is read for VMs in focus only; None: not
-    read.
+    readable names of host devices; ``job`` is the kind of an active job, '' when none; ``silent``:
+    its QEMU did not answer in time, so that its job is not known. ``topology`` is how many vCPUs a
+    fixed CPU topology has (0: none is fixed), ``memory_limit`` the bytes that memory hot-plug may
+    reach (0: none). ``snapshot_list`` is read for VMs in focus only; None: not read.
     """
 
     machine: str = ""
@@ -197,6 +197,7 @@ class VmDetail:
     hugepages: bool = False
     memory_locked: bool = False
     job: Message = ""
+    silent: bool = False
     vcpus_max: int = 0
     topology: int = 0
     numa_cells: int = 0
@@ -232,8 +233,8 @@ class Vm:
     cpu: float | None = None
     persistent: bool = True
     autostart: bool = False
-    # Why libvirt says it is paused: user, migration, ioerror…; "postcopy failed" of a running VM
-    # too, which is dead.
+    # Why libvirt says it is paused: user, migration, ioerror…; of a running VM, "postcopy incoming"
+    # while it fetches its memory, and "postcopy failed", which is dead.
     paused_by: str = ""
     scheduler: Scheduler = Scheduler()
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -412,19 +412,16 @@ class _Run:
             return
         self.look_at = self.waited + LOOK_AGAIN
         place, seen = _look(self.step, self.hypervisor)
+        if place is Place.DEAD:
+            place, seen = self._where()
+        if place is Place.DEAD:
+            raise losses.loss_error(self.step, place, seen)
+        switched = self.convergence.switched or (job is not None and job.phase == "post-copy")
         self.progress.say(
-            words(
-                "No progress for {time}. {vm}: {sightings}. Cancel ends the migration; {vm} then "
-                "keeps running on {source}.",
-                time=Duration(still),
-                vm=self.step.name,
-                sightings=losses.sightings_text(seen),
-                source=self.step.source,
-            )
+            losses.stillness_text(self.step, seen, Duration(still), switched=switched)
         )
         self._note(words("The migration made no progress for a long time."))
         if still > self.settings.still_limit_seconds and place in (Place.SOURCE, Place.CROSSING):
-            switched = self.convergence.switched or (job is not None and job.phase == "post-copy")
             raise losses.stall_error(self.step, seen, switched=switched)
 
     def _over(self, job: Job | None, unreachable: float) -> bool:

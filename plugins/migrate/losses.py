@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from bot.domain.cluster import Sighting
 from bot.domain.errors import Remedy, StepLostError
-from bot.domain.message import Message, join, words
+from bot.domain.message import Duration, Message, join, words
 from bot.domain.state_names import VM_STATES
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command
 from plugins.migrate.case import as_code
-from plugins.migrate.outcome import Place
+from plugins.migrate.outcome import Place, waits_for_memory
 
 # no message: an argument of a command, kept in the audit trail as it was typed
 LOST_MEMORY = "a failed post-copy migration left it without a part of its memory"
@@ -38,11 +38,13 @@ def loss_error(step: MigrateVm, place: Place, sightings: Iterable[Sighting]) -> 
 
     It says what is wrong, what each host shows, and what is safe.
     """
+    seen = tuple(sightings)
     code, what, advice = _loss(step, place)
-    dead = place is Place.DEAD
-    return StepLostError(
-        _with_sightings(what, sightings), advice, (_start_again(step),) if dead else (), code=code
-    )
+    remedies: tuple[Remedy, ...] = ()
+    if place is Place.DEAD:
+        untold = any(waits_for_memory(each) for each in seen)
+        remedies = (_force_off(step) if untold else _start_again(step),)
+    return StepLostError(_with_sightings(what, seen), advice, remedies, code=code)
 
 
 def _with_sightings(what: Message, sightings: Iterable[Sighting]) -> Message:
@@ -180,6 +182,30 @@ def half_moved_advice(step: MigrateVm) -> Message:
     )
 
 
+def stillness_text(
+    step: MigrateVm, sightings: Iterable[Sighting], still: Duration, *, switched: bool
+) -> Message:
+    """What each host shows of a migration without progress; ``switched``: it is in post-copy."""
+    if switched:
+        return words(
+            "No progress for {time}. {vm}: {sightings}. Cancel is no longer possible: it runs on "
+            "{target} and fetches its memory from {source}.",
+            time=still,
+            vm=step.name,
+            sightings=sightings_text(sightings),
+            source=step.source,
+            target=step.target,
+        )
+    return words(
+        "No progress for {time}. {vm}: {sightings}. Cancel ends the migration; {vm} then "
+        "keeps running on {source}.",
+        time=still,
+        vm=step.name,
+        sightings=sightings_text(sightings),
+        source=step.source,
+    )
+
+
 def stall_error(step: MigrateVm, sightings: Iterable[Sighting], *, switched: bool) -> StepLostError:
     """The error for a migration without progress; ``switched``: it is in post-copy."""
     what = words(
@@ -218,6 +244,11 @@ def _start_again(step: MigrateVm) -> Remedy:
         words("Force off and start {vm}…", vm=step.name),
         command("vm reboot {} --reason={}", step.name, LOST_MEMORY),
     )
+
+
+def _force_off(step: MigrateVm) -> Remedy:
+    """Propose to end a VM that QEMU lets wait for its lost memory: libvirt knows of no failure."""
+    return Remedy(words("Force off {vm}…", vm=step.name), command("vm force-off {}", step.name))
 
 
 def _look_at(step: MigrateVm) -> Remedy:

@@ -47,6 +47,11 @@ def _broke_off(sighting: Sighting) -> bool:
     return normalize_reason(sighting.paused_by) == "postcopyfailed"
 
 
+def waits_for_memory(sighting: Sighting) -> bool:
+    """Whether a VM reads as running in post-copy: part of its memory is still on its source."""
+    return normalize_reason(sighting.paused_by) == "postcopyincoming"
+
+
 def _active(sighting: Sighting) -> bool:
     return sighting.state is not None and sighting.state.active
 
@@ -92,8 +97,11 @@ def _both(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
 def _on_target_only(step: MigrateVm, source: Sighting, target: Sighting) -> Place:
     """Only the target has it active.
 
-    All is well, unless it waits for memory that a dead source will not send.
+    All is well, unless it waits for memory that a dead source will not send. In post-copy it reads
+    running meanwhile, also when QEMU waits for that memory itself and so tells libvirt nothing.
     """
+    if target.state is VmState.RUNNING and waits_for_memory(target):
+        return Place.DEAD
     waits = target.state is VmState.PAUSED and paused_by_migration(target.paused_by)
     if (
         waits

@@ -45,6 +45,14 @@ def of(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
 def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
     if verb == "force-off":
         yield Reason("data-loss", words("{vm} runs: unwritten data is lost.", vm=vm.name))
+        if vm.detail is not None and vm.detail.silent:
+            yield Reason(
+                "job-unknown",
+                words(
+                    "QEMU of {vm} does not answer: whether a job is in progress is not known.",
+                    vm=vm.name,
+                ),
+            )
     if verb != "reboot" and not vm.persistent:
         yield Reason(
             "definition-lost",

@@ -265,8 +265,11 @@ def host_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
         )
 
 
-def state_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    """Yield objections to any step: the VM moves, is deleted or cannot be read."""
+def state_objections(vm: Vm, snapshot: Snapshot, *, hung: bool = False) -> Iterator[Objection]:
+    """Yield objections to any step: the VM moves, is deleted or cannot be read.
+
+    ``hung``: the step is for a VM whose QEMU does not answer, too.
+    """
     yield from host_objections(vm, snapshot)
     if vm.problem and vm.detail is None:
         # Its tags may ask for more votes
@@ -284,9 +287,7 @@ def state_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
                 command=texts.shell("virsh dumpxml {}", vm.name),
             ),
         )
-    # libvirt keeps the job of a failed post-copy for ever; it must not keep people from forcing off
-    # what is left.
-    job = vm.detail.job if vm.detail and not lost_memory(vm, snapshot) else ""
+    job = _job(vm, snapshot, hung=hung)
     if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or job:
         yield Objection(
             "busy",
@@ -306,6 +307,19 @@ def state_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 
 
 _MIGRATION = words("live migration")
+
+
+def _job(vm: Vm, snapshot: Snapshot, *, hung: bool) -> Message:
+    """The job that keeps a step from a VM; '' when none does.
+
+    libvirt keeps the job of a failed post-copy for ever: it must not keep people from forcing off
+    what is left. Nor must one that is not known because QEMU hangs, unless the VM can be recovered.
+    """
+    if vm.detail is None or lost_memory(vm, snapshot):
+        return ""
+    if hung and vm.detail.silent and vm.paused_by != "postcopy failed":
+        return ""
+    return vm.detail.job
 
 
 def change_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
@@ -620,7 +634,8 @@ def _power(
     if not wanted:
         return (), tuple(host_objections(vm, snapshot)) or (_already(vm),)
     step = PowerVm(vm.uuid, vm.name, vm.host, verb, lose_definition)
-    return (step,), tuple(state_objections(vm, snapshot))
+    hung = verb is PowerVerb.FORCE_OFF
+    return (step,), tuple(state_objections(vm, snapshot, hung=hung))
 
 
 def resize(intent: NewSize, case: VmInCluster) -> Planned:

@@ -566,6 +566,21 @@ def test_what_is_left_of_a_failed_postcopy_is_no_arrival_and_a_new_start_is_offe
     assert cluster.count("resume") == cluster.count("migrate") == 0
 
 
+def test_a_vm_that_waits_for_the_memory_of_a_source_that_ended_is_dead_before_libvirt_says_so() -> (
+    None
+):
+    cluster = lab()
+    step = step_for(cluster, policy=MigrationPolicy.POSTCOPY)
+    source = cluster.initial.vm("web-1")
+    cluster.put(replace(source, state=VmState.SHUT_OFF))
+    cluster.put(replace(source, host="host-b", paused_by="postcopy incoming"))
+    assert settle(cluster, step) is Settled.NOT_YET
+    with pytest.raises(StepLostError, match="web-1 is dead") as error:
+        run(cluster, step)
+    assert error.value.code == "post-copy-lost"
+    assert [each.command for each in error.value.remedies] == ["vm force-off web-1"]
+
+
 def test_a_vm_that_is_gone_from_both_is_not_searched_for() -> None:
     cluster = lab("transient")
     step = step_for(cluster)

@@ -32,11 +32,28 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 
+def carry_out(hosts: LibvirtHypervisor, name: str, command: str) -> None:
+    """Plan a command of the plugin ``vm_lifecycle``, and do what it plans."""
+    found = parse(catalog.load(("vm_lifecycle",)), "/kvm", command)
+    assert isinstance(found.command, Action)
+    plan = found.command.plan(found.intent, hosts.snapshot({name}), ())
+    assert isinstance(plan, Plan), plan
+    for each in plan.steps:
+        lifecycle.run(VmLifecycleSettings(), each, hosts, RecordedProgress(0, "never"))
+
+
+@pytest.mark.parametrize(("name", "hung"), [("dead-postcopy", False), ("hung-postcopy", True)])
 def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and_started_anew(
     lab: Lab,
     hypervisor: LibvirtHypervisor,  # noqa: F811
+    name: str,
+    hung: bool,  # noqa: FBT001
 ) -> None:
-    guest = lab.guest("dead-postcopy", host=A, memory_mib=192, dirty_mib_s=20)
+    """Libvirt says that it failed, unless QEMU itself hangs in memory that has not arrived.
+
+    QEMU then tells libvirt nothing. It may always happen; stopped by hand it always does.
+    """
+    guest = lab.guest(name, host=A, memory_mib=192, dirty_mib_s=20)
     step = MigrateVm(
         guest.uuid, guest.name, A, B, 192 * MIB, policy=MigrationPolicy.POSTCOPY, bandwidth=8
     )
@@ -48,29 +65,31 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and
             lambda: lab.virsh(B, "domstate", guest.name).strip() == "running",
             "it runs on the target",
         )
+        if hung:
+            for pid in processes(lab._rooms[B], guest.name):
+                os.kill(pid, signal.SIGSTOP)
         for pid in processes(lab._rooms[A], guest.name):
             os.kill(pid, signal.SIGKILL)
-        thread.join(60)
-        until(
-            lambda: "post-copy failed" in lab.virsh(B, "domstate", guest.name, "--reason"),
-            lambda: lab.virsh(B, "domstate", guest.name, "--reason"),
-        )
         until(
             lambda: handler.settle(SETTINGS, lambda _: None, step, hypervisor) is Settled.NOT_YET,
             "it is lost",
         )
         with pytest.raises(StepLostError, match="is dead") as error:
             handler.run(SETTINGS, step, hypervisor, RecordedProgress(0, "never"))
-        assert "host-b: running (postcopy failed)" in str(error.value.text)
         (remedy,) = error.value.remedies
-        found = parse(catalog.load(("vm_lifecycle",)), "/kvm", remedy.command)
-        assert isinstance(found.command, Action)
-        plan = found.command.plan(found.intent, hypervisor.snapshot({guest.name}), ())
-        assert isinstance(plan, Plan), plan
-        for each in plan.steps:
-            lifecycle.run(VmLifecycleSettings(), each, hypervisor, RecordedProgress(0, "never"))
+        said = str(error.value.text)
+        if remedy.command == f"vm force-off {guest.name}":
+            assert "host-b: running (postcopy incoming)" in said
+            carry_out(hypervisor, guest.name, remedy.command)
+            carry_out(hypervisor, guest.name, f"vm start {guest.name}")
+        else:
+            assert not hung
+            assert "host-b: running (postcopy failed)" in said
+            carry_out(hypervisor, guest.name, remedy.command)
         until(lambda: guest.boots() == 2, "it is started anew")
-        assert guest.where() == [B]
+        assert len(guest.where()) == 1
+        thread.join(60)
+        assert not thread.is_alive()
     finally:
         lab.limit_bandwidth(A, None)
         for host in (A, B):

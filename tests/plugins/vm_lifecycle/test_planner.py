@@ -488,8 +488,23 @@ def test_what_is_left_of_a_failed_postcopy_is_forced_off_and_started(other: VmSt
     assert planned("vm force-off web-1", broken_postcopy(other)).steps[0].title
 
 
+def test_a_vm_whose_qemu_hangs_is_forced_off_and_nothing_else() -> None:
+    seen = cluster()
+    hung = replace(seen.vm("web-1"), detail=VmDetail(job="unknown", silent=True))
+    seen = replace(seen, vms=(*(vm for vm in seen.vms if vm.name != "web-1"), hung))
+    plan = planned("vm force-off web-1", seen)
+    assert plan.steps == (PowerVm(*WEB, PowerVerb.FORCE_OFF),)
+    assert [each.code for each in plan.warnings] == ["data-loss", "job-unknown"]
+    for line in ("vm shutdown web-1", "vm reboot web-1", "vm resize web-1 --cpus 3"):
+        assert "busy" in refused(line, seen)
+
+
 def test_a_failed_postcopy_whose_other_half_exists_is_not_ended() -> None:
     assert {"busy", "runs-elsewhere"} <= refused(
         "vm reboot web-1", broken_postcopy(VmState.PAUSED)
     ).keys()
-    assert "busy" in refused("vm force-off web-1", broken_postcopy(VmState.PAUSED))
+    two = broken_postcopy(VmState.PAUSED)
+    assert "busy" in refused("vm force-off web-1", two)
+    dead, half = two.vms[-2:]
+    hung = replace(dead, detail=VmDetail(job="unknown", silent=True))
+    assert "busy" in refused("vm force-off web-1", replace(two, vms=(*two.vms[:-2], hung, half)))

@@ -233,7 +233,7 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
     try:
         return pending.wait(until)
     except HostUnreachableError:
-        return Depth(replace(vm.detail or VmDetail(), job=_SILENT), None)
+        return Depth(replace(vm.detail or VmDetail(), job=_SILENT, silent=True), None)
     except (libvirt.libvirtError, *NONSENSE) as error:
         return Depth(
             replace(vm.detail or VmDetail(), job=words("unknown: {reason}", reason=reason(error))),

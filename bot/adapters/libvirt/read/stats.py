@@ -177,23 +177,23 @@ def free_memory(connection: Connection, shared: int = 0) -> int:
     return free + buffers + max(0, cached - shared)
 
 
-# A VM whose post-copy broke reads "running" on its target, though its memory never arrived (libvirt
-# 8.5 and newer).
-_RUNNING_POSTCOPY_FAILED = 11
+# On the target of a post-copy a VM reads "running" while its memory is on its way, and where that
+# broke and it will never arrive (libvirt 8.5 and newer).
+_RUNNING_WHY = {
+    libvirt.VIR_DOMAIN_RUNNING_POSTCOPY: "postcopy incoming",
+    11: "postcopy failed",  # VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
+}
 
 
 def state_of(state: int, reason: int) -> tuple[VmState, str]:
     """Return our state and libvirt's reason where it matters.
 
-    Of every pause, and of a running post-copy that broke.
+    Of every pause, and of a running VM whose memory still arrives by post-copy, or never will.
     """
     ours = STATES.get(state, VmState.UNKNOWN)
     if ours is VmState.PAUSED:
         return ours, _PAUSED_BY.get(reason, f"reason {reason}")
-    return (
-        ours,
-        "postcopy failed" if ours is VmState.RUNNING and reason == _RUNNING_POSTCOPY_FAILED else "",
-    )
+    return ours, _RUNNING_WHY.get(reason, "") if ours is VmState.RUNNING else ""
 
 
 def _sample(parts: Parts, domain: Any, record: Mapping[str, Any]) -> Sample | None:

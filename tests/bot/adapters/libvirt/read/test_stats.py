@@ -18,7 +18,12 @@ from bot.domain.cluster import VmState
             VmState.RUNNING,
             "postcopy failed",
         ),
-        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, VmState.RUNNING, ""),
+        (
+            libvirt.VIR_DOMAIN_RUNNING,
+            libvirt.VIR_DOMAIN_RUNNING_POSTCOPY,
+            VmState.RUNNING,
+            "postcopy incoming",
+        ),
         (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED, VmState.RUNNING, ""),
         (
             libvirt.VIR_DOMAIN_PAUSED,
