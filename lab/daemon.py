@@ -103,10 +103,15 @@ def forget_run(host: LabHost) -> None:
 
 
 def start(host: LabHost, room: Room) -> None:
-    """Start libvirtd, which must not run yet, and wait until it answers."""
+    """Start libvirtd, which must not run yet, and wait until it answers.
+
+    One that ends before is started again, as systemd does with a host's (Restart=on-failure): what
+    its predecessor began may still hold its port for a moment.
+    """
     log = host.directory / "log" / "libvirtd.err"
     settings = str(host.directory / "etc" / "libvirtd.conf")
-    room.spawn([shutil.which("libvirtd") or "libvirtd", "--listen", "--config", settings], log)
+    argv = [shutil.which("libvirtd") or "libvirtd", "--listen", "--config", settings]
+    room.spawn(argv, log)
     deadline = time.monotonic() + _START_S
     # Not its socket alone: one that was just killed may still be taking a last connection
     while (refusal := _refusal(host)) is not None:
@@ -116,6 +121,8 @@ def start(host: LabHost, room: Room) -> None:
                 f"The log of its libvirtd: {_last_words(host)}"
             )
         time.sleep(0.02)
+        if host.libvirtd_pid is None:
+            room.spawn(argv, log)
 
 
 def _refusal(host: LabHost) -> str | None:
@@ -158,8 +165,9 @@ def _answers(path: Path) -> bool:
 
 
 def _last_words(host: LabHost) -> str:
-    log = host.directory / "log" / "libvirtd.err"
-    return log.read_text(errors="replace").strip()[-1000:] if log.exists() else "it said nothing"
+    logs = [host.directory / "log" / name for name in ("libvirtd.err", "libvirtd.log")]
+    told = "\n".join(log.read_text(errors="replace") for log in logs if log.exists())
+    return told.strip()[-2000:] or "it said nothing"
 
 
 def _words(process: Path) -> list[bytes]:
