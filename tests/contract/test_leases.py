@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,29 +10,8 @@ import sqlalchemy as sa
 from bot.adapters.sql.leases import SqlLeases
 from bot.adapters.sql.series import SqlSeries
 from bot.ports.series import Leases
-from tests import postgres
 
 HOUR = 3600.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Postgres]:
-    if postgres.missing():
-        pytest.skip(postgres.missing())
-    with postgres.running() as running:
-        yield running
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
-def series(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlSeries]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/drover.sqlite"
-    else:
-        server: postgres.Postgres = request.getfixturevalue("server")
-        url = server.database()
-    opened = SqlSeries(url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

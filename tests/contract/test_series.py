@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from bot.adapters.sql.series import SqlSeries, percentile
 from bot.domain.metrics import Metric, Point, host_entity, vm_entity
 from bot.ports.series import Notes, Series
-from tests import postgres
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 WEB, HOST = vm_entity("u-1"), host_entity("host-a")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Postgres]:
-    if postgres.missing():
-        pytest.skip(postgres.missing())
-    with postgres.running() as running:
-        yield running
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
-def series(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlSeries]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/drover.sqlite"
-    else:
-        server: postgres.Postgres = request.getfixturevalue("server")
-        url = server.database()
-    opened = SqlSeries(url)
-    yield opened
-    opened.close()
 
 
 def filled(series: SqlSeries, minutes: int, start: datetime = START) -> None:

@@ -62,14 +62,6 @@ from tests.operations import CODEC, START, later, move, planned, proposal, reque
 Reopen = Callable[[], SqlStore]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Postgres]:
-    if postgres.missing():
-        pytest.skip(postgres.missing())
-    with postgres.running() as running:
-        yield running
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
