@@ -212,6 +212,12 @@ class VmDetail:
     checkpoints: int = 0  # read for VMs in focus only
 
 
+POSTCOPY_INCOMING = "postcopy incoming"
+"""Why libvirt calls a VM running that still fetches its memory from its source (``Vm.paused_by``)."""
+POSTCOPY_FAILED = "postcopy failed"
+"""Why it calls a VM paused, or even running, whose memory will never arrive: it is dead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Vm:
     """One guest as seen on one host. Memory in bytes, CPU load in host cores (1.0 = one core busy).
@@ -233,8 +239,8 @@ class Vm:
     cpu: float | None = None
     persistent: bool = True
     autostart: bool = False
-    # Why libvirt says it is paused: user, migration, ioerror…; of a running VM, "postcopy incoming"
-    # while it fetches its memory, and "postcopy failed", which is dead.
+    # Why libvirt says it is paused: user, migration, ioerror…; POSTCOPY_INCOMING and POSTCOPY_FAILED
+    # of a running VM too
     paused_by: str = ""
     scheduler: Scheduler = Scheduler()
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

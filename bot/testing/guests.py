@@ -12,7 +12,17 @@ from types import MappingProxyType
 from typing import Any
 
 from bot.domain.backing import Image, ImageUse, Storage, plain
-from bot.domain.cluster import Disk, Host, Nic, StoredSize, Vm, VmDetail, VmSnapshot, VmState
+from bot.domain.cluster import (
+    POSTCOPY_FAILED,
+    Disk,
+    Host,
+    Nic,
+    StoredSize,
+    Vm,
+    VmDetail,
+    VmSnapshot,
+    VmState,
+)
 from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Code, Message, words
@@ -251,7 +261,7 @@ class FakeGuests:
             sha,
             now,
             now,
-            VmState.CRASHED if vm.paused_by == "postcopy failed" else vm.state,
+            VmState.CRASHED if vm.paused_by == POSTCOPY_FAILED else vm.state,
             vcpus,
             memory,
             vm.detail or VmDetail(),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from bot.adapters.powers import NoPowers, with_proofs
 from bot.domain.cluster import (
     GIB,
+    POSTCOPY_FAILED,
     CpuFit,
     Disk,
     Health,
@@ -464,8 +465,8 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._stop(move.source, move.uuid)
             raise HypervisorError(f"{move.name} is on no host any more.", "Look at both hosts.")
         if ending is Ending.BOTH_PAUSED:
-            self._turn(move.source, move.uuid, VmState.PAUSED, "postcopy failed")
-            self._turn(move.target, move.uuid, VmState.PAUSED, "postcopy failed")
+            self._turn(move.source, move.uuid, VmState.PAUSED, POSTCOPY_FAILED)
+            self._turn(move.target, move.uuid, VmState.PAUSED, POSTCOPY_FAILED)
             raise HypervisorError(
                 f"{move.name} is paused on both hosts.", "Recover the post-copy migration."
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.cluster import Sighting
+from bot.domain.cluster import POSTCOPY_FAILED, Sighting
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -32,7 +32,6 @@ from bot.plugin_api import Settled
 from bot.ports import ClusterReader, Hypervisor, PowerAccess, Progress, VmLookup
 from plugins.failover import variables, witnesses
 from plugins.failover.commands import chat
-from plugins.failover.planner import CORPSE
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import (
     AwaitReady,
@@ -232,7 +231,7 @@ def is_cleared(step: ClearCorpse, hypervisor: ClusterReader) -> Settled:
 def clear(step: ClearCorpse, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
     """End what is left of it, if it still is what was seen."""
     seen = next(each for each in hypervisor.sightings(step.uuid) if each.host == step.host)
-    if seen.paused_by != CORPSE:
+    if seen.paused_by != POSTCOPY_FAILED:
         raise StepLostError(
             words(
                 "{vm} on {host} is not what is left of a broken migration any more.",
@@ -252,7 +251,7 @@ def is_started(step: RestartVm, hypervisor: ClusterReader) -> Settled:
 
 
 def _runs(seen: Sighting) -> bool:
-    return seen.state is not None and seen.state.active and seen.paused_by != CORPSE
+    return seen.state is not None and seen.state.active and seen.paused_by != POSTCOPY_FAILED
 
 
 def restart(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bot.domain.cluster import Host, Snapshot
+from bot.domain.cluster import POSTCOPY_FAILED, Host, Snapshot
 from bot.domain.message import Duration, Names, nwords, words
 from bot.domain.placement import fullness
 from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -20,9 +20,6 @@ from plugins.failover.places import Placed, place
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import AwaitReady, ClearCorpse, ConfirmOff, FenceHost, RestartVm
 from plugins.failover.verdict import Judged, Patience, Verdict, automatic_objection, judge
-
-CORPSE = "postcopy failed"
-"""Why libvirt calls a VM paused, or even running, that broke in post-copy: it can never run on."""
 
 
 def patience(settings: FailoverSettings) -> Patience:
@@ -117,7 +114,9 @@ _OVERRULED = frozenset(
 
 def without_corpses(snapshot: Snapshot) -> Snapshot:
     """The cluster without what is left of migrations that broke in post-copy."""
-    return replace(snapshot, vms=tuple(vm for vm in snapshot.vms if vm.paused_by != CORPSE))
+    return replace(
+        snapshot, vms=tuple(vm for vm in snapshot.vms if vm.paused_by != POSTCOPY_FAILED)
+    )
 
 
 def _nothing(host: Host) -> Objection:
@@ -140,8 +139,8 @@ def _steps(
         yield ConfirmOff(host, level, settings.confirm_reads, settings.confirm_every)
     wanted = {each.candidate.vm.uuid for each in placed}
     for vm in snapshot.vms:
-        if vm.uuid in wanted and vm.host != host and vm.paused_by == CORPSE:
-            yield ClearCorpse(vm.uuid, vm.name, vm.host, CORPSE)
+        if vm.uuid in wanted and vm.host != host and vm.paused_by == POSTCOPY_FAILED:
+            yield ClearCorpse(vm.uuid, vm.name, vm.host, POSTCOPY_FAILED)
     for each in placed:
         yield from _starts(settings, host, each)
 

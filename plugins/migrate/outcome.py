@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 
-from bot.domain.cluster import Scheduler, Sighting, VmState
+from bot.domain.cluster import POSTCOPY_INCOMING, Scheduler, Sighting, VmState
 from bot.domain.steps import MigrateVm, MigrationPolicy
 
 
@@ -49,7 +49,7 @@ def _broke_off(sighting: Sighting) -> bool:
 
 def waits_for_memory(sighting: Sighting) -> bool:
     """Whether a VM reads as running in post-copy: part of its memory is still on its source."""
-    return normalize_reason(sighting.paused_by) == "postcopyincoming"
+    return sighting.paused_by == POSTCOPY_INCOMING
 
 
 def _active(sighting: Sighting) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.alert_rules import WORST_LIMITS, Condition, Limits, evaluate, worst
 from bot.domain.card import Card, Line, Section, Words, join, nwords, said_elsewhere, words
-from bot.domain.cluster import Pool, Snapshot
+from bot.domain.cluster import POSTCOPY_FAILED, Pool, Snapshot
 from bot.domain.message import Code, Number, Percent, Size
 from bot.domain.metrics import AlertSeverity, Happening, HostSample, SnapshotSeen, Sweep, VmSample
 from bot.domain.storage import local_disks, pool_of
@@ -206,7 +206,7 @@ def _failed_postcopy(vm: VmSample) -> Condition:
         Remedy(words("Where is it?"), command("where {}", vm.name)),
         Remedy(words("Reboot VM"), command("vm reboot {}", vm.name)),
     )
-    failed = float(vm.why == "postcopy failed")
+    failed = float(vm.why == POSTCOPY_FAILED)
     return Condition(
         f"postcopy:{vm.uuid}",
         failed,

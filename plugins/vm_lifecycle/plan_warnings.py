@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bot.domain.backing import Fate
-from bot.domain.cluster import Vm
+from bot.domain.cluster import POSTCOPY_FAILED, Vm
 from bot.domain.message import Duration, Member, Names, words
 from bot.domain.plan import Reason
 from plugins.vm_lifecycle import texts
@@ -63,7 +63,7 @@ def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
                 host=vm.host,
             ),
         )
-    if verb == "reboot" and vm.paused_by == "postcopy failed":
+    if verb == "reboot" and vm.paused_by == POSTCOPY_FAILED:
         yield Reason(
             "data-loss",
             words(

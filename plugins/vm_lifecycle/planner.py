@@ -8,7 +8,16 @@ from shlex import quote
 from typing import Any
 
 from bot.domain import placement
-from bot.domain.cluster import Health, Host, Snapshot, StoredSize, Vm, VmState, tags_of
+from bot.domain.cluster import (
+    POSTCOPY_FAILED,
+    Health,
+    Host,
+    Snapshot,
+    StoredSize,
+    Vm,
+    VmState,
+    tags_of,
+)
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.owner import has_tag
@@ -317,7 +326,7 @@ def _job(vm: Vm, snapshot: Snapshot, *, hung: bool) -> Message:
     """
     if vm.detail is None or lost_memory(vm, snapshot):
         return ""
-    if hung and vm.detail.silent and vm.paused_by != "postcopy failed":
+    if hung and vm.detail.silent and vm.paused_by != POSTCOPY_FAILED:
         return ""
     return vm.detail.job
 
@@ -351,7 +360,7 @@ def lost_memory(vm: Vm, snapshot: Snapshot) -> bool:
     """Tell whether its post-copy migration failed and the other half is gone."""
     return (
         vm.state.active
-        and vm.paused_by == "postcopy failed"
+        and vm.paused_by == POSTCOPY_FAILED
         and not any(copy_objections(vm, snapshot))
     )
 
@@ -552,7 +561,7 @@ def resume(_intent: VmVerb, case: VmInCluster) -> Planned:
         return (), (_not_running(vm),)
     if vm.state is VmState.SUSPENDED:
         return _wake(vm, snapshot)
-    if vm.state is VmState.PAUSED and vm.paused_by in {"migration", "postcopy", "postcopy failed"}:
+    if vm.state is VmState.PAUSED and vm.paused_by in {"migration", "postcopy", POSTCOPY_FAILED}:
         return (), (
             Objection(
                 "half-moved",

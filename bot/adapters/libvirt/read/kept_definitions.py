@@ -14,7 +14,7 @@ from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.stats import state_of
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.parts import count
-from bot.domain.cluster import VmState
+from bot.domain.cluster import POSTCOPY_FAILED, VmState
 from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of
 
 Domain = Any
@@ -52,7 +52,7 @@ def _definition(domain: Domain, host: str, at: datetime, known: Collection[str])
     xml = str(domain.XMLDesc(flags))
     sha = sha_of(xml)
     state, why = state_of(*map(count, domain.state()))
-    if why == "postcopy failed":
+    if why == POSTCOPY_FAILED:
         state = VmState.CRASHED  # what is left of it never runs: it is at home where it came from
     password = _has_password(domain, xml, flags)
     if sha in known:

@@ -20,7 +20,7 @@ from bot.adapters.libvirt.transport.parts import (
     reason,
     text,
 )
-from bot.domain.cluster import VmState
+from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, VmState
 from bot.domain.errors import UnfitError
 from bot.domain.message import Message, words
 
@@ -53,7 +53,7 @@ _PAUSED_BY = {
     libvirt.VIR_DOMAIN_PAUSED_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: "starting up",
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: "postcopy",
-    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: "postcopy failed",
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: POSTCOPY_FAILED,
 }
 
 
@@ -180,8 +180,8 @@ def free_memory(connection: Connection, shared: int = 0) -> int:
 # On the target of a post-copy a VM reads "running" while its memory is on its way, and where that
 # broke and it will never arrive (libvirt 8.5 and newer).
 _RUNNING_WHY = {
-    libvirt.VIR_DOMAIN_RUNNING_POSTCOPY: "postcopy incoming",
-    11: "postcopy failed",  # VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
+    libvirt.VIR_DOMAIN_RUNNING_POSTCOPY: POSTCOPY_INCOMING,
+    11: POSTCOPY_FAILED,  # VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
 }
 
 
