@@ -105,6 +105,10 @@ class ConflictError(DroverError):
     code = "conflict"
 
 
+VM_GONE = "vm-gone"
+"""The code of a ``HypervisorError`` that says: the host does not have the VM (any more)."""
+
+
 class HypervisorError(DroverError):
     """A hypervisor refused or failed; the text carries what it said.
 

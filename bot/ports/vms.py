@@ -150,7 +150,11 @@ class VmPower(VmLookup, Protocol):
         ...
 
     def autostart(self, host: str, uuid: str) -> bool:
-        """Whether the guest starts at boot."""
+        """Whether the guest starts at boot.
+
+        Raises:
+            HypervisorError: with the code ``VM_GONE``, when the host does not have it.
+        """
         ...
 
 

@@ -24,7 +24,7 @@ from bot.domain.cluster import (
     Vm,
     VmState,
 )
-from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
+from bot.domain.errors import VM_GONE, HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
 from bot.domain.storage import copied_disks
 from bot.domain.suggest import nearest
@@ -607,7 +607,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         guest = self._guests.get((host, uuid))
         if guest is None:
             raise HypervisorError(
-                f"{host} has no guest {uuid}.", "It moved or was removed meanwhile: ask again."
+                f"{host} has no guest {uuid}.",
+                "It moved or was removed meanwhile: ask again.",
+                code=VM_GONE,
             )
         return guest
 

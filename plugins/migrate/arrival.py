@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bot.domain.cluster import Scheduler, Sighting, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError
+from bot.domain.errors import VM_GONE, DroverError, HostUnreachableError, HypervisorError
 from bot.domain.message import Message, Number, join, words
 from bot.domain.operation import Fact
 from bot.domain.steps import MigrateVm
@@ -51,6 +52,19 @@ def measure_cpu(
     return CpuUse(used / span, outcome.cap_cores(step.carried.scheduler, vcpus))
 
 
+@contextmanager
+def unless_removed() -> Iterator[None]:
+    """Leave out what is about a definition on the source that libvirt removes meanwhile.
+
+    It does so a moment after the VM's arrival.
+    """
+    try:
+        yield
+    except HypervisorError as error:
+        if error.code != VM_GONE:
+            raise
+
+
 def note_resumed(progress: Progress, step: MigrateVm, host: str) -> None:
     """Put into the audit trail that a VM which the migration left paused runs again."""
     progress.note(
@@ -82,10 +96,12 @@ class Arrival:
         Raises:
             DroverError: not everything could be carried over; the text names each problem.
         """
-        left = source.state is not None
         self._try(words("state"), lambda: self._restore_state(target))
         self._try(SCHEDULER, self._restore_scheduler)
-        self._try(AUTOSTART, lambda: self._restore_autostart(left=left))
+        if source.state is not None:
+            self._try(AUTOSTART, self._disarm_source)
+        if self._step.carried.persistent:
+            self._try(AUTOSTART, self._restore_autostart)
         found: dict[str, Fact] = {}
         self._try(SCHEDULER, lambda: found.update(self._check_cpu()))
         if self._problems:
@@ -174,15 +190,12 @@ class Arrival:
             self._hypervisor.set_scheduler(host, uuid, wanted)
         return wanted
 
-    def _restore_autostart(self, *, left: bool) -> None:
-        """Set autostart on the target as it was on the source.
-
-        A definition left on the source must not start a second copy at boot.
-        """
+    def _disarm_source(self) -> None:
+        """Keep a definition left on the source from starting a second copy at boot."""
         step = self._step
-        if left and self._hypervisor.autostart(step.source, step.uuid):
-            self._hypervisor.set_autostart(step.source, step.uuid, on=False)
-        if left:
+        with unless_removed():
+            if self._hypervisor.autostart(step.source, step.uuid):
+                self._hypervisor.set_autostart(step.source, step.uuid, on=False)
             self._progress.note(
                 words(
                     "{source} still has a definition of {vm}, powered off; its autostart is now "
@@ -192,8 +205,10 @@ class Arrival:
                     command=as_code("virsh undefine {}", step.uuid),
                 )
             )
-        if not step.carried.persistent:
-            return
+
+    def _restore_autostart(self) -> None:
+        """Set autostart on the target as it was on the source."""
+        step = self._step
         if self._hypervisor.autostart(step.target, step.uuid) != step.carried.autostart:
             self._hypervisor.set_autostart(step.target, step.uuid, on=step.carried.autostart)
 

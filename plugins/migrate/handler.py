@@ -36,7 +36,7 @@ from bot.plugin_api import Settled
 from bot.ports import ClusterReader, Hypervisor, Migrations, Progress
 from bot.ports.guests import Volume
 from plugins.migrate import losses, outcome
-from plugins.migrate.arrival import Arrival, Sleep, measure_cpu, note_resumed
+from plugins.migrate.arrival import Arrival, Sleep, measure_cpu, note_resumed, unless_removed
 from plugins.migrate.case import as_code
 from plugins.migrate.escalation import Convergence, Measure, next_measure
 from plugins.migrate.forecast import patience
@@ -128,8 +128,10 @@ def _all_in_place(step: MigrateVm, hypervisor: Hypervisor, seen: tuple[Sighting,
         and hypervisor.autostart(step.target, step.uuid) != step.carried.autostart
     ):
         return False
-    left = _at(seen, step.source).state is not None
-    return not (left and hypervisor.autostart(step.source, step.uuid))
+    if _at(seen, step.source).state is not None:
+        with unless_removed():
+            return not hypervisor.autostart(step.source, step.uuid)
+    return True
 
 
 def _limit_broken(
@@ -259,9 +261,14 @@ class _Run:
             self.progress.note(text)
 
     def _where(self) -> tuple[Place, tuple[Sighting, ...]]:
-        """Where the VM is; waits for unreachable hosts, looks twice at what cannot be."""
+        """Where the VM is; waits for unreachable hosts, looks twice at what cannot be.
+
+        And at a definition that is still on the source: libvirt removes it after the VM's arrival,
+        and a migration that is followed has no answer to wait for.
+        """
         place, seen = self._wait_for_answers()
-        if place in DOUBTFUL:
+        left = place is Place.TARGET and _at(seen, self.step.source).state is not None
+        if place in DOUBTFUL or left:
             self.sleep(SECOND_LOOK)
             place, seen = self._wait_for_answers()
         return place, seen

@@ -15,7 +15,13 @@ import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import GIB, MIB, Health, Job, Scheduler, Sighting, Vm, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError, UnknownNameError
+from bot.domain.errors import (
+    VM_GONE,
+    DroverError,
+    HostUnreachableError,
+    HypervisorError,
+    UnknownNameError,
+)
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.ports import Hypervisor
 from bot.testing import FakeHypervisor, draw_cluster, uuid_of
@@ -527,6 +533,9 @@ def test_nobody_is_a_clear_error(stage: Stage) -> None:
         with pytest.raises(HypervisorError) as caught:
             call()
         assert caught.value.advice
+    with pytest.raises(HypervisorError) as gone:
+        stage.hypervisor.autostart(A, NOBODY)
+    assert gone.value.code == VM_GONE
     assert stage.hypervisor.job(A, NOBODY) is None
 
 

@@ -646,6 +646,46 @@ def test_a_definition_left_on_the_source_will_not_start_a_second_copy() -> None:
     assert any("virsh undefine" in str(note) for note in progress.notes)
 
 
+@pytest.mark.parametrize("before", ["sightings", "autostart", "set_autostart"])
+def test_a_definition_that_libvirt_removes_meanwhile_is_no_problem(before: str) -> None:
+    """It is removed after the VM's arrival, before the second look or before it is changed."""
+    cluster = lab("autostart")
+    step, progress = step_for(cluster), RecordedProgress(cluster)
+    run(cluster, step)
+    cluster.put(replace(cluster.initial.vm("web-1"), state=VmState.SHUT_OFF))
+    real = getattr(cluster, before)
+    calls = 0
+
+    def removed_before_the_call(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == (2 if before == "sightings" else 1):
+            cluster.undefine("host-a", UUID)
+        return real(*given, **named)
+
+    instead(cluster, before, removed_before_the_call)
+    run(cluster, step, progress)
+    assert not progress.notes
+    assert settle(cluster, step) is Settled.DONE
+    arrived(cluster, step)
+
+
+def test_settle_passes_over_a_definition_that_libvirt_removes_meanwhile() -> None:
+    cluster = lab("autostart")
+    step = step_for(cluster)
+    run(cluster, step)
+    cluster.put(replace(cluster.initial.vm("web-1"), state=VmState.SHUT_OFF))
+    real = cluster.autostart
+
+    def removed_before_the_call(host: str, uuid: str) -> bool:
+        if host == "host-a":
+            cluster.undefine(host, uuid)
+        return real(host, uuid)
+
+    instead(cluster, "autostart", removed_before_the_call)
+    assert settle(cluster, step) is Settled.DONE
+
+
 def test_what_could_not_be_carried_over_is_reported_together() -> None:
     cluster = lab("autostart", change=lambda vm: replace(vm, scheduler=CAP))
     step = step_for(cluster)

@@ -16,7 +16,7 @@ from typing import Any
 
 import libvirt
 
-from bot.domain.errors import HypervisorError
+from bot.domain.errors import VM_GONE, HypervisorError
 from bot.domain.message import Code, Message, Value, Words, words
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command
@@ -233,7 +233,7 @@ _BY_CODE: tuple[Entry, ...] = (
         ),
         moving=_TAKEN,
     ),
-    *_entries("vm-gone", libvirt.VIR_ERR_NO_DOMAIN, advice=_GONE),
+    *_entries(VM_GONE, libvirt.VIR_ERR_NO_DOMAIN, advice=_GONE),
     *_entries("busy", libvirt.VIR_ERR_OPERATION_TIMEOUT, advice=_JOB),
     *_entries(
         "no-agent",
