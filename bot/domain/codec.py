@@ -183,7 +183,7 @@ class Codec:
         if kind is None:
             return Unknown(
                 stored[TAG],
-                _canonical(stored),
+                canonical(stored),
                 words("“{kind}” is of a plugin that is not loaded", kind=stored[TAG]),
             )
         try:
@@ -191,7 +191,7 @@ class Codec:
         except (KeyError, TypeError, ValueError) as error:
             return Unknown(
                 stored[TAG],
-                _canonical(stored),
+                canonical(stored),
                 words(
                     "“{kind}” is of another version: {error}", kind=stored[TAG], error=repr(error)
                 ),
@@ -244,10 +244,6 @@ def message_of(stored: object) -> Message:
     """
     message: Message = stored if isinstance(stored, str) else _MESSAGES.read(stored)
     return message
-
-
-def _canonical(stored: object) -> str:
-    return json.dumps(stored, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def unknowns(value: object) -> tuple[Unknown, ...]:

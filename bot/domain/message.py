@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import cast
 
 from bot.domain.words import bytes_text, duration_text
 
@@ -268,15 +268,15 @@ VALUES: tuple[type, ...] = (
 
 def words(template: str, /, **args: Argument) -> Words:
     """A message. ``template`` is a literal, so that it is found for translation."""
-    return Words(template, {name: _as_value(value) for name, value in args.items()})
+    return Words(template, cast("Mapping[str, Value]", args))  # ``Words`` makes values of them
 
 
 def nwords(one: str, many: str, /, n: float, **args: Argument) -> Words:
     """A message that counts: ``one`` when ``n`` is 1, else ``many``; both may use ``{n}``."""
-    return Words(one, {"n": n, **{name: _as_value(value) for name, value in args.items()}}, many)
+    return Words(one, cast("Mapping[str, Value]", {"n": n, **args}), many)
 
 
-def _as_value(value: Any) -> Value:
+def _as_value(value: object) -> Value:
     if isinstance(value, datetime):
         return When(value)
     if isinstance(value, date):
@@ -287,8 +287,7 @@ def _as_value(value: Any) -> Value:
         return value.value
     if isinstance(value, list | tuple | set | frozenset):
         return Names(tuple(value) if isinstance(value, list | tuple) else tuple(sorted(value)))
-    kept: Value = value
-    return kept
+    return cast("Value", value)
 
 
 def join(messages: Iterable[Message], between: str = " ") -> Message:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
 
 from bot.domain import codec
 from bot.domain.codec import later
@@ -109,7 +109,7 @@ class DefinitionChange:
     subject: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the digest is computed once and kept beside the fields
 class Plan:
     """What would be done, in order. The digest of it is what approvers sign.
 
@@ -130,7 +130,7 @@ class Plan:
     changes: tuple[DefinitionChange, ...] = later(())
     outlook: tuple[Reason, ...] = later(())
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What approvers sign; see ``digest_of``."""
         return digest_of(codec.data(self))
@@ -146,7 +146,7 @@ def digest_of(stored: object) -> str:
     return hashlib.sha256(codec.canonical(_without_wording(stored)).encode()).hexdigest()[:16]
 
 
-def _without_wording(stored: object) -> Any:
+def _without_wording(stored: object) -> object:
     if isinstance(stored, list):
         return [_without_wording(each) for each in stored]
     if not isinstance(stored, dict):

@@ -88,18 +88,15 @@ class Inbox:
     def _accept_quickly(self, values: list[str]) -> bool:
         driver = self._driver()
         with turn(self._engine):
-            return self._insert(driver, values)
-
-    def _insert(self, driver: sqlite3.Connection, values: list[str]) -> bool:
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-            fresh = driver.execute(self._sql, values).rowcount == 1
-            driver.execute("COMMIT")
-        except sqlite3.Error as error:
-            # The transaction may not have begun; its error is the one to tell
-            with suppress(sqlite3.Error):
-                driver.execute("ROLLBACK")
-            raise store_error(error) from error
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                fresh = driver.execute(self._sql, values).rowcount == 1
+                driver.execute("COMMIT")
+            except sqlite3.Error as error:
+                # The transaction may not have begun; its error is the one to tell
+                with suppress(sqlite3.Error):
+                    driver.execute("ROLLBACK")
+                raise store_error(error) from error
         return fresh
 
     def _driver(self) -> sqlite3.Connection:

@@ -242,7 +242,7 @@ class SqlStore:
     def keep_attempt(self, attempt: Attempted) -> None:
         """Put a refused attempt into the chain, under the number that no operation has."""
         table = models.operations
-        row = self._insert(table).values(
+        row = insert_into(self._engine, table).values(
             number=ATTEMPTS, state=ATTEMPTS_STATE, version=0, requester=BOT
         )
         more = sa.update(table).where(table.c.number == ATTEMPTS)
@@ -400,15 +400,13 @@ class SqlStore:
         return {number: tuple(history) for number, history in found.items()}
 
     def _event(self, data: str, at: str, by: str) -> Event:
-        return legible.event_of(self._read_projection(data), datetime.fromisoformat(at), by)
-
-    def _read_projection(self, data: str) -> Any:
         try:
-            return self._codec.keeps(data)
+            value = self._codec.keeps(data)
         # It is not even JSON of ours
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # no message: for the log
-            return Unknown("event", "{}", f"it does not hold an event: {error!r}")
+            value = Unknown("event", "{}", f"it does not hold an event: {error!r}")
+        return legible.event_of(value, datetime.fromisoformat(at), by)
 
     # where operations are shown, maintenance, keys taken once
 
@@ -444,9 +442,13 @@ class SqlStore:
         Its number, 0 when it was kept before.
         """
         claiming = (
-            self._insert(models.claims).values(key=key, at=self._now()).on_conflict_do_nothing()
+            insert_into(self._engine, models.claims)
+            .values(key=key, at=self._now())
+            .on_conflict_do_nothing()
         )
-        keeping = self._insert(models.outbox).values(key=key, data=data, replica=self._replica)
+        keeping = insert_into(self._engine, models.outbox).values(
+            key=key, data=data, replica=self._replica
+        )
         with transaction(self._engine, SURELY) as connection:
             if connection.execute(claiming.returning(sa.literal(1))).first() is None:
                 return 0
@@ -541,7 +543,9 @@ class SqlStore:
         """
         with transaction(self._engine, READ) as connection:
             check(connection)
-        row = self._insert(models.notes).values(key=models.ALIVE, version=1, text=self._now())
+        row = insert_into(self._engine, models.notes).values(
+            key=models.ALIVE, version=1, text=self._now()
+        )
         self._write(
             row.on_conflict_do_update(
                 index_elements=[models.notes.c.key], set_={"text": self._now()}
@@ -561,7 +565,7 @@ class SqlStore:
         """Be this replica from now on; who was it before, and may only be frozen, is fenced off."""
         table = models.replicas
         epoch = secrets.token_hex(8)
-        entered = self._insert(table).values(name=name, beats=1, epoch=epoch)
+        entered = insert_into(self._engine, table).values(name=name, beats=1, epoch=epoch)
         entered = entered.on_conflict_do_update(
             index_elements=[table.c.name], set_={"beats": table.c.beats + 1, "epoch": epoch}
         )
@@ -789,12 +793,14 @@ class SqlStore:
 
     def _insert_new(self, table: sa.Table, *, lasting: str = SOON, **values: str | int) -> bool:
         """Insert a row unless its key is there already; whether it was inserted."""
-        row = self._insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+        row = (
+            insert_into(self._engine, table)
+            .values(**values)
+            .on_conflict_do_nothing()
+            .returning(sa.literal(1))
+        )
         with transaction(self._engine, lasting) as connection:
             return connection.execute(row).first() is not None
-
-    def _insert(self, table: sa.Table) -> Any:
-        return insert_into(self._engine, table)
 
 
 def _requests(stored: Iterable[str]) -> tuple[Request, ...]:

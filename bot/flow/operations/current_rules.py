@@ -125,11 +125,6 @@ def tail(operation: Operation, seen: Snapshot | None = None) -> Plan:
     return replace(plan, steps=tuple(left), blast=blast, tags=_tags(plan, left, seen))
 
 
-def with_tags_of_now(plan: Plan, seen: Snapshot) -> Plan:
-    """A plan with the tags that its VMs have now."""
-    return replace(plan, tags=_tags(plan, plan.steps, seen))
-
-
 def _tags(plan: Plan, steps: Sequence[Step], seen: Snapshot | None) -> tuple[str, ...]:
     """The tags of now; those of the plan beside them when one of its VMs is not seen."""
     wanted = {uuid for step in steps for uuid in step.vms}
@@ -174,11 +169,10 @@ def against_beginning(
     """Everything in today's rules that stands against beginning an approved operation."""
     if old := out_of_time(services, operation):
         return (old,)
-    views = (
-        [operation.plan]
-        if seen is None
-        else [operation.plan, with_tags_of_now(operation.plan, seen)]
-    )
+    plan = operation.plan
+    views = [plan]
+    if seen is not None:
+        views.append(replace(plan, tags=_tags(plan, plan.steps, seen)))
     return next((found for view in views if (found := _against(services, operation, view))), ())
 
 

@@ -246,7 +246,6 @@ class _Run:
         Raises:
             StoreError: as soon as no step is under way any more.
         """
-        operation = self.services.store.operation(self.operation_id)
         overall = OperationProgress(self.services, self.operation_id)
         while True:
             operation = self.services.store.operation(self.operation_id)
