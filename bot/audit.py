@@ -1,4 +1,7 @@
-"""The audit trail for people's own tools: every stored event as JSON lines or CSV, with what proves it."""
+"""The audit trail for people's own tools.
+
+Every stored event as JSON lines or CSV, with what proves it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def json_lines(links: Iterable[ChainedEvent]) -> Iterator[str]:
-    """One JSON object a line: ``COLUMNS``; ``data`` is the whole event, ``plan`` the digest of a proposal's plan.
+    """One JSON object a line.
+
+    ``COLUMNS``; ``data`` is the whole event, ``plan`` the digest of a proposal's plan.
 
     ``hash`` is SHA-256 of the JSON array [previous, position, number of the operation, seq, event
     as canonical JSON].
@@ -53,7 +58,10 @@ def _entry(link: ChainedEvent) -> dict[str, Any]:
 
 
 def _digest(data: dict[str, Any]) -> str:
-    """What was signed: of a proposal its plan's, of a vote the one the voter saw; '' of all else."""
+    """What was signed.
+
+    Of a proposal its plan's, of a vote the one the voter saw; '' of all else.
+    """
     if "plan" in data:
         return digest_of(data["plan"])
     return str(data.get("digest", ""))

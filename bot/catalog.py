@@ -62,11 +62,17 @@ GROUP = "drover.plugins"
 _OPERATION = re.compile(r"op-\d+")
 
 _STORED: tuple[type, ...] = (
-    *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
-    plan.Blast, plan.DefinitionChange, plan.Prediction, operation.Summary, operation.Attempted, plan.HostBar, plan.Spread, policy.Ruling, timing.Slot, steps.MigrateVm, steps.SetMaintenance,
-    steps.HoldHost, steps.AttestOff, steps.WaitForPerson, steps.Carried,
-    backing.Fate, definition.Definition, power.Hold, power.Proof, power.Reading, power.Bound, power.Device,
-    *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
+    *operation.EVENTS, operation.Origin, operation.Vote, operation.Summary, operation.Attempted,
+    plan.Plan, plan.Reason, plan.Objection, plan.Blast, plan.DefinitionChange, plan.Prediction,
+    plan.HostBar, plan.Spread, policy.Ruling, timing.Slot, errors.Remedy,
+    steps.MigrateVm, steps.SetMaintenance, steps.HoldHost, steps.AttestOff, steps.WaitForPerson,
+    steps.Carried, backing.Fate, definition.Definition,
+    power.Hold, power.Proof, power.Reading, power.Bound, power.Device,
+    *(
+        each
+        for each in vars(cluster).values()
+        if dataclasses.is_dataclass(each) and isinstance(each, type)
+    ),
 )  # fmt: skip
 """What core values can be found in a stored event or a saved snapshot."""
 

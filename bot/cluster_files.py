@@ -1,4 +1,7 @@
-"""Clusters kept in files: what `check --save` wrote, a plain list of hosts and VMs, or a drawing, as one snapshot."""
+"""Clusters kept in files.
+
+What `check --save` wrote, a plain list of hosts and VMs, or a drawing, as one snapshot.
+"""
 
 from __future__ import annotations
 
@@ -88,9 +91,16 @@ def _host(said: Mapping[str, Any], ratio: float) -> Host:
     memory = round(said["mem"] * MIB)
     name = str(said["name"])
     return Host(
-        name, Health.UP, hostname=name, cpus=int(said["cores"]), memory=memory, memory_free=memory,
-        reserve=round(said["reserve"] * MIB), maintenance=bool(said["drain"]), tags={"vcpu-ratio": f"{ratio:g}"},
-    )  # fmt: skip
+        name,
+        Health.UP,
+        hostname=name,
+        cpus=int(said["cores"]),
+        memory=memory,
+        memory_free=memory,
+        reserve=round(said["reserve"] * MIB),
+        maintenance=bool(said["drain"]),
+        tags={"vcpu-ratio": f"{ratio:g}"},
+    )
 
 
 def _vm(said: Mapping[str, Any]) -> Vm:

@@ -1,4 +1,7 @@
-"""The main job, performed once as people would: typed, shown, approved, done on real hosts, then left open to try."""
+"""The main job, performed once as people would.
+
+Typed, shown, approved, done on real hosts, then left open to try.
+"""
 
 from __future__ import annotations
 
@@ -68,13 +71,16 @@ TRY: Sequence[Message] = (
     words("`/kvm migrate db-1 host-a`: refused, with what to do; try it with `--copy-storage`"),
     words('`/kvm vm create shop-1 --reason "to see it"`: a VM from one line; then '
           "`/kvm vm show shop-1` and `/kvm vm screenshot shop-1`"),
-    words("`/kvm balance`, `/kvm host drain host-a`: even load, an empty host: one approval, a live "
+    words("`/kvm balance`, `/kvm host drain host-a`: even load, an empty host: one approval, "
+          "a live "
           "checklist"),
     words("`/kvm host check host-b`, `/kvm host pair --all`: is it ready, and what to type if not"),
-    words("`/kvm failover status`, `/kvm failover drill host-a`: what if host-a died now: who starts "
+    words("`/kvm failover status`, `/kvm failover drill host-a`: what if host-a died now: "
+          "who starts "
           "where, who cannot"),
     words("`/kvm host drain host-a --in 2m`: approved now, run then; `/kvm ops --scheduled`"),
-    words("`/kvm audit op-1`, `/kvm why web-1`: everything that happened, and why it is where it is"),
+    words("`/kvm audit op-1`, `/kvm why web-1`: everything that happened, and why it is "
+          "where it is"),
 )  # fmt: skip
 
 
@@ -90,7 +96,10 @@ _DATE = re.compile(r"<!date\^(\d+)\^[^>]*>")
 
 
 def readable(text: str) -> str:
-    """A message's text as the page shows it: names for mentions, local times for dates, no markup."""
+    """A message's text as the page shows it.
+
+    Names for mentions, local times for dates, no markup.
+    """
     text = _MENTION.sub(_name_of, text)
     text = _DATE.sub(
         lambda found: f"{datetime.fromtimestamp(int(found[1])).astimezone():%H:%M:%S}", text
@@ -182,7 +191,8 @@ def perform(
             told.say(
                 DEMO,
                 words(
-                    "Asked, approved, moved, verified; a host died, and its VMs run again. To try it "
+                    "Asked, approved, moved, verified; a host died, and its VMs run again. "
+                    "To try it "
                     "yourself: `./drover demo`, without `--exit`"
                 ),
             )
@@ -306,7 +316,10 @@ def _boot(lab: Lab, told: Transcript, name: str, wish: Mapping[str, Any]) -> Gue
 
 
 def _build_page(told: Transcript) -> None:
-    """The page is for people; the job itself does not need it, so a machine without npm's registry goes on."""
+    """Serve the page, which is for people.
+
+    The job itself does not need it, so a machine without npm's registry goes on.
+    """
     from lab.slack.build import PageBuildError, built_page
 
     try:
@@ -367,7 +380,10 @@ def _await_message(
 
 
 def _prove(stage: DemoStage, told: Transcript, ticks: int) -> None:
-    """Ask the machine, not the bot: one QEMU process, on the target, and the guest went on counting."""
+    """Ask the machine, not the bot.
+
+    One QEMU process, on the target, and the guest went on counting.
+    """
     where = stage.lab.where("web-1")
     if where != ["host-b"]:
         raise DroverError(
@@ -382,7 +398,8 @@ def _prove(stage: DemoStage, told: Transcript, ticks: int) -> None:
     told.say(
         DEMO,
         words(
-            "Checked on the machine itself: the one QEMU process of {vm} runs on {host}, and the VM "
+            "Checked on the machine itself: the one QEMU process of {vm} runs on {host}, and "
+            "the VM "
             "goes on",
             vm="web-1",
             host="host-b",
@@ -391,7 +408,10 @@ def _prove(stage: DemoStage, told: Transcript, ticks: int) -> None:
 
 
 def _dead_host(stage: DemoStage, told: Transcript) -> None:
-    """A host loses its power; two people agree; its VMs run again elsewhere; it is admitted again."""
+    """A host loses its power; two people agree; its VMs run again elsewhere.
+
+    It is admitted again.
+    """
     ana = stage.workspace.person("ana")
     told.say(_in("Ana", "#ops"), "/kvm failover status")
     _status(stage, told)
@@ -477,7 +497,10 @@ def _offers(command: str) -> Callable[[SlackMessage], bool]:
 
 
 def _prove_failover(stage: DemoStage, told: Transcript, boots: Mapping[str, int]) -> None:
-    """Ask the machine, not the bot: each VM has one QEMU process, not on host-b, and has booted once more."""
+    """Ask the machine, not the bot.
+
+    Each VM has one QEMU process, not on host-b, and has booted once more.
+    """
     for name, before in boots.items():
         where = stage.lab.where(name)
         if len(where) != 1 or where == ["host-b"]:

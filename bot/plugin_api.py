@@ -84,7 +84,9 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the bot measures: the newest sweep, the history, the incidents that stand or stood lately.
+    """What the bot measures.
+
+    The newest sweep, the history, the incidents that stand or stood lately.
 
     ``losses``: what of the history waits or was given up. ``changes``: what watches told the
     digests of, oldest first.
@@ -101,7 +103,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a query may look at: a snapshot, the history, the placement rules, who asks and what they may do."""
+    """What a query may look at.
+
+    A snapshot, the history, the placement rules, who asks and what they may do.
+    """
 
     snapshot: Snapshot
     history: History
@@ -151,12 +156,12 @@ class Query(Generic[Intent]):
     plugin's. ``answer(intent, View) -> Card``, pure. ``focus(intent)``: guests to read in depth.
     ``gather(intent, snapshot, hypervisor)``, from the plugin's handler, looks at what no snapshot
     holds; ``answer`` finds it in ``View.found``. ``count(intent, snapshot, hypervisor, counted)``
-    does the same and says how far it is, where that may take long. ``form()``: asked in a dialog when the command is
-    typed without arguments; its fields are named as the grammar's parameters. ``public(intent)``:
-    the answer is posted in the channel, for all. ``live``: so many seconds long the answer, then
-    always posted, is brought up to date. ``example``: a line that can be typed, behind the slash
-    command; help shows it. ``also``: what people type who mean this command (``list``); it is then
-    suggested.
+    does the same and says how far it is, where that may take long. ``form()``: asked in a dialog
+    when the command is typed without arguments; its fields are named as the grammar's parameters.
+    ``public(intent)``: the answer is posted in the channel, for all. ``live``: so many seconds long
+    the answer, then always posted, is brought up to date. ``example``: a line that can be typed,
+    behind the slash command; help shows it. ``also``: what people type who mean this command
+    (``list``); it is then suggested.
     """
 
     name: str
@@ -252,14 +257,14 @@ class Action(Generic[Intent]):
     ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins,
     on a snapshot in which the moves under way have arrived; None: what ``still_good`` said at the
     start holds to the end. ``judged``: the kinds of steps before which it is asked, whether their
-    hosts answer or not; (): all, but for those on hosts that do not answer. ``pick(intent, plan, indexes) -> intent``: the wish for these steps of
-    the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
-    promises an evener load; foretold at the start, measured after the end. ``values``: further
-    dataclasses that its intent and its steps are made of. ``example`` and ``also``: as for a Query.
-    ``may_emit``: further step types, which a plugin that may not be loaded handles.
-    ``summarize(operation, snapshot) ->
-    Summary | None``: what is true of the hosts at the end, whatever the end; asked on a fresh
-    snapshot and stored with the end. ``pages``: its dialog asks in two pages.
+    hosts answer or not; (): all, but for those on hosts that do not answer. ``pick(intent, plan,
+    indexes) -> intent``: the wish for these steps of the plan alone; people may then pick a part.
+    ``evenness(snapshot) -> Spread``: of an action that promises an evener load; foretold at the
+    start, measured after the end. ``values``: further dataclasses that its intent and its steps are
+    made of. ``example`` and ``also``: as for a Query. ``may_emit``: further step types, which a
+    plugin that may not be loaded handles. ``summarize(operation, snapshot) -> Summary | None``:
+    what is true of the hosts at the end, whatever the end; asked on a fresh snapshot and stored
+    with the end. ``pages``: its dialog asks in two pages.
     """
 
     name: str
@@ -329,7 +334,10 @@ Outlook = Callable[[Plan, Snapshot, tuple[Snapshot, ...]], Reason | None]
 
 @dataclass(frozen=True, slots=True)
 class Instead:
-    """What a grammar returns when an option makes its command another one, such as ``--dry-run`` a query."""
+    """What a grammar returns when an option makes its command another one.
+
+    Such as ``--dry-run`` a query.
+    """
 
     command: str
     intent: object
@@ -435,7 +443,10 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a watch noticed, what it wants to remember until the next look, and changes for the next digest."""
+    """What a watch noticed, and changes for the next digest.
+
+    And what it wants to remember until the next look.
+    """
 
     noticed: tuple[Noticed, ...] = ()
     memory: Memory = field(default_factory=dict)
@@ -484,7 +495,10 @@ class ReportView:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A report's card (None: nothing is worth saying), and what it wants to remember until the next."""
+    """A report's card, and what it wants to remember until the next.
+
+    None: nothing is worth saying.
+    """
 
     card: Card | None
     memory: Memory = field(default_factory=dict)
@@ -504,7 +518,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class SettingsSection:
-    """A plugin's own part of the configuration: the table ``[plugins.<name>]``, checked by ``model``."""
+    """A plugin's own part of the configuration.
+
+    The table ``[plugins.<name>]``, checked by ``model``.
+    """
 
     name: str
     model: type[BaseModel]

@@ -1,4 +1,7 @@
-"""The bot as a process of its own between real hosts and a local workspace, for the demo and the e2e tests."""
+"""The bot as a process of its own, for the demo and the e2e tests.
+
+Between real hosts and a local workspace.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ ROLES: Mapping[str, Any] = {
 
 
 def config_for(lab: Lab, workspace: Workspace, directory: Path, **more: Any) -> dict[str, Any]:
-    """A configuration for the lab's hosts and the local workspace; ``more`` replaces whole tables."""
+    """A configuration for the lab's hosts and the local workspace.
+
+    ``more`` replaces whole tables.
+    """
     return {
         "replica": "drover-1",
         "slack": {
@@ -81,7 +87,10 @@ def hosts_for(lab: Lab, doors: Mapping[str, Door]) -> list[dict[str, Any]]:
 def with_power(
     hosts: Sequence[dict[str, Any]], served: Bmcs, directory: Path, deadline: float = 6.0
 ) -> list[dict[str, Any]]:
-    """The tables ``[[hosts]]`` with the lab's power controllers; each has ``deadline`` seconds to answer."""
+    """The tables ``[[hosts]]`` with the lab's power controllers.
+
+    Each has ``deadline`` seconds to answer.
+    """
     secret = directory / "bmc-password"
     secret.write_text(PASSWORD)
     secret.chmod(0o600)
@@ -105,7 +114,10 @@ def with_power(
 
 
 def image_for(lab: Lab) -> dict[str, Any]:
-    """The table ``[plugins.vm_lifecycle]`` of a lab: its small cloud image, laid into every host's pool."""
+    """The table ``[plugins.vm_lifecycle]`` of a lab.
+
+    Its small cloud image, laid into every host's pool.
+    """
     image = cloud_image()
     for host in lab.hosts.values():
         shutil.copy(image.disk, host.directory / "lib" / "images" / "tiny.qcow2")

@@ -1,4 +1,6 @@
-"""Keeps the translations in step with the code: ``python -m bot.translations extract|check|literals [FOLDER…]``.
+"""Keeps the translations in step with the code.
+
+``python -m bot.translations extract|check|literals [FOLDER…]``.
 
 ``extract`` writes every template of a package into its ``.po`` files, with what is translated
 already; new ones come empty, those that the code no longer says are dropped. ``check`` tells what
@@ -244,7 +246,10 @@ class Literal:
 
 
 def literals(package: Path) -> Iterator[Literal]:
-    """Sentences in a package's code that nobody would translate: neither docstrings, logged, nor opted out."""
+    """Sentences in a package's code that nobody would translate.
+
+    Neither docstrings, logged, nor opted out.
+    """
     for file in sorted(package.rglob("*.py")):
         if file.is_relative_to(package / "testing"):
             continue  # stand-ins: what they say, people see in tests alone
@@ -260,7 +265,10 @@ def literals(package: Path) -> Iterator[Literal]:
 
 
 def _is_sentence(text: str) -> bool:
-    """Whether it reads as English: at least three words, a small one among them, and nothing that a shell reads."""
+    """Whether it reads as English.
+
+    At least three words, a small one among them, and nothing that a shell reads.
+    """
     found = _WORD.findall(text)
     return (
         len(found) > 2
@@ -301,7 +309,10 @@ _TYPED = {"example", "also"}
 
 
 def _texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Strings and f-strings under a node that are neither docstrings nor arguments of a quiet call."""
+    """Strings and f-strings under a node.
+
+    Neither docstrings nor arguments of a quiet call.
+    """
     if isinstance(node, ast.JoinedStr):
         yield node
         return

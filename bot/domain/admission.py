@@ -1,4 +1,7 @@
-"""Which steps of a plan may begin now: a sliding window over the plan, a few moves per host at a time."""
+"""Which steps of a plan may begin now.
+
+A sliding window over the plan, a few moves per host at a time.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from bot.domain.operation import Operation
 from bot.domain.steps import MigrateVm, Step
 
 Ends = Counter[tuple[str, str]]
-"""How many moves are under way ``(out of, host)`` and ``(into, host)``, and starts ``(starts on, host)``."""
+"""How many moves and starts are under way.
+
+Keys: ``(out of, host)``, ``(into, host)`` and ``(starts on, host)``.
+"""
 
 OUT, INTO, START = "out of", "into", "starts on"
 
@@ -47,10 +53,10 @@ def under_way(operations: Iterable[Operation]) -> Ends:
 def may_begin(operation: Operation, elsewhere: Ends, limits: Limits) -> tuple[int, ...]:
     """Indexes of the steps that may begin now, in the plan's order.
 
-    Only moves, and steps of one wave, run side by side. A move waits for every earlier step that is not done and
-    touches the same guest, is no move, or leaves the host that the move goes to (it may need the
-    room): so hosts never hold more than the plan, taken step by step, would have had them hold.
-    Beyond that, ``limits`` count.
+    Only moves, and steps of one wave, run side by side. A move waits for every earlier step that is
+    not done and touches the same guest, is no move, or leaves the host that the move goes to (it
+    may need the room): so hosts never hold more than the plan, taken step by step, would have had
+    them hold. Beyond that, ``limits`` count.
 
     Args:
         operation: running.

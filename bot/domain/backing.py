@@ -1,4 +1,7 @@
-"""Pure: which images stand on which, and who still needs one, judged by the storage and not by a spelling."""
+"""Pure: which images stand on which, and who still needs one.
+
+The storage decides it, not how a path is spelt.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +155,9 @@ class Backing:
         return tuple(sorted(found, key=str))
 
     def standing(self, host: str, path: str, *, but: str) -> tuple[Message, ...]:
-        """The VMs besides ``but`` (a UUID) whose images stand on the one at ``path``: they break when it is written to.
+        """The VMs besides ``but`` (a UUID) whose images stand on the one at ``path``.
+
+        They break when it is written to.
 
         Those that name this very image do not count.
         """
@@ -184,7 +189,10 @@ class Backing:
         return {each for each in among if root in self._standing_on(each)}
 
     def _unite(self, shared: Collection[Key]) -> None:
-        """Know one image under all its names: by its stamp, by its place in a shared pool, by a device's path."""
+        """Know one image under all its names.
+
+        By its stamp, by its place in a shared pool, by a device's path.
+        """
         first: dict[tuple[str, ...], Key] = {}
         owners = self._owners()
         nobodys = {image.stamp for key, image in self._images.items() if key not in owners}
@@ -206,7 +214,10 @@ class Backing:
                     self._join((host, path), first.setdefault(("device", path), (host, path)))
 
     def _owners(self) -> dict[Key, str]:
-        """By host and path the VM whose UUID a volume bears that Drover made for it, and that uses it."""
+        """By host and path the VM that uses a volume which Drover made for it.
+
+        Such a volume bears the VM's UUID.
+        """
         return {
             (host, plain(use.path)): use.uuid
             for host, storage in self._storages.items()
@@ -242,7 +253,10 @@ def use_text(use: ImageUse, host: str, *, again: bool = False) -> Message:
 
 
 def plain(path: str) -> str:
-    """A path in one spelling: no ``..``, no doubled slashes, a logical volume by its group and name."""
+    """A path in one spelling.
+
+    No ``..``, no doubled slashes, a logical volume by its group and name.
+    """
     if not path.startswith("/"):
         return path
     path = posixpath.normpath(f"/{path.lstrip('/')}")

@@ -104,14 +104,20 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Where anti-affinity groups have members (group and host of each), and the failure domain of each host, if any."""
+    """Where anti-affinity groups have members, and the failure domains of hosts.
+
+    Of each member the group and the host; of each host its failure domain, if any.
+    """
 
     held: Iterable[tuple[str, str]] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
 
 
 class Shelter:
-    """Rooms that are filled one unit after another: the tightest that holds it and that its rules allow."""
+    """Rooms that are filled one unit after another.
+
+    The tightest that holds it and that its rules allow.
+    """
 
     def __init__(self, rooms: Mapping[str, Room], spread: Spread, sizes: Mapping[str, int]) -> None:
         """``sizes``: how many members each group has.
@@ -285,7 +291,9 @@ def _loss(guests: Sequence[Vm], left: Shelter, rules: _Rules, lost: str) -> Loss
 
 
 def fits(seen: Snapshot, vcpus: int, memory: int, ratio: float, domain: str = "") -> Fit:
-    """How many more guests of this size fit, spread to the emptiest hosts, such that any one host may be lost.
+    """How many more guests of this size fit, such that any one host may be lost.
+
+    They are spread to the emptiest hosts.
 
     Found by halving, on guests placed one by one; placing differently may fit one more here and
     there.

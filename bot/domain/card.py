@@ -22,7 +22,9 @@ Line = Message
 
 
 def prose(text: Message) -> Words:
-    """Sentences in which `a command` stands between backticks: it is shown as code, and all else stays inert.
+    """Sentences in which `a command` stands between backticks.
+
+    It is shown as code, and all else stays inert.
 
     For plain text; a message of its own says what is code, and is answered as it is.
     """
@@ -36,7 +38,9 @@ def prose(text: Message) -> Words:
 
 
 def said_elsewhere(text: str) -> Words:
-    """Text that code had to keep as ``str`` (click's help), to be translated as the template that it was.
+    """Text that code had to keep as ``str`` (click's help).
+
+    It is translated as the template that it was.
 
     One with marks of its own was none: it is shown as ``prose``.
     """

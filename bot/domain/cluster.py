@@ -91,7 +91,10 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """One network interface: ``kind`` bridge/network/direct/…, ``source`` the bridge's or network's name."""
+    """One network interface.
+
+    ``kind`` bridge/network/direct/…, ``source`` the bridge's or network's name.
+    """
 
     kind: str
     source: str
@@ -100,7 +103,9 @@ class Nic:
 
 @dataclass(frozen=True, slots=True)
 class VmSnapshot:
-    """One snapshot of a VM. ``external``: its disks or memory lie in files of their own, not in the qcow2 image.
+    """One snapshot of a VM.
+
+    ``external``: its disks or memory lie in files of their own, not in the qcow2 image.
 
     ``clashes``: QEMU would take its name for the number of another one, or nobody can say that it
     would not.
@@ -127,7 +132,9 @@ class StoredSize:
 
 @dataclass(frozen=True, slots=True)
 class UsbDevice:
-    """A USB device of the host that a VM has, such as ``USB 046d:c52b``, or ``USB 1:4`` by bus and device.
+    """A USB device of the host that a VM has.
+
+    Such as ``USB 046d:c52b``, or ``USB 1:4`` by bus and device.
 
     ``needed``: a host without one does not let the VM in; otherwise libvirt leaves the device out.
     """
@@ -213,7 +220,10 @@ class VmDetail:
 
 
 POSTCOPY_INCOMING = "postcopy incoming"
-"""Why libvirt calls a VM running that still fetches its memory from its source (``Vm.paused_by``)."""
+"""Why libvirt calls a VM running that still fetches its memory.
+
+From its source, in post-copy: ``Vm.paused_by``.
+"""
 POSTCOPY_FAILED = "postcopy failed"
 """Why it calls a VM paused, or even running, whose memory will never arrive: it is dead."""
 
@@ -239,8 +249,8 @@ class Vm:
     cpu: float | None = None
     persistent: bool = True
     autostart: bool = False
-    # Why libvirt says it is paused: user, migration, ioerror…; POSTCOPY_INCOMING and POSTCOPY_FAILED
-    # of a running VM too
+    # Why libvirt says it is paused: user, migration, ioerror…; POSTCOPY_INCOMING and
+    # POSTCOPY_FAILED of a running VM too
     paused_by: str = ""
     scheduler: Scheduler = Scheduler()
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -259,7 +269,10 @@ class Vm:
 
 @dataclass(frozen=True, slots=True)
 class HugePages:
-    """Huge pages of one size that a host sets aside: ``size`` in bytes, ``total`` and ``free`` are counts."""
+    """Huge pages of one size that a host sets aside.
+
+    ``size`` in bytes, ``total`` and ``free`` are counts.
+    """
 
     size: int
     total: int
@@ -361,7 +374,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A move under way: memory that will soon be needed on ``target`` and is still used on ``source``."""
+    """A move under way.
+
+    Memory that will soon be needed on ``target`` and is still used on ``source``.
+    """
 
     vm_uuid: str
     source: str
@@ -392,8 +408,8 @@ def sound(vm: Vm) -> Vm:
         words("its host reports impossible values: {values}", values=odd) if odd else ""
     )
     return replace(
-        vm, memory=memory, memory_max=memory_max, vcpus=vcpus, cpu=cpu, dirty_rate=dirty_rate, wait=wait,
-        problem=problem,
+        vm, memory=memory, memory_max=memory_max, vcpus=vcpus, cpu=cpu, dirty_rate=dirty_rate,
+        wait=wait, problem=problem,
     )  # fmt: skip
 
 
@@ -610,7 +626,9 @@ class Snapshot:
         )
 
     def sound(self) -> Snapshot:
-        """Return it with every VM as ``sound`` has it, for planners: what follows of nonsense is none of it.
+        """Return it with every VM as ``sound`` has it, for planners.
+
+        What follows of nonsense is none of it.
 
         A load far beyond the CPUs of its host is no measurement either.
         """
@@ -642,7 +660,9 @@ class Snapshot:
         return [vm for vm in self._tables.by_any_name(self).get(uuid, ()) if vm.uuid == uuid]
 
     def memory_promises(self, host: str) -> int:
-        """Bytes of ordinary memory promised on a host: its active VMs and the moves under way to it.
+        """Bytes of ordinary memory promised on a host.
+
+        Its active VMs and the moves under way to it.
 
         VMs on huge pages live in what the host sets aside, where it is known to.
         """

@@ -1,4 +1,6 @@
-"""Domain values to canonical JSON and back: dataclasses tagged with their name, so stored rows explain themselves.
+"""Domain values to canonical JSON and back.
+
+Dataclasses tagged with their name, so stored rows explain themselves.
 
 A dataclass becomes ``{"is": "MigrateVm", field: value, …}``; enums their value, datetimes ISO 8601
 with zone, tuples and frozensets arrays. Fields equal to their default are kept, so a digest covers
@@ -35,7 +37,10 @@ class CodecError(DroverError):
 
 
 def later(default: object) -> Any:
-    """A field added to a type that is stored already: left out of the JSON while it has this ``default``."""
+    """A field added to a type that is stored already.
+
+    Left out of the JSON while it has this ``default``.
+    """
     return dataclasses.field(default=default, metadata={LATER: True})
 
 
@@ -100,7 +105,9 @@ def canonical(stored: object) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unknown:
-    """A stored value that no loaded code can read: of a plugin that is not loaded, or of a newer Drover.
+    """A stored value that no loaded code can read.
+
+    Of a plugin that is not loaded, or of a newer Drover.
 
     It is kept as it was stored, so that digests and hashes of what holds it stay the same, and it
     can stand for a step.
@@ -237,7 +244,9 @@ _MESSAGES = Codec(())
 
 
 def message_of(stored: object) -> Message:
-    """A message out of JSON-able data: what ``data`` made of it, or plain text as version 0.1 stored it.
+    """A message out of JSON-able data.
+
+    What ``data`` made of it, or plain text as version 0.1 stored it.
 
     Raises:
         CodecError: it is neither.

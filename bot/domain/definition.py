@@ -74,7 +74,13 @@ MaybeUnchanged = Definition | Unchanged
 """What a host tells of a VM's definition, for who may know it already."""
 
 
-def _mark(host: str, sha: str, state: VmState, persistent: bool, password: bool) -> str:  # noqa: FBT001
+def _mark(
+    host: str,
+    sha: str,
+    state: VmState,
+    persistent: bool,  # noqa: FBT001
+    password: bool,  # noqa: FBT001
+) -> str:
     return f"{sha} {state.value} {persistent:d}{password:d} {host}"
 
 
@@ -99,7 +105,9 @@ def sha_of(xml: str) -> str:
 def merge(
     kept: Iterable[Definition], seen: Iterable[Definition], answered: Collection[str]
 ) -> Iterator[Definition]:
-    """Yield what is to be kept now in place of the newest versions, or as new ones where the XML is another.
+    """Yield what is to be kept now, in place of the newest versions.
+
+    As new ones where the XML is another.
 
     A copy that is off does not stand in for one on a host that does not answer: that one may run.
     Of several copies the one that runs counts, then the one that was kept, then the newest name of

@@ -43,7 +43,10 @@ class DroverError(Exception):
 
 
 MISSING = "argument-missing"
-"""The code of a ``UsageError`` that says: something more is to be named; a dialog can ask for it."""
+"""The code of a ``UsageError`` that says that something more is to be named.
+
+A dialog can ask for it.
+"""
 
 
 class UsageError(DroverError):
@@ -174,7 +177,10 @@ class StoreGoneError(StoreError):
 
 
 class FencedError(StoreError):
-    """Another replica took this one for dead and does its work: nothing that it still wants to store is stored."""
+    """Another replica took this one for dead and does its work.
+
+    Nothing that it still wants to store is stored.
+    """
 
     code = "fenced"
 
@@ -192,7 +198,10 @@ class StepCancelledError(DroverError):
 
 
 class StepAsksError(DroverError):
-    """A step could not be done, and what to do instead is for people to choose: each choice becomes a button."""
+    """A step could not be done, and what to do instead is for people to choose.
+
+    Each choice becomes a button.
+    """
 
     code = "step-asks"
 

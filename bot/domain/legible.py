@@ -1,4 +1,7 @@
-"""Histories that cannot be read in full: of a plugin that is not loaded, or written by a newer Drover."""
+"""Histories that cannot be read in full.
+
+Of a plugin that is not loaded, or written by a newer Drover.
+"""
 
 from __future__ import annotations
 

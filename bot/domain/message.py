@@ -1,4 +1,6 @@
-"""Messages as data: a template and its named values, translated and filled where they are shown and nowhere else.
+"""Messages as data: a template and its named values.
+
+They are translated and filled where they are shown and nowhere else.
 
 ``words("{vm} is on {host}", vm="web-1", host="host-a")`` is a value: it compares, hashes and is
 stored with its template and arguments. ``str()`` of it is the English sentence, for logs and for

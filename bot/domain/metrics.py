@@ -104,7 +104,9 @@ class VmSample:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """A kernel's pressure stall information: shares (0..1) of the last minute in which something had to wait.
+    """A kernel's pressure stall information.
+
+    Shares (0..1) of the last minute in which something had to wait.
 
     The plain ones: some task waited for CPU, memory or disks; ``…_full``: all of them did. Source:
     the kernel's Documentation/accounting/psi.rst. That of CPU is weighted over the host's CPUs.
@@ -210,7 +212,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """``seconds`` of history from ``at`` on: the mean, the 95th percentile and the highest of ``count`` values."""
+    """``seconds`` of history from ``at`` on.
+
+    The mean, the 95th percentile and the highest of ``count`` values.
+    """
 
     at: datetime
     seconds: int
@@ -271,7 +276,10 @@ def gravest_first(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that is different since a watch looked before: a line for the next digest under ``about``, no alert."""
+    """Something that is different since a watch looked before.
+
+    A line for the next digest under ``about``, no alert.
+    """
 
     at: datetime
     about: str
@@ -328,7 +336,10 @@ def points(sweep: Sweep) -> tuple[Point, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What of the history could not be kept: sweeps that wait for the database, and those given up."""
+    """What of the history could not be kept.
+
+    Sweeps that wait for the database, and those given up.
+    """
 
     waiting: int = 0
     dropped: int = 0

@@ -124,7 +124,10 @@ class RulingChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class GlassBroken(Event):
-    """While the chat was out of reach, a person asked for fewer votes: ``votes``, until ``until``."""
+    """While the chat was out of reach, a person asked for fewer votes.
+
+    ``votes``, until ``until``.
+    """
 
     why: str
     votes: int
@@ -217,7 +220,10 @@ class StepSkipped(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replanned(Event):
-    """The rest was planned anew when its turn came: ``steps`` stand in for all that had not begun."""
+    """The rest was planned anew when its turn came.
+
+    ``steps`` stand in for all that had not begun.
+    """
 
     steps: tuple[Step, ...]
     why: Message
@@ -337,9 +343,9 @@ class UnknownEvent(Event):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Replaced, Began, WentStale, StepBegan, StepEnded,
-    StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed, Cancelled, GainMeasured, RulingChanged, Held,
-    Released, GlassBroken, Rescheduled,
+    Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Replaced, Began, WentStale,
+    StepBegan, StepEnded, StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed,
+    Cancelled, GainMeasured, RulingChanged, Held, Released, GlassBroken, Rescheduled,
 )  # fmt: skip
 
 
@@ -454,7 +460,10 @@ def digest_of_vote(plan: Plan, slot: Slot | None) -> str:
 def near(
     steps: Sequence[Step], indexes: Iterable[int], continued: Collection[int] = ()
 ) -> tuple[int, ...]:
-    """Of these steps those before the next one that waits for a person: what others must leave room for now."""
+    """Of these steps those before the next one that waits for a person.
+
+    What others must leave room for now.
+    """
     before = takewhile(
         lambda index: index in continued or not isinstance(steps[index], WaitForPerson), indexes
     )
@@ -584,7 +593,10 @@ def _skip_step(operation: Operation, event: StepSkipped) -> Changes:
 
 
 def _replan(operation: Operation, event: Replanned) -> Changes:
-    """What is done, skipped or under way keeps its number, so only a whole tail can be planned anew."""
+    """Plan the tail anew.
+
+    What is done, skipped or under way keeps its number, so it must be a whole tail.
+    """
     left = set(operation.todo) - operation.under_way
     first = min(left, default=len(operation.plan.steps))
     if left != set(range(first, len(operation.plan.steps))):

@@ -17,7 +17,10 @@ _BETWEEN = re.compile(r"[,+]")
 
 
 def person_of(text: str) -> str:
-    """The user id of a mention such as ``<@U0ANA|ana>``, ``@U0ANA`` or ``U0ANA``; '' of other text."""
+    """The user id of a mention such as ``<@U0ANA|ana>``, ``@U0ANA`` or ``U0ANA``.
+
+    '' of other text.
+    """
     found = _MENTION.fullmatch(text.strip())
     return found["id"] if found else ""
 

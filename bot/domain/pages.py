@@ -1,4 +1,7 @@
-"""Pages of a list: what is shown of it, and the buttons that turn to the others or make a file of all."""
+"""Pages of a list.
+
+What is shown of it, and the buttons that turn to the others or make a file of all.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from bot.domain.message import Message, Words, words
 
 PAGE = "page"
 ROW = "row"
-"""The action of what is chosen in a row's menu: the line of a command, which MORE at its end opens as a dialog."""
+"""The action of what is chosen in a row's menu.
+
+The line of a command, which MORE at its end opens as a dialog.
+"""
 MORE = "…"
 
 

@@ -120,7 +120,8 @@ def experience(
     of_vm = [each for each in known if each.uuid == uuid]
     of_pair = [each for each in known if {each.source, each.target} == pair]
     kinds = (
-        (of_vm, nwords("{n} earlier move of this VM", "{n} earlier moves of this VM", n=len(of_vm))),
+        (of_vm, nwords("{n} earlier move of this VM",
+                       "{n} earlier moves of this VM", n=len(of_vm))),
         (of_pair, nwords("{n} earlier move between these hosts",
                          "{n} earlier moves between these hosts", n=len(of_pair))),
         (list(known), nwords("{n} earlier move", "{n} earlier moves", n=len(known))),

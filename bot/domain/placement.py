@@ -1,4 +1,7 @@
-"""Where a guest may be put: the objections every plan shares, and the order of the hosts that are left."""
+"""Where a guest may be put.
+
+The objections every plan shares, and the order of the hosts that are left.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from bot.domain.plan import HostBar, Objection
 from bot.domain.words import command
 
 PIN, APART, TOGETHER = "pin", "apart", "together"
-"""Tags of guests: where one may be (hosts, or anything else for "here"), and groups that are kept apart or together."""
+"""Tags of guests.
+
+Where one may be (hosts, or anything else for "here"), and groups that are kept apart or together.
+"""
 
 Rule = Callable[[Snapshot, Vm, str], Objection | None]
 """Any plugin may object to a guest on a host: ``(snapshot, vm, host name) -> Objection | None``."""
@@ -200,7 +206,9 @@ def cpu_share(snapshot: Snapshot, host: Host) -> float | None:
 
 
 def preference(snapshot: Snapshot, vm: Vm, host: str) -> tuple[float, float, str]:
-    """Sort key for hosts that may take the guest: least full after it arrives, then least busy, then by name.
+    """Sort key for hosts that may take the guest.
+
+    Least full after it arrives, then least busy, then by name.
 
     Memory leads because it cannot be shared; the busy share decides between hosts within 5 % of
     fullness.
@@ -210,7 +218,10 @@ def preference(snapshot: Snapshot, vm: Vm, host: str) -> tuple[float, float, str
 
 
 def with_moves(snapshot: Snapshot, places: Mapping[str, str]) -> Snapshot:
-    """The cluster with these active guests (by UUID) on these hosts alone, whatever a move under way shows now."""
+    """The cluster with these active guests (by UUID) on these hosts alone.
+
+    Whatever a move under way shows now.
+    """
     theirs = [vm for vm in snapshot.vms if vm.uuid in places and vm.state.active]
     running_last = sorted(theirs, key=lambda vm: vm.state is VmState.RUNNING)
     one = {vm.uuid: replace(vm, host=places[vm.uuid]) for vm in running_last}
@@ -228,7 +239,10 @@ def with_loads(snapshot: Snapshot, loads: Mapping[str, float]) -> Snapshot:
 
 
 def bars(snapshot: Snapshot, moves: Iterable[tuple[Vm, str]]) -> tuple[HostBar, ...]:
-    """The before/after picture of moving guests to hosts, one bar pair per reachable host, by name."""
+    """The before/after picture of moving guests to hosts.
+
+    One pair of bars for each reachable host, by name.
+    """
     moves = tuple(moves)
     return tuple(
         _bar(snapshot, host, moves) for host in sorted(snapshot.hosts, key=_name) if host.up

@@ -1,4 +1,7 @@
-"""Cards as plain text, for mail, pagers and programs: nothing in it formats or mentions anything."""
+"""Cards as plain text, for mail, pagers and programs.
+
+Nothing in it formats or mentions anything.
+"""
 
 from __future__ import annotations
 

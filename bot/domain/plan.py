@@ -17,7 +17,10 @@ from bot.domain.steps import Step
 
 
 class Risk(StrEnum):
-    """How much a mistake would cost, for the policy: reads nothing, undoable, disturbs a guest, destroys data."""
+    """How much a mistake would cost, for the policy.
+
+    Reads nothing, undoable, disturbs a guest, destroys data.
+    """
 
     LOW = "low"
     MEDIUM = "medium"
@@ -72,7 +75,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class HostBar:
-    """One bar of the before/after picture: memory promised and CPU busy, as shares of the host (0..1)."""
+    """One bar of the before/after picture.
+
+    Memory promised and CPU busy, as shares of the host (0..1).
+    """
 
     host: str
     memory_before: float
@@ -83,7 +89,10 @@ class HostBar:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How even hosts are loaded: the planner's score, and the CPU shares (0..1) of the busiest and the idlest host."""
+    """How even hosts are loaded.
+
+    The planner's score, and the CPU shares (0..1) of the busiest and the idlest host.
+    """
 
     unevenness: float
     busiest: float
@@ -137,7 +146,9 @@ class Plan:
 
 
 def digest_of(stored: object) -> str:
-    """SHA-256 of a plan's canonical JSON without its wording, first 16 hex digits: against mix-ups, not forgery.
+    """SHA-256 of a plan's canonical JSON without its wording, first 16 hex digits.
+
+    Against mix-ups, not forgery.
 
     Of a message its arguments are covered and its template is not, so that a plan stays approved
     when its sentences are worded anew. A plan stored before there were messages has none: its

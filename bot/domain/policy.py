@@ -18,7 +18,10 @@ AGENT = "agent"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Times of the week: ``days`` of mon..sun (empty: every day), from ``start`` to ``end`` (may pass midnight)."""
+    """Times of the week.
+
+    ``days`` of mon..sun (empty: every day), from ``start`` to ``end`` (may pass midnight).
+    """
 
     days: tuple[str, ...] = ()
     start: time = time(0)
@@ -109,7 +112,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What a plan takes: ``votes`` from people with one of the roles ``approvers``, within ``expires`` seconds.
+    """What a plan takes.
+
+    ``votes`` from people with one of the roles ``approvers``, within ``expires`` seconds.
 
     After ``fallback_after`` seconds (0: never) the roles ``fallback`` may vote too. ``automatic``:
     a watch does it by itself, by a rule that says so.
@@ -377,7 +382,10 @@ def for_the_bot(rule: Rule) -> Message:
 def _contradiction_without_votes(
     rule: Rule, people: Mapping[str, frozenset[str] | None]
 ) -> Message:
-    """A rule without votes still needs approvers: for what the bot proposes by itself, unless it is automatic."""
+    """A rule without votes still needs approvers.
+
+    For what the bot proposes by itself, unless it is automatic.
+    """
     if rule.via == AGENT:
         return AGENTS_VOTES
     if rule.fallback:

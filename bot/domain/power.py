@@ -1,4 +1,7 @@
-"""Whether a host is off: what power controllers read, who heard the host, and when that proves it."""
+"""Whether a host is off.
+
+What power controllers read, who heard the host, and when that proves it.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,9 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A host that failed, or may have: nothing is started or moved there until people admit it again.
+    """A host that failed, or may have.
+
+    Nothing is started or moved there until people admit it again.
 
     ``operation``: the id of the failover. ``proof``: why it counts as off; None: nothing is proven.
     ``void``: the last proof that life or power has voided.
@@ -181,7 +186,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How much it takes: ``reads`` OFF readings of every device of a level, ``apart`` seconds apart."""
+    """How much it takes.
+
+    ``reads`` OFF readings of every device of a level, ``apart`` seconds apart.
+    """
 
     reads: int = 3
     apart: float = 3.0
@@ -301,7 +309,10 @@ def _far_apart(run: Sequence[Reading], rules: Rules) -> tuple[Reading, ...]:
 
 
 def holds(proof: Proof, readings: Iterable[Reading], rounds: Iterable[Round]) -> bool:
-    """Whether a proof still stands after what was read and heard since: life or power voids it, for good."""
+    """Whether a proof still stands after what was read and heard since.
+
+    Life or power voids it, for good.
+    """
     later_on = any(
         each.host == proof.host and each.at > proof.since and each.power is Power.ON
         for each in readings

@@ -1,4 +1,7 @@
-"""Whether hosts are fit for their work: what is known of one, of two together, and what was found."""
+"""Whether hosts are fit for their work.
+
+What is known of one, of two together, and what was found.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: its fixed name, what was seen, and the command (or sentence) that mends it, '' for none.
+    """One thing looked at.
+
+    Its fixed name, what was seen, and the command (or sentence) that mends it, '' for none.
 
     ``label``: what it is called for people, where its name says more than a template's words.
     """

@@ -1,4 +1,7 @@
-"""Cards, forms and messages are tuples, dataclasses and ``Words`` in each other: how all of one is changed."""
+"""Cards, forms and messages are tuples, dataclasses and ``Words`` in each other.
+
+How all of one is changed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from bot.domain.message import Words
 
 
 def change_parts(said: object, change: Callable[[Any], Any]) -> Any:
-    """The same with each part changed: fields of a dataclass, values of ``Words``, a tuple's members.
+    """The same with each part changed.
+
+    Fields of a dataclass, values of ``Words``, a tuple's members.
 
     What has no parts, and what none of whose parts changed, is returned as it is.
     """

@@ -11,9 +11,12 @@ from bot.domain.message import Message, words
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """How a step runs beside others of its plan: with all of its ``wave`` (from 1), but for those of the same VMs.
+    """How a step runs beside others of its plan.
 
-    ``host``: where it starts a VM, ``most`` such steps at a time there; ``memory``: bytes that the VM needs there.
+    With all of its ``wave`` (from 1), but for those of the same VMs.
+
+    ``host``: where it starts a VM, ``most`` such steps at a time there; ``memory``: bytes that the
+    VM needs there.
     """
 
     wave: int

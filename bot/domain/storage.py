@@ -1,4 +1,7 @@
-"""Pure: where a VM's disks lie, and who else can see them: by the kind of storage, or as the configuration says."""
+"""Pure: where a VM's disks lie, and who else can see them.
+
+By the kind of storage, or as the configuration says.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ _DEVICE_FOLDERS = frozenset({"/dev", "/dev/disk/by-path", "/dev/disk/by-id", "/d
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the configuration says of storage: a pool by its name, or every path that is, or lies below, a pattern.
+    """What the configuration says of storage.
+
+    A pool by its name, or every path that is, or lies below, a pattern.
 
     ``hosts``: on which hosts; empty means on all.
     """
@@ -96,7 +101,10 @@ def _path_declared(host: Host, path: str) -> bool:
 
 
 def is_shared(host: Host, disk: Disk) -> bool:
-    """Whether other hosts can see the disk too: network disks, what lies in a shared pool, and what is declared so."""
+    """Whether other hosts can see the disk too.
+
+    Network disks, what lies in a shared pool, and what is declared so.
+    """
     if disk.kind == "network":
         return True
     pool = pool_of(host, disk)

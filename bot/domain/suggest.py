@@ -1,4 +1,7 @@
-"""Did you mean: the known name nearest to one that was typed, and the commands that a line may mean."""
+"""Did you mean: the known name nearest to one that was typed.
+
+And the commands that a line may mean.
+"""
 
 from __future__ import annotations
 

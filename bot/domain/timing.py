@@ -78,7 +78,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What a person wrote of the time: ``--at``, ``--in`` or ``--window``; at most one is not ''."""
+    """What a person wrote of the time.
+
+    ``--at``, ``--in`` or ``--window``; at most one is not ''.
+    """
 
     at: str = ""
     after: str = ""
@@ -101,7 +104,9 @@ def timing_of(text: str) -> Timing:
 
 
 def moment(text: str, now: datetime, zone: str) -> datetime:
-    """The moment (UTC) that a person means by ``sat 22:00``, ``22:00``, ``tomorrow 6:30`` or ``now``.
+    """The moment (UTC) that a person means.
+
+    For example by ``sat 22:00``, ``22:00``, ``tomorrow 6:30`` or ``now``.
 
     A date is written ``2026-11-28 22:00``; with an offset behind it, it is that of no zone. A day
     of the week, or no day, is the next one.

@@ -1,4 +1,7 @@
-"""Words in and out: cleaning what clients send, names as they are meant, sizes and durations in English."""
+"""Words in and out.
+
+Cleaning what clients send, names as they are meant, sizes and durations in English.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from collections.abc import Iterable, Iterator
 # What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and
 # blanks.
 _AUTOCORRECTED = str.maketrans({
-    **dict.fromkeys("“”„‟«»", '"'), **dict.fromkeys("‘’‚‛‹›", "'"), **dict.fromkeys("\u00a0\u202f\u2007\u3000", " "),
+    **dict.fromkeys("“”„‟«»", '"'),
+    **dict.fromkeys("‘’‚‛‹›", "'"),
+    **dict.fromkeys("\u00a0\u202f\u2007\u3000", " "),
 })  # fmt: skip
 _DASHES = re.compile(r"(?:(?<=\s)|^)(?:—|––|–)(?=\w)")
 _CLOSING = {"“": "”", "”": "”", "„": "“”", "«": "»", "»": "«", '"': '"'}
@@ -28,12 +33,17 @@ _UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]"
 
 
 def straighten(text: str) -> str:
-    """``text`` with autocorrected quotes, spaces and dashes turned back: ``—force`` is ``--force``."""
+    """``text`` with autocorrected quotes, spaces and dashes turned back.
+
+    ``—force`` is ``--force``.
+    """
     return _DASHES.sub("--", text.translate(_AUTOCORRECTED)).strip()
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a command line, as a POSIX shell splits them, typed with straight or with curly quotes.
+    """The words of a command line, as a POSIX shell splits them.
+
+    Typed with straight or with curly quotes.
 
     What stands in quotes is kept to the letter, so a line made by ``shlex.join`` gives back exactly
     what it was made of. Outside of quotes an autocorrected dash before an option is turned back,
@@ -176,7 +186,9 @@ def _without_marks(word: str) -> str:
 
 
 def command(template: str, *names: str) -> str:
-    """Write a command for people to type, in a shell or in chat, so that no name in it means anything but itself.
+    """Write a command for people to type, in a shell or in chat.
+
+    No name in it means anything but itself.
 
     Each ``{}`` of ``template`` is one of ``names``, quoted: ``command("virsh dumpxml {}",
     vm.name)``. An option with a value is written ``--reason={}``. Where a name begins with a dash,

@@ -45,7 +45,10 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Channels by id: where approvals are asked for, where alerts go, and digests ('': as alerts)."""
+    """Channels by id.
+
+    Where approvals are asked for, where alerts go, and digests ('': as alerts).
+    """
 
     approvals: str
     ops: str
@@ -188,12 +191,18 @@ def asker(services: Services, request: Request) -> Asker:
 
 
 def snapshot(services: Services, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
-    """The cluster now, with what only Drover knows: maintenance, holds, moves under way (except of ``but``)."""
+    """The cluster now, with what only Drover knows.
+
+    Maintenance, holds, moves under way (except of ``but``).
+    """
     return complete(services, services.hypervisor.snapshot(focus), but=but)
 
 
 def complete(services: Services, seen: Snapshot, *, but: str = "") -> Snapshot:
-    """A snapshot with what only Drover knows: maintenance, holds, moves under way, how long guests wait for a CPU."""
+    """A snapshot with what only Drover knows.
+
+    Maintenance, holds, moves under way, how long guests wait for a CPU.
+    """
     resting, held = services.store.maintenance(), {each.host for each in services.store.holds()}
     hosts = tuple(
         replace(host, maintenance=host.name in resting, held=host.name in held)
@@ -213,7 +222,10 @@ def _without_ghosts(seen: Snapshot, held: Collection[str]) -> tuple[Vm, ...]:
 
 
 def _waits(services: Services) -> Mapping[tuple[str, str], float]:
-    """Cores that guests were ready to use and did not get, by (UUID, host), as far as that was measured lately."""
+    """Cores that guests were ready to use and did not get.
+
+    By (UUID, host), as far as that was measured lately.
+    """
     sweep = services.monitor.newest if services.monitor is not None else None
     if sweep is None or services.clock.now() - sweep.at > FRESH:
         return {}

@@ -26,7 +26,9 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A NoCloud seed: its files as text (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html).
+    """A NoCloud seed.
+
+    Its files as text (https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html).
 
     Empty files are left out, but for ``user_data``, which must exist.
     """

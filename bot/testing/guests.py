@@ -43,7 +43,8 @@ from bot.ports.guests import (
 )
 
 SCREEN = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 """What every fake guest shows: one pixel."""
 
@@ -155,7 +156,13 @@ class FakeGuests:
             return made
 
     # None
-    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:  # noqa: ARG002
+    def storage(
+        self,
+        host: str,
+        *,
+        whole: bool = True,
+        directories: bool = True,  # noqa: ARG002
+    ) -> Storage:
         """Its images and who names them; see the port."""
         with self._lock:
             self._reach(host)
@@ -270,7 +277,13 @@ class FakeGuests:
         )
 
     # None
-    def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:  # noqa: ARG002
+    def define_kept(
+        self,
+        host: str,
+        kept: Definition,
+        *,
+        reset_nvram: bool = False,  # noqa: ARG002
+    ) -> None:
         """Store a definition that was read before; see the port."""
         with self._changing("define_kept", host, kept.uuid):
             named = [

@@ -1,4 +1,7 @@
-"""Pure: ``failover bind``, how people say that a power controller belongs to a host where it names no machine."""
+"""Pure: ``failover bind``.
+
+How people say that a power controller belongs to a host where it names no machine.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,11 @@ from plugins.failover.intents import Bind
 from plugins.failover.steps import BindDevice
 
 
-def plan(intent: Bind, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+def plan(
+    intent: Bind,
+    snapshot: Snapshot,
+    rules: Rules,  # noqa: ARG001 - an Action's shape
+) -> Plan | Refused:
     """Bind the controller, or why not."""
     host = snapshot.host(intent.host)
     title = words("Trust that {device} switches {host}", device=intent.device, host=host.name)

@@ -1,4 +1,7 @@
-"""Pure: start at boot belongs to Drover, so that no old copy starts by itself when a dead host gets power again."""
+"""Pure: start at boot belongs to Drover.
+
+So no old copy starts by itself when a dead host gets power again.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,8 @@ def _meaning(intent: Protect) -> Iterator[Reason]:
             "own-autostart",
             words(
                 "libvirt does not start them any more. When their host has started anew, Drover "
-                "proposes to start them, or does so by itself where a rule lets it. While Drover is "
+                "proposes to start them, or does so by itself where a rule lets it. While "
+                "Drover is "
                 "down nothing starts them: leave out the VMs of Drover and its database."
             ),
         )

@@ -1,4 +1,7 @@
-"""The impure part of start at boot: takes it over, gives it back, and starts VMs of a host that has started anew."""
+"""The impure part of start at boot.
+
+Takes it over, gives it back, and starts VMs of a host that has started anew.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ def is_owned(step: OwnAutostart, hypervisor: Hypervisor) -> Settled:
 
 
 def own(step: OwnAutostart, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
-    """Set the tag before libvirt's mark is cleared: torn apart between the two, somebody still starts it.
+    """Set the tag before libvirt's mark is cleared.
+
+    Torn apart between the two, somebody still starts it.
 
     Raises:
         StepLostError: it is not there any more.

@@ -1,4 +1,7 @@
-"""Pure: which VMs of a dead host are to be started elsewhere, in which wave, and which stay off and why."""
+"""Pure: which VMs of a dead host are to be started elsewhere, in which wave.
+
+And which stay off, and why.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,16 @@ from plugins.failover.commands import chat
 from plugins.failover.settings import FailoverSettings, Nvram, Priority
 
 PRIORITY, AFTER, READY = "failover", "failover.after", "failover.ready"
-"""Tags of VMs: the priority, the names of VMs that must be ready before, and how it shows that it is ready."""
+"""Tags of VMs.
+
+The priority, the names of VMs that must be ready before, and how it shows that it is ready.
+"""
 
 SOURCE_HALF = "postcopy"
-"""Why the source of a post-copy migration is paused: the VM ran, on the other host, with memory from here."""
+"""Why the source of a post-copy migration is paused.
+
+The VM ran, on the other host, with memory from here.
+"""
 READINESS = ("agent", "none")
 _RANKS = {Priority.FIRST: 0, Priority.NORMAL: 1, Priority.LAST: 2}
 
@@ -40,7 +49,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which VMs people ask for, by name: ``skip`` stay off; of ``only``, unless it is empty, all others do."""
+    """Which VMs people ask for, by name.
+
+    ``skip`` stay off; of ``only``, unless it is empty, all others do.
+    """
 
     skip: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
@@ -60,13 +72,19 @@ class StaysOff:
 
 
 def priority_of(vm: Vm, settings: FailoverSettings) -> Priority:
-    """Its tag ``failover``, or the configured default; a tag that says something else counts as the default."""
+    """Its tag ``failover``, or the configured default.
+
+    A tag that says something else counts as the default.
+    """
     tag = vm.tags.get(PRIORITY, "")
     return Priority(tag) if tag in list(Priority) else settings.default
 
 
 def lost_vms(snapshot: Snapshot, host: str, kept: Iterable[Definition]) -> tuple[Vm, ...]:
-    """The VMs of a host as last seen; those that the bot has not seen since its start as their definitions tell."""
+    """The VMs of a host as last seen.
+
+    Those that the bot has not seen since its start as their definitions tell.
+    """
     seen = {vm.uuid: vm for vm in snapshot.on(host)}
     for each in kept:
         if each.host == host and each.uuid not in seen:
@@ -237,7 +255,9 @@ def old_copies(
 
 
 def _in_waves(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates with their waves: by priority, and behind those that they name in ``failover.after``.
+    """The candidates with their waves.
+
+    By priority, and behind those that they name in ``failover.after``.
 
     A VM that is waited for is started no later than the one that waits. Of a circle the dependency
     that closes it does not count.
@@ -257,7 +277,10 @@ def _in_waves(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 
 
 class _Order:
-    """Places of candidates: the rank of their priority, and how many must be ready one after the other before."""
+    """Places of candidates.
+
+    The rank of their priority, and how many must be ready one after the other before.
+    """
 
     def __init__(self, by_name: Mapping[str, Candidate]) -> None:
         self.by_name = by_name

@@ -1,4 +1,7 @@
-"""Second copies of VMs on a host that came back: which of them is stopped, and the steps that do it."""
+"""Second copies of VMs on a host that came back.
+
+Which of them is stopped, and the steps that do it.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,15 @@ def twice(snapshot: Snapshot, host: str) -> tuple[tuple[Vm, str], ...]:
     )
 
 
-def plan(intent: StopCopies, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
-    """After a new start of the host its copies are forced off; else both are paused, for both have written."""
+def plan(
+    intent: StopCopies,
+    snapshot: Snapshot,
+    rules: Rules,  # noqa: ARG001 - an Action's shape
+) -> Plan | Refused:
+    """After a new start of the host its copies are forced off.
+
+    Else both are paused, for both have written.
+    """
     host = snapshot.host(intent.host)
     found = twice(snapshot, host.name)
     title = words("Stop what runs twice since {host} came back", host=host.name)

@@ -1,4 +1,6 @@
-"""The guard: a hook of libvirt by which a host that has started anew starts no protected VM before Drover admits it.
+"""The guard, a hook of libvirt on hosts.
+
+By it a host that has started anew starts no protected VM before Drover admits it.
 
 Drover's own rules bind Drover alone. On a host that comes back from the dead, people, scripts and
 ``libvirt-guests`` can start the old copy of a VM that runs elsewhere by now; the hook refuses that
@@ -61,7 +63,9 @@ echo "$1" | as_root tee {ADMITTED}.new >/dev/null && as_root mv -f {ADMITTED}.ne
 
 
 def admit(sight: Sight, snapshot: Snapshot, hypervisor: Shell, *, anew: Sequence[str] = ()) -> None:
-    """Let the guards of hosts that answer and are not on hold know it, once for each of their boots.
+    """Let the guards of hosts know it, once for each of their boots.
+
+    Those of hosts that answer and are not on hold.
 
     ``anew``: hosts that are told again.
     """
@@ -93,15 +97,18 @@ def show(about: Guard, view: View) -> Card:  # noqa: ARG001 - the shape of an an
     """The hook, how it is put on a host, and what it does not do."""
     said = words(
         "The guard is a hook of libvirt that you may put on each host. After the host has started "
-        "anew, it refuses the start of every VM that Drover starts with it (tag `failover.autostart=on`, "
+        "anew, it refuses the start of every VM that Drover starts with it (tag "
+        "`failover.autostart=on`, "
         "set by {protect}), until Drover admits the host: by itself where the host is not on hold, "
         "else by {readmit}.",
         protect=chat(PROTECT),
         readmit=chat(f"{READMIT} HOST"),
     )
     steps = words(
-        "As root on each host: write it to {hook}, {mode}, {admit} for the boot that is running, and "
-        "restart libvirt's daemon once, so that it finds the hook (VMs run on). {check} tells whether "
+        "As root on each host: write it to {hook}, {mode}, {admit} for the boot that is "
+        "running, and "
+        "restart libvirt's daemon once, so that it finds the hook (VMs run on). {check} "
+        "tells whether "
         "it works.",
         hook=shell(HOOK),
         mode=shell(f"chmod 755 {HOOK}"),
@@ -110,8 +117,10 @@ def show(about: Guard, view: View) -> Card:  # noqa: ARG001 - the shape of an an
     )
     limits = words(
         "It needs libvirt 6.5, and SSH to the host as root or with sudo. It does not hinder a host "
-        "that was only frozen or cut off, for that has not started anew, nor QEMU without libvirt, nor "
-        "VMs without the tag. While Drover is down, a host that has started anew starts no protected "
+        "that was only frozen or cut off, for that has not started anew, nor QEMU without "
+        "libvirt, nor "
+        "VMs without the tag. While Drover is down, a host that has started anew starts no "
+        "protected "
         "VM; whoever has looked at all other hosts may admit it by hand with the command above."
     )
     elements: tuple[Element, ...] = (

@@ -1,4 +1,7 @@
-"""The impure part: switches a host off, proves it, and starts its VMs elsewhere. Only readings prove anything."""
+"""The impure part: switches a host off, proves it, and starts its VMs elsewhere.
+
+Only readings prove anything.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +139,8 @@ def _life_error(host: str, found: Round) -> StepLostError:
 
 def _rest_text(host: str) -> Message:
     return words(
-        "Nothing more is started elsewhere. {host} stays on hold until it is admitted again: {command}.",
+        "Nothing more is started elsewhere. {host} stays on hold until it is admitted again: "
+        "{command}.",
         host=host,
         command=chat("host readmit {}", host),
     )
@@ -192,7 +196,10 @@ def confirm(step: ConfirmOff, hypervisor: Hypervisor, progress: Progress) -> Fac
 
 
 def _await_word(host: str, hypervisor: PowerAccess, progress: Progress) -> None:
-    """Ask a controller that was at a loss for a moment again; what voids the proof is not waited for."""
+    """Ask a controller that was at a loss for a moment again.
+
+    What voids the proof is not waited for.
+    """
     waited = 0.0
     while hypervisor.power.standing(host) is None and waited < _WORD:
         hold = hypervisor.power.hold(host)
@@ -257,7 +264,9 @@ def _runs(seen: Sighting) -> bool:
 def restart(
     settings: FailoverSettings, step: RestartVm, hypervisor: Hypervisor, progress: Progress
 ) -> Facts:
-    """Define it on its target and start it, if it can run nowhere else. The proof is read again for that.
+    """Define it on its target and start it, if it can run nowhere else.
+
+    The proof is read again for that.
 
     Raises:
         StepLostError: the dead host is not proven off any more, or another host may have it.
@@ -422,7 +431,9 @@ def is_readmitted(step: ReadmitVm, hypervisor: VmLookup) -> Settled:
 
 
 def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
-    """Remove its saved memory, then its definition; never of a VM that runs there, or that runs nowhere else.
+    """Remove its saved memory, then its definition.
+
+    Never of a VM that runs there, or that runs nowhere else.
 
     Raises:
         StepLostError: it runs there, or it does not run where it was.
@@ -432,7 +443,8 @@ def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Fact
         raise StepLostError(
             words("{vm} runs on {host} too.", vm=step.name, host=step.host),
             words(
-                "Two copies may have written the same disks: decide which one stays, and force the other off."
+                "Two copies may have written the same disks: decide which one stays, and "
+                "force the other off."
             ),
         )
     if not _runs(seen[step.lives_on]):

@@ -159,7 +159,10 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Protect:
-    """``failover protect``. No ``vms``: all that it applies to. ``on`` False: libvirt starts them again."""
+    """``failover protect``. No ``vms``: all that it applies to.
+
+    ``on`` False: libvirt starts them again.
+    """
 
     vms: tuple[str, ...] = ()
     on: bool = True
@@ -177,7 +180,9 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Readmit:
-    """``host readmit``. ``left``: VMs that the host still has defined, each with whether its memory is saved there.
+    """``host readmit``.
+
+    ``left``: VMs that the host still has defined, each with whether its memory is saved there.
 
     ``readings``: what its controllers read now, ``bound`` those that were shown to be its own.
     ``unheard``: other hosts, which heard it before it failed, do not hear it. ``despite_check``:

@@ -44,7 +44,10 @@ def grammar() -> click.Command:
 
 
 def answer(about: LookAtDefinition, view: View) -> Card:
-    """The newest version, or the last change, with when it was read and when it was last seen to be so."""
+    """The newest version, or the last change.
+
+    With when it was read and when it was last seen to be so.
+    """
     versions = find(view.history, about.vm)
     newest = versions[0]
     small = join((_where(newest), _versions(versions)))

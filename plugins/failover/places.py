@@ -1,4 +1,7 @@
-"""Pure: on which host each VM of a dead host starts, within memory, vCPUs and the rules of its tags."""
+"""Pure: on which host each VM of a dead host starts.
+
+Within memory, vCPUs and the rules of its tags.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +179,8 @@ def _why_nowhere(
     return Objection(
         "no-place",
         words(
-            "{vm} finds no host: those that it may be on by its tags have too little memory or too few CPUs.",
+            "{vm} finds no host: those that it may be on by its tags have too little memory "
+            "or too few CPUs.",
             vm=vm.name,
         ),
     )

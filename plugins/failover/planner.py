@@ -82,7 +82,10 @@ def still_good(
     snapshot: Snapshot,
     rules: Rules,  # noqa: ARG001
 ) -> tuple[Objection, ...]:
-    """What stands against beginning: a host that is no longer silent, or that people admitted again."""
+    """What stands against beginning.
+
+    A host that is no longer silent, or that people admitted again.
+    """
     return objections(settings, intent, snapshot.host(intent.host))
 
 
@@ -197,9 +200,11 @@ def _warnings(
         yield Reason(
             "autostart",
             nwords(
-                "libvirt starts {names} with {host}: keep {host} off, or without its network, until it was admitted "
+                "libvirt starts {names} with {host}: keep {host} off, or without its "
+                "network, until it was admitted "
                 "again; else a second copy of it would run when {host} gets power.",
-                "libvirt starts {names} with {host}: keep {host} off, or without its network, until it was admitted "
+                "libvirt starts {names} with {host}: keep {host} off, or without its "
+                "network, until it was admitted "
                 "again; else second copies of them would run when {host} gets power.",
                 n=len(starting),
                 names=Names(tuple(starting), most=10),

@@ -20,7 +20,11 @@ def is_expected(step: ExpectSilence, hypervisor: Hypervisor) -> Settled:  # noqa
     return Settled.DONE
 
 
-def expect(step: ExpectSilence, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
+def expect(
+    step: ExpectSilence,  # noqa: ARG001
+    hypervisor: Hypervisor,  # noqa: ARG001
+    progress: Progress,  # noqa: ARG001
+) -> Facts:
     """Nothing is left to do."""
     return {}
 
@@ -33,7 +37,9 @@ def is_off(step: PowerOff, hypervisor: Hypervisor) -> Settled:
 
 
 def switch_off(step: PowerOff, hypervisor: Hypervisor, progress: Progress) -> Facts:
-    """Switch an empty host off. If it answers on although they read OFF, they are switched on again.
+    """Switch an empty host off.
+
+    If it answers on although they read OFF, they are switched on again.
 
     Raises:
         StepLostError: a VM runs there, or the controllers are another machine's.

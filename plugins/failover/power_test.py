@@ -1,4 +1,7 @@
-"""Pure: ``failover drill HOST --real``, how an empty host is switched off and on to show whose its controllers are."""
+"""Pure: ``failover drill HOST --real``.
+
+How an empty host is switched off and on to show whose its controllers are.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,8 @@ def _warnings(host: Host, readings: Iterable[Reading]) -> Iterator[Reason]:
         yield Reason(
             "nameless",
             words(
-                "{devices} names no machine: if it is another one's, that one is switched off. It is "
+                "{devices} names no machine: if it is another one's, that one is switched "
+                "off. It is "
                 "switched on again when {host} still answers.",
                 devices=Names(nameless),
                 host=host.name,

@@ -1,4 +1,7 @@
-"""Pure: ``host quiet``, a silence that people expect. The operation itself is what is kept of it."""
+"""Pure: ``host quiet``, a silence that people expect.
+
+The operation itself is what is kept of it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ WHY = "quiet"
 _MOST = 86400.0  # seconds
 
 
-def plan(intent: Quiet, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+def plan(
+    intent: Quiet,
+    snapshot: Snapshot,
+    rules: Rules,  # noqa: ARG001 - an Action's shape
+) -> Plan | Refused:
     """Expect it from now on, or not any more."""
     host = snapshot.host(intent.host)
     title = words("Expect the silence of {host}", host=host.name)

@@ -1,4 +1,7 @@
-"""Pure: ``host readmit``, how a host that failed is admitted again without the old copies of its VMs."""
+"""Pure: ``host readmit``.
+
+How a host that failed is admitted again without the old copies of its VMs.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ from plugins.failover.places import lacking_networks
 from plugins.failover.steps import ReadmitVm
 
 
-def plan(intent: Readmit, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+def plan(
+    intent: Readmit,
+    snapshot: Snapshot,
+    rules: Rules,  # noqa: ARG001 - an Action's shape
+) -> Plan | Refused:
     """Remove what lives elsewhere, then lift the hold."""
     host = snapshot.host(intent.host)
     title = words("Admit {host} again", host=host.name)

@@ -1,4 +1,7 @@
-"""Pure: how long each VM is away in a failover, foretold from its plan and measured from its stored moments."""
+"""Pure: how long each VM is away in a failover.
+
+Foretold from its plan and measured from its stored moments.
+"""
 
 from __future__ import annotations
 

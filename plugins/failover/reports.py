@@ -51,7 +51,8 @@ def title(host: str, count: int, *, attested: bool) -> Message:
 def asks_for_word(host: str, seen: str) -> Message:
     """What an approver of an attestation says with the vote."""
     return words(
-        "Approve only if you looked at {host} yourself and saw it off. The requester saw: {seen}. If it runs on, "
+        "Approve only if you looked at {host} yourself and saw it off. The requester saw: "
+        "{seen}. If it runs on, "
         "two copies of its VMs will write the same disks.",
         host=host,
         seen=seen,
@@ -88,7 +89,8 @@ def stops_what_runs(host: str) -> Message:
 def runs_drover(host: str, own: Collection[str]) -> Message:
     """That the bot itself, or its database, may end with the host."""
     return words(
-        "Drover or its database runs in {vms} on {host}, as last seen, and ends when {host} is switched off.",
+        "Drover or its database runs in {vms} on {host}, as last seen, and ends when {host} "
+        "is switched off.",
         vms=Names(tuple(own)),
         host=host,
     )
@@ -157,7 +159,10 @@ def _before(reading: Reading) -> Message:
 
 
 def power(reading: Reading, shown: Collection[str], refuted: Collection[str]) -> Message:
-    """What a controller read, and whether it is among those ``shown`` to be this host's, or ``refuted``."""
+    """What a controller read.
+
+    And whether it is among those ``shown`` to be this host's, or ``refuted``.
+    """
     what = _POWER[reading.power]
     bound = reading.device in shown
     if reading.problem:
@@ -213,7 +218,8 @@ def _us(judged: Judged, found: Evidence) -> Message:
     view = found.view
     if view.anchors and 2 * view.anchors_heard <= view.anchors:
         return words(
-            "Drover reaches {heard} of {n} configured anchors: it is more likely Drover's own network.",
+            "Drover reaches {heard} of {n} configured anchors: it is more likely Drover's "
+            "own network.",
             heard=view.anchors_heard,
             n=view.anchors,
         )
@@ -281,8 +287,10 @@ def _bind(host: str, device: str) -> Message:
 def wrong_proof(host: str, devices: tuple[str, ...]) -> Message:
     """That controllers proved a host off which never was off."""
     return words(
-        "{devices} read {host} off while it ran on: it answers with the boot id that it had before. "
-        "What {devices} reads proves nothing from now on. Find out why, then show anew whose it is: "
+        "{devices} read {host} off while it ran on: it answers with the boot id that it had "
+        "before. "
+        "What {devices} reads proves nothing from now on. Find out why, then show anew whose "
+        "it is: "
         "{drill} or {bind}.",
         devices=Names(devices),
         host=host,

@@ -1,4 +1,7 @@
-"""Pure: what becomes of the starts that are left when their target dies in the middle of a failover."""
+"""Pure: what becomes of the starts that are left.
+
+When their target dies in the middle of a failover.
+"""
 
 from __future__ import annotations
 

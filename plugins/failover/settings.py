@@ -11,7 +11,9 @@ from plugins.failover.sight import Sight, own_machine
 
 
 class Mode(StrEnum):
-    """What the bot does by itself about a dead host: nothing, tell people, propose a failover, or carry it out.
+    """What the bot does by itself about a dead host.
+
+    Nothing, tell people, propose a failover, or carry it out.
 
     AUTO acts only where a rule of the policy with ``automatic = true`` lets it, and within the
     limits below.
@@ -96,7 +98,8 @@ class FailoverSettings(BaseModel):
     )
     own_vms: tuple[str, ...] = Field(
         (),
-        description="VMs that the bot or its database runs in: a failover of their host is for people. "
+        description="VMs that the bot or its database runs in: a failover of their host is "
+        "for people. "
         "The bot's own is known where the bot runs as root.",
     )
     _sight: Sight = PrivateAttr(default_factory=Sight)

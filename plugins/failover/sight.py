@@ -14,7 +14,10 @@ _MACHINE = Path("/sys/class/dmi/id/product_uuid")
 
 
 def own_machine(told: Path = _MACHINE) -> str:
-    """The UUID of the machine that the bot runs on, which may be a VM; '' when it cannot be read."""
+    """The UUID of the machine that the bot runs on, which may be a VM.
+
+    '' when it cannot be read.
+    """
     try:
         return told.read_text(encoding="ascii").strip().lower()
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,7 @@
-"""What this plugin adds to the steps of an operation: switch a host off, prove it, start its VMs elsewhere."""
+"""What this plugin adds to the steps of an operation.
+
+Switch a host off, prove it, start its VMs elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ class ConfirmOff(OnHost):
 
 @dataclass(frozen=True, slots=True)
 class ClearCorpse(OnVm):
-    """End what is left of a VM on another host after a post-copy migration that broke: it can never run on."""
+    """End what is left of a VM on another host after a post-copy migration that broke.
+
+    It can never run on.
+    """
 
     reason: str
 
@@ -105,7 +111,10 @@ class RestartVm(Step):
 
 @dataclass(frozen=True, slots=True)
 class AwaitReady(Step):
-    """Wait until a VM is ready (``by``: agent, boot, none); after ``patience`` seconds go on, and say so."""
+    """Wait until a VM is ready (``by``: agent, boot, none).
+
+    After ``patience`` seconds go on, and say so.
+    """
 
     uuid: str
     name: str
@@ -137,7 +146,10 @@ class AwaitReady(Step):
 
 @dataclass(frozen=True, slots=True)
 class ReadmitVm(OnVm):
-    """Remove what a returned host still has of a VM that runs elsewhere: its saved memory, then its definition."""
+    """Remove what a returned host still has of a VM that runs elsewhere.
+
+    Its saved memory, then its definition.
+    """
 
     lives_on: str
 
@@ -258,7 +270,9 @@ class KillVm(OnVm):
 
 @dataclass(frozen=True, slots=True)
 class StartKept(OnVm):
-    """Start a VM that was killed on ``host`` on its ``target``, from its kept definition. ``memory`` in bytes.
+    """Start a VM that was killed on ``host`` on its ``target``, from its kept definition.
+
+    ``memory`` in bytes.
 
     ``sha``: the very version of the definition that is kept.
     """
@@ -293,7 +307,10 @@ class StopCopy(OnVm):
 
 @dataclass(frozen=True, slots=True)
 class PauseCopy(OnVm):
-    """Pause one copy of a VM that runs twice, so that it writes no more; people choose which stays."""
+    """Pause one copy of a VM that runs twice, so that it writes no more.
+
+    People choose which stays.
+    """
 
     @property
     def title(self) -> Message:

@@ -1,4 +1,7 @@
-"""From the evidence of one host to one verdict: a pure function, in an order in which life beats silence."""
+"""From the evidence of one host to one verdict.
+
+A pure function, in an order in which life beats silence.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: of silence before a host counts as dead, after the bot's start, and after it was the bot itself.
+    """Seconds of silence before a host counts as dead.
+
+    Also after the bot's start, and after it was the bot itself.
 
     ``sweeps``: how many sweeps in a row it must be silent, at least.
     """
@@ -71,7 +76,9 @@ class Patience:
 
 
 def judge(evidence: Evidence, patience: Patience) -> Judged:
-    """What the silence of a host means. The first that holds: the bot's own blindness, what is expected, life, death.
+    """What the silence of a host means.
+
+    The first that holds: the bot's own blindness, what is expected, life, death.
 
     More life never leads nearer to a fence: each verdict that may lead to one is asked for only
     when no witness heard the host.
@@ -142,7 +149,10 @@ def _dead(evidence: Evidence) -> Judged:
 
 
 def automatic_objection(evidence: Evidence, judged: Judged) -> Cause | None:
-    """Why a failover must not begin by itself, whatever the rules say; None when nothing stands against it."""
+    """Why a failover must not begin by itself, whatever the rules say.
+
+    None when nothing stands against it.
+    """
     if judged.verdict not in {Verdict.GONE, Verdict.DEAD}:
         return judged.cause or Cause.NO_ANSWER
     if evidence.own:

@@ -1,4 +1,7 @@
-"""``failover test-vm``: one VM, tagged for it, is killed as its host's death would, and starts elsewhere from what is kept."""
+"""``failover test-vm``.
+
+One VM, tagged for it, is killed as its host's death would, and starts elsewhere from what is kept.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,8 @@ def plan(
             Reason(
                 "killed",
                 words(
-                    "{vm} ends at once, as if {host} had lost its power: what it has not written is lost.",
+                    "{vm} ends at once, as if {host} had lost its power: what it has not "
+                    "written is lost.",
                     vm=vm.name,
                     host=host.name,
                 ),
@@ -162,7 +166,9 @@ def is_started(step: StartKept, hypervisor: ClusterReader) -> Settled:
 
 
 def start(step: StartKept, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
-    """Define it on its target as it is kept, and start it; where that fails, start it again where it was.
+    """Define it on its target as it is kept, and start it.
+
+    Where that fails, start it again where it was.
 
     Raises:
         StepLostError: it did not start there, or it may run on another host.
@@ -195,7 +201,8 @@ def _bring_back(step: StartKept, hypervisor: Hypervisor, error: HypervisorError)
     hypervisor.start(step.host, step.uuid)
     return StepLostError(
         words(
-            "{vm} did not start on {target}: {why} It runs on {host} again. A failover could not start it either.",
+            "{vm} did not start on {target}: {why} It runs on {host} again. A failover could "
+            "not start it either.",
             vm=step.name,
             target=step.target,
             host=step.host,

@@ -1,4 +1,7 @@
-"""Looks after silent hosts: tells what their silence means, and proposes a failover of one that is dead."""
+"""Looks after silent hosts.
+
+Tells what their silence means, and proposes a failover of one that is dead.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,10 @@ class Gatherer:
     listened_at: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, snapshot: Snapshot, hypervisor: Hypervisor) -> Found:
-        """Ask all witnesses of each silent host; when it is time, read the controllers of those that answer."""
+        """Ask all witnesses of each silent host.
+
+        When it is time, read the controllers of those that answer.
+        """
         self.sight.note(snapshot)
         silent = [host for host in snapshot.hosts if not host.up]
         back = witnesses.read_boots(self.sight, snapshot, hypervisor)
@@ -145,7 +151,10 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
 def _readiness(
     settings: FailoverSettings, view: WatchView
 ) -> tuple[tuple[Change, ...], Mapping[str, object]]:
-    """What the next digest tells of VMs that could not be started elsewhere: of one host at a look, in turn."""
+    """What the next digest tells of VMs that could not be started elsewhere.
+
+    Of one host at a look, in turn.
+    """
     known: dict[str, dict[str, Any]] = dict(view.memory.get("ready", {}))
     began = settings.sight.started_at or view.now
     away = any(not host.up for host in view.snapshot.hosts)
@@ -180,7 +189,10 @@ def _is_fresh(looked: Mapping[str, Any] | None, now: datetime) -> bool:
 
 
 def _anew(settings: FailoverSettings, view: WatchView, found: Found) -> frozenset[str]:
-    """The hosts that have started anew, as long as what Drover starts with them is off and was not told of."""
+    """The hosts that have started anew and were not told of.
+
+    As long as what Drover starts with them is off.
+    """
     if settings.mode is Mode.OFF:
         return frozenset()
     known: Mapping[str, str] = view.memory.get("boots", {})
@@ -279,7 +291,8 @@ def _mute(view: WatchView, found: Found) -> Iterator[Alert]:
     for (host, device), (since, why) in sorted(found.mute.items()):
         if view.now - since >= _MUTE:
             said = words(
-                "{device} of {host} does not answer: {why}. A failover of {host} could prove nothing.",
+                "{device} of {host} does not answer: {why}. A failover of {host} could prove "
+                "nothing.",
                 device=device,
                 host=host,
                 why=why,
@@ -299,7 +312,8 @@ def _wrong_controllers(found: Found) -> Iterator[Alert]:
 
 def _waits(host: str) -> Card:
     said = words(
-        "{host} answers again and is on hold: nothing is started or moved there until it is admitted.",
+        "{host} answers again and is on hold: nothing is started or moved there until it is "
+        "admitted.",
         host=host,
     )
     return Card(said, words("{host} is on hold", host=host), (Section(said),))
@@ -377,7 +391,10 @@ def _may_still_act(
 def _may_act(
     settings: FailoverSettings, view: WatchView, evidence: Evidence, judged: Judged
 ) -> bool:
-    """Whether a failover may begin by itself: one in a window, no host twice in its time, two kinds of witnesses."""
+    """Whether a failover may begin by itself.
+
+    One in a window, no host twice in its time, two kinds of witnesses.
+    """
     if automatic_objection(evidence, judged) is not None:
         return False
     return _within_limits(settings, view, evidence)

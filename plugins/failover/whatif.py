@@ -1,4 +1,7 @@
-"""Pure: ``failover drill`` and ``failover status``, what a failover would do now. Nothing is ordered."""
+"""Pure: ``failover drill`` and ``failover status``, what a failover would do now.
+
+Nothing is ordered.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,11 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     return Card(said, title, (*elements, Context(tuple(small))))
 
 
-def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # noqa: ARG001 - the shape of an answer
+def status(
+    settings: FailoverSettings,
+    about: Status,  # noqa: ARG001 - the shape of an answer
+    view: View,
+) -> Card:
     """For each host: what can prove it off, and how many of its VMs could start elsewhere today."""
     shown: Shown = view.found
     rows, ready, running = [], 0, 0
@@ -111,7 +118,8 @@ def _libvirts(names: tuple[str, ...]) -> Message:
     return nwords(
         "libvirt starts {names} with its host, also as an old copy after a failover. Let Drover do "
         "so: {command}.",
-        "libvirt starts {names} with their hosts, also as old copies after a failover. Let Drover do "
+        "libvirt starts {names} with their hosts, also as old copies after a failover. Let "
+        "Drover do "
         "so: {command}.",
         n=len(names),
         names=Names(names, most=10),

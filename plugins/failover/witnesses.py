@@ -1,4 +1,7 @@
-"""Asks everybody who can hear a host. It only looks, but for the bond of a controller that names the host's machine."""
+"""Asks everybody who can hear a host.
+
+It only looks, but for the bond of a controller that names the host's machine.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +159,10 @@ def gather_all(
 
 
 def trustworthy(sight: Sight, host: Host, statements: Sequence[Statement]) -> tuple[Statement, ...]:
-    """The statements, but the silence of peers that never heard this host while it answered: they may never hear it."""
+    """The statements, but the silence of peers that never heard this host while it answered.
+
+    They may never hear it.
+    """
     return tuple(
         replace(each, said=Heard.UNASKED)
         if each.witness is Witness.PEERS
@@ -170,7 +176,9 @@ def trustworthy(sight: Sight, host: Host, statements: Sequence[Statement]) -> tu
 def listen(
     sight: Sight, snapshot: Snapshot, hypervisor: Hypervisor, hosts: Sequence[Host] | None = None
 ) -> None:
-    """Note which hosts that answer, and which of their VMs, are heard by others too: their silence says something later.
+    """Note which hosts that answer, and which of their VMs, are heard by others too.
+
+    Their silence says something later.
 
     ``hosts``: these alone.
     """
@@ -222,7 +230,9 @@ def boot_id(host: str, hypervisor: Shell) -> str:
 def read_boots(
     sight: Sight, snapshot: Snapshot, hypervisor: Shell, *, everyone: bool = False
 ) -> frozenset[str]:
-    """Read the boot ids of hosts of which none is known or that were silent; the latter, which answer again.
+    """Read the boot ids of hosts of which none is known or that were silent.
+
+    Of the latter those that answer again.
 
     ``everyone``: of all hosts, for one may start anew between two sweeps.
     """
@@ -240,8 +250,8 @@ def read_boots(
 def read_bound(hypervisor: PowerAccess, host: Host) -> tuple[tuple[Reading, ...], frozenset[str]]:
     """The power by each of the host's controllers, and those that were shown to be its own.
 
-    One that names the machine's UUID as the host's libvirt does is bound by that; one that names another machine is
-    not the host's, whatever was shown before.
+    One that names the machine's UUID as the host's libvirt does is bound by that; one that names
+    another machine is not the host's, whatever was shown before.
     """
     power = hypervisor.power
     devices = power.devices(host.name)
@@ -279,7 +289,9 @@ def read_all(sight: Sight, snapshot: Snapshot, hypervisor: PowerAccess) -> None:
 
 
 def refute(snapshot: Snapshot, hypervisor: Hypervisor) -> dict[str, tuple[str, ...]]:
-    """The controllers that proved a host off which never was off, by host; they prove nothing from now on.
+    """The controllers that proved a host off which never was off, by host.
+
+    They prove nothing from now on.
 
     Those that were shown anew since then stay trusted.
     """
@@ -377,7 +389,10 @@ def ask(
 
 
 def _late(witness: Witness, at: datetime) -> Statement:
-    """The host's own shell that does not answer in time is no sign of life; of others it is no word at all."""
+    """The host's own shell that does not answer in time is no sign of life.
+
+    Of others it is no word at all.
+    """
     said = Heard.SILENT if witness is Witness.SHELL else Heard.UNASKED
     return Statement(witness, said, at)
 
@@ -388,7 +403,10 @@ def _libvirt(host: Host, at: datetime) -> Statement:
 
 
 def _shell(host: Host, at: datetime, hypervisor: Shell) -> Statement:
-    """The bot's own way to the machine: its shell, and a port that opens or refuses, which takes a kernel that lives."""
+    """The bot's own way to the machine.
+
+    Its shell, and a port that opens or refuses, which takes a kernel that lives.
+    """
     try:
         told = hypervisor.run(host.name, ["true"], deadline=_DEADLINE)
     except HypervisorError as error:
@@ -404,7 +422,8 @@ def _shell(host: Host, at: datetime, hypervisor: Shell) -> Statement:
 
 
 # A name that does not resolve there is asked about by nobody.
-# It says "alive" for a ping that is answered, and for a port that is open or refused: both take a kernel that lives.
+# It says "alive" for a ping that is answered, and for a port that is open or refused: both take a
+# kernel that lives.
 _HEAR = """
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 place={place}
@@ -487,7 +506,10 @@ def _vms(host: Host, snapshot: Snapshot, hypervisor: Shell, places: Sequence[str
 def answering(
     peers: Sequence[str], places: Sequence[str], hypervisor: Shell
 ) -> frozenset[str] | None:
-    """Which of these addresses answer a ping from the first host that can be asked; None: none can."""
+    """Which of these addresses answer a ping from the first host that can be asked.
+
+    None: none can.
+    """
     script = _PING.format(places=" ".join(shlex.quote(place) for place in places))
     for peer in peers[:_MOST_PEERS]:
         lines = _out(peer, script, hypervisor).splitlines()
@@ -510,7 +532,8 @@ def _storage(host: Host, snapshot: Snapshot, hypervisor: Shell) -> Statement:
     if not peers or not paths:
         return Statement(Witness.STORAGE, Heard.UNASKED, at)
     words = " ".join(shlex.quote(path) for path in paths)
-    script = f'date +%s; for f in {words}; do stat -c %Y "$f" 2>/dev/null; done'  # no message: a line of shell
+    # no message: a line of shell
+    script = f'date +%s; for f in {words}; do stat -c %Y "$f" 2>/dev/null; done'
     lines = _out(peers[0], script, hypervisor).split()
     if not lines or not all(each.isdigit() for each in lines):
         return Statement(Witness.STORAGE, Heard.UNASKED, at)

@@ -171,7 +171,11 @@ def hosts_asked(hosts: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:
 
 
 # An Action's shape
-def plan(intent: HostMaintenance, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:  # noqa: ARG001
+def plan(
+    intent: HostMaintenance,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],  # noqa: ARG001
+) -> Plan | Refused:
     """The one step, with what still runs there as a warning."""
     try:
         host = snapshot.host(intent.host)

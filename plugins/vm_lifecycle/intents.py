@@ -405,7 +405,11 @@ _HELP: dict[str, Message] = {
 """Where the help says more than the summary."""
 
 
-def _option(*names: str, help: Message, **given: Any) -> click.Option:  # noqa: A002 - as click has it
+def _option(
+    *names: str,
+    help: Message,  # noqa: A002 - as click has it
+    **given: Any,
+) -> click.Option:
     return click.Option(list(names), help=str(help), **given)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -132,7 +132,7 @@ def _last_slot(schedule: SnapshotSchedule, name: str, now: datetime) -> Slot:
 
 def _window(schedule: SnapshotSchedule) -> Window:
     """The time in which it is taken: from ``at`` on, as long as it may be late."""
-    begin = datetime.combine(datetime(2000, 1, 1).date(), schedule.at)  # noqa: DTZ001 - a time of day
+    begin = datetime.combine(date(2000, 1, 1), schedule.at)  # only its time of day counts
     end = (begin + timedelta(seconds=schedule.late)).time()
     return Window(schedule.days, schedule.at, end, schedule.zone)
 

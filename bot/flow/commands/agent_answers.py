@@ -28,7 +28,8 @@ def answer(agents: Agents, agent: Agent, method: str, given: Given) -> Data:
     Args:
         agents: what agents may do.
         agent: who asks.
-        method: ``hello``, ``commands``, ``ask``, ``plan``, ``propose`` or ``follow``; nothing else exists.
+        method: ``hello``, ``commands``, ``ask``, ``plan``, ``propose`` or ``follow``; nothing else
+            exists.
         given: ``command``, and of ``propose`` ``reason``; of ``follow`` ``operation``, ``after``
             (a version) and ``wait`` (seconds).
 

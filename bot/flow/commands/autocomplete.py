@@ -24,7 +24,9 @@ _SOURCES: Mapping[str, Callable[[Snapshot], set[str]]] = {
 
 
 class Inventory:
-    """The last sweep. It also keeps the load samples fresh, which are differences between two sweeps.
+    """The last sweep.
+
+    It also keeps the load samples fresh, which are differences between two sweeps.
 
     Args:
         hypervisor: swept now and then.
@@ -43,7 +45,10 @@ class Inventory:
         return self._seen
 
     def choices(self, source: str, typed: str) -> Sequence[tuple[str, str]]:
-        """(value, text) of the VMs (``vms``), ``hosts`` or ``networks`` whose name holds what was typed."""
+        """(value, text) of what has a name that holds what was typed.
+
+        Of the VMs (``vms``), ``hosts`` or ``networks``.
+        """
         seen = self._seen
         if seen is None:
             return ()

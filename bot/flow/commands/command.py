@@ -167,7 +167,10 @@ def _carry_out(
 def _with_choices(
     services: Services, action: Action, request: Request, found: Tried, card: Card
 ) -> Card:
-    """An answer with the button to what there is to choose, where the plan leaves something open."""
+    """An answer with the button to what there is to choose.
+
+    Where the plan leaves something open.
+    """
     pages, operation = action.pages, found if isinstance(found, Operation) else None
     plan = operation.plan if operation is not None else found
     asked = request.action.startswith(FORM)

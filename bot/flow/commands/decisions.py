@@ -1,4 +1,6 @@
-"""Commands that do what the buttons of an operation do: approve, deny, withdraw, cancel, retry, continue.
+"""Commands that do what the buttons of an operation do.
+
+Approve, deny, withdraw, cancel, retry, continue.
 
 They press the button: whether somebody may, and what becomes of it, its handler decides, as for a
 click. A vote is for the plan whose hash is typed; without one, the plan and its hash are shown.
@@ -57,14 +59,20 @@ def answer(services: Services, request: Request, wanted: Press) -> Card | None:
 
 
 def lane(text: str) -> buttons.Lane | None:
-    """The lane of a typed decision, which is that of its button; None when the text is no decision."""
+    """The lane of a typed decision, which is that of its button.
+
+    None when the text is no decision.
+    """
     name = text.split(maxsplit=1)[0].lower() if text.strip() else ""
     button = next((each.button for each in DECISIONS if each.name == name), "")
     return buttons.ACTIONS[button].click if button else None
 
 
 def stops(text: str) -> bool:
-    """Whether a typed line is a decision that only stops something, so that it is never too late."""
+    """Whether a typed line is a decision that only stops something.
+
+    Such a decision is never too late.
+    """
     name = text.split(maxsplit=1)[0].lower() if text.strip() else ""
     return any(each.name == name and buttons.ACTIONS[each.button].stops for each in DECISIONS)
 
@@ -162,7 +170,8 @@ _WITHDRAW = words("Withdraw an operation that you proposed and that nobody decid
 _CANCEL = words("Cancel an approved or running operation, as soon as it is safe.")
 _CONTINUE = words("Let an operation continue that waits for a person.")
 _RESCHEDULE = words(
-    "Give an operation that has not begun another time, for example “sat 22:00”, “in 2h” or “window "
+    "Give an operation that has not begun another time, for example “sat 22:00”, “in 2h” or "
+    "“window "
     "NAME”. Votes begin anew."
 )
 _RETRY = words("Propose an operation that ended once more, on the cluster as it is now.")

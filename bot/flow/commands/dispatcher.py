@@ -99,7 +99,10 @@ def _say(services: Services, request: Request, card: Card) -> None:
 
 
 def pick_up(services: Services, replica: str = "") -> None:
-    """After a start, or when another replica is gone: say what was left to say, see every open operation on its way."""
+    """Take up what is left after a start, or when another replica is gone.
+
+    Say what was left to say, see every open operation on its way.
+    """
     _quietly("", lambda _: late_requests.hold(services))
     services.messages.take_over(replica)
     for operation in services.store.operations(states=OPEN, limit=MOST_OPEN):
@@ -160,7 +163,10 @@ def lane_of(services: Services, request: Request) -> Lane:
 
 
 class Turns:
-    """Requests that wait, the people taking turns: who asks for much waits behind who asks for little."""
+    """Requests that wait, the people taking turns.
+
+    Who asks for much waits behind who asks for little.
+    """
 
     def __init__(self) -> None:
         # Listeners put, workers take; no two take requests of one person at once
@@ -196,7 +202,9 @@ class Turns:
 
 
 class RequestWorkers:
-    """Threads that handle requests: dialogs and decisions on lanes of their own, within each the people in turn.
+    """Threads that handle requests.
+
+    Dialogs and decisions on lanes of their own, within each the people in turn.
 
     Args:
         services: what they work with.

@@ -1,4 +1,6 @@
-"""Dialogs of commands, made from their grammars: what was typed is filled in, what is missing can be picked.
+"""Dialogs of commands, made from their grammars.
+
+What was typed is filled in, what is missing can be picked.
 
 An argument is picked from a list where its metavar says what it is: VM, HOST, NETWORK; SNAPSHOT,
 TARGET (a disk) and MAC of the VM that is named. What is wrong is told at its field, all at once.
@@ -134,7 +136,10 @@ class Wanted:
 
 
 def missing_arguments(catalog: Catalog, slash: str, text: str) -> Wanted | None:
-    """Return the command of a line that lacks arguments, with those that it has; None where none is asked for."""
+    """Return the command of a line that lacks arguments, with those that it has.
+
+    None where none is asked for.
+    """
     try:
         command, rest = command_of(catalog, slash, text)
     except UsageError:
@@ -327,7 +332,10 @@ def with_change(card: Card, request: Request) -> Card:
 
 
 def problems(catalog: Catalog, slash: str, request: Request) -> Mapping[str, Message]:
-    """What is wrong with a dialog's answers, by field; {} when nothing is, as far as that is seen without a host."""
+    """What is wrong with a dialog's answers, by field.
+
+    {} when nothing is, as far as that is seen without a host.
+    """
     command = catalog.commands.get(request.action.removeprefix(FORM))
     if not request.action.startswith(FORM) or command is None:
         return {}

@@ -1,4 +1,7 @@
-"""What comes too late: requests from before a crash, and operations that ran when the bot fell silent for long."""
+"""What comes too late.
+
+Requests from before a crash, and operations that ran when the bot fell silent for long.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ def refuse(services: Services, request: Request) -> bool:
 
 
 def hold(services: Services) -> None:
-    """Hold what was running when the bot fell silent for long, or when the backup was made that was restored."""
+    """Hold what was running when the bot fell silent for long.
+
+    Or when the backup was made that was restored.
+    """
     now, alive = services.clock.now(), services.store.last_alive()
     for operation in services.store.operations(states=(State.RUNNING,), limit=MOST_OPEN):
         if operation.unreadable:

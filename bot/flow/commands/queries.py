@@ -280,7 +280,10 @@ def _answer_help(intent: Help, seen: View) -> Card:
 
 
 def _topics(word: str, commands: Sequence[Listed]) -> tuple[Listed, ...]:
-    """The commands that a word of `help` is about: they begin with it, hold it, or it means them."""
+    """The commands that a word of `help` is about.
+
+    They begin with it, hold it, or it means them.
+    """
     found = tuple(
         each for each in commands if each.name.startswith(word) or word in each.name.split()
     )

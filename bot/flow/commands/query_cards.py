@@ -1,4 +1,7 @@
-"""Every sentence the core says when people only look: help, hosts, VMs, operations, the audit trail, the policy."""
+"""Every sentence the core says when people only look.
+
+Help, hosts, VMs, operations, the audit trail, the policy.
+"""
 
 from __future__ import annotations
 
@@ -219,7 +222,9 @@ def hosts_card(
     line: Callable[[int], str] | None = None,
     allowed: Collection[str] = (),
 ) -> Card:
-    """A page of the hosts: state, VMs, memory, CPU; with ``line``, the command of a page, its buttons.
+    """A page of the hosts.
+
+    State, VMs, memory, CPU; with ``line``, the command of a page, its buttons.
 
     ``allowed``: commands that the person may use; with that for one host, one can be chosen.
     """
@@ -257,8 +262,11 @@ def hosts_card(
         for host in down
         if host.problem
     ]
-    elements += [Section(words("*{host}* could not be read whole: {parts}", host=host.name, parts=parts))
-                 for host in hosts if (parts := unread_parts(seen, host))]  # fmt: skip
+    elements += [
+        Section(words("*{host}* could not be read whole: {parts}", host=host.name, parts=parts))
+        for host in hosts
+        if (parts := unread_parts(seen, host))
+    ]
     title = nwords("{up} of {n} host up", "{up} of {n} hosts up", n=len(hosts), up=up)
     text = (
         words("{title}; down: {names}", title=title, names=tuple(host.name for host in down))
@@ -804,7 +812,10 @@ ONE_CLICK = (
     (words("Digest"), "digest"),
     (words("Votes"), "approvals"),
 )
-"""Buttons of the dashboard and the commands they type, where these exist and the person may use them."""
+"""Buttons of the dashboard and the commands they type.
+
+Shown where these exist and the person may use them.
+"""
 
 
 def _home_answer(said: Card | None) -> list[Element]:

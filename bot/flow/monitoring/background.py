@@ -1,4 +1,7 @@
-"""What watches gather, each on a thread of its own: a host that hangs delays no sweep and no other watch."""
+"""What watches gather, each on a thread of its own.
+
+A host that hangs delays no sweep and no other watch.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ _LEAST, _TURNS = 20, 15  # of very many hosts a share is read at a time: their t
 
 @dataclass(slots=True)
 class KeptDefinitions:
-    """Reads hosts' definitions into the store: all every five minutes, a host's at once when its VMs are others.
+    """Reads hosts' definitions into the store.
+
+    All every five minutes, a host's at once when its VMs are others.
 
     Several replicas may do so; they keep the same.
     """

@@ -1,4 +1,6 @@
-"""Replicas that measure together: each host by one of them, and by another one when that one is gone.
+"""Replicas that measure together.
+
+Each host by one of them, and by another one when that one is gone.
 
 Only what is measured for charts, tables and alerts is divided. Where VMs are, and whether a host
 answers, each replica reads by itself: no decision about a VM rests on what another one saw.
@@ -104,8 +106,16 @@ class DividedSampler:
     def _holds(self, lease: Lease | None) -> bool:
         return lease is not None and lease.replica == self.replica
 
-    def _is_free(self, lease: Lease | None, is_own: bool, replicas: Collection[str]) -> bool:  # noqa: FBT001
-        """Whether a lease may be taken: one's own share at once, the rest when it is not looked after."""
+    def _is_free(
+        self,
+        lease: Lease | None,
+        is_own: bool,  # noqa: FBT001
+        replicas: Collection[str],
+    ) -> bool:
+        """Whether a lease may be taken.
+
+        One's own share at once, the rest when it is not looked after.
+        """
         if lease is None:
             return is_own
         left = is_own and lease.replica not in replicas  # given up, or its replica is gone
@@ -171,5 +181,8 @@ class DividedSampler:
 
 
 def _owner(host: str, replicas: Iterable[str]) -> str:
-    """The replica whose share a host is: the same for everybody, and few hosts change when one comes or goes."""
+    """The replica whose share a host is.
+
+    The same for everybody, and few hosts change when one comes or goes.
+    """
     return max(replicas, key=lambda replica: hashlib.blake2b(f"{replica}/{host}".encode()).digest())

@@ -1,4 +1,7 @@
-"""From sweeps to history: minutes' means, kept until the database takes them, and a word when it does not."""
+"""From sweeps to history.
+
+Minutes' means, kept until the database takes them, and a word when it does not.
+"""
 
 from __future__ import annotations
 

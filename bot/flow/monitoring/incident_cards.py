@@ -1,4 +1,7 @@
-"""Every sentence the core adds to alerts and reports: who took one up, how long it lasted, what can be pressed."""
+"""Every sentence the core adds to alerts and reports.
+
+Who took one up, how long it lasted, what can be pressed.
+"""
 
 from __future__ import annotations
 

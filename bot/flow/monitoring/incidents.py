@@ -1,4 +1,7 @@
-"""Incidents in chat: one message each, edited while it lasts and when it ends, with what people decided about it."""
+"""Incidents in chat.
+
+One message each, edited while it lasts and when it ends, with what people decided about it.
+"""
 
 from __future__ import annotations
 
@@ -221,7 +224,10 @@ def _decide_all(
 
 
 def draw_storm(services: Services, monitor: Monitor, members: Sequence[Incident]) -> None:
-    """Edit the message that incidents share when it does not show them as they are, oldest first."""
+    """Edit the message that incidents share.
+
+    When it does not show them as they are, oldest first.
+    """
     first, now = next((each for each in members if each.ts), None), services.clock.now()
     if first is None:
         return  # it is not posted yet

@@ -1,4 +1,7 @@
-"""What the bot measures: the newest sweep, the history, notes, and what it last showed of each incident."""
+"""What the bot measures.
+
+The newest sweep, the history, notes, and what it last showed of each incident.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +129,9 @@ class Monitor:
         return replace(sweep, hosts=tuple(hosts))
 
     def _told_by_kernel(self, host: HostSample, pressure: Pressure | None) -> HostSample:
-        """The host with its pressure, and its memory in use as its kernel counts it where that is told.
+        """The host with its pressure, and its memory in use.
+
+        As its kernel counts it, where that is told.
 
         That is read seldom: between two reads it is moved by as much as libvirt's count is.
         """
@@ -146,10 +151,15 @@ class Monitor:
     def keep_pools(self, seen: Snapshot) -> None:
         """Add the pools' use to the history; a snapshot knows them, a sweep does not."""
         if self._records:
-            self._recorder.take(self._clock.now(), tuple(
-                Point(pool_entity(host.name, pool.name), {Metric.SPACE: float(pool.capacity - pool.free)})
-                for host in seen.hosts if host.up for pool in host.pools if pool.active
-            ))  # fmt: skip
+            used = [
+                (pool_entity(host.name, pool.name), float(pool.capacity - pool.free))
+                for host in seen.hosts
+                if host.up
+                for pool in host.pools
+                if pool.active
+            ]
+            points = tuple(Point(entity, {Metric.SPACE: space}) for entity, space in used)
+            self._recorder.take(self._clock.now(), points)
 
     def write(self) -> None:
         """Write what waits and roll up.

@@ -1,8 +1,10 @@
-"""Who is told of what by other ways than the chat: alerts by severity, proposals that nobody votes on.
+"""Who is told of what by other ways than the chat.
 
-What should have been told by now is found anew at each look, and noted when it was taken: a crash or
-a service that fails loses nothing, and what is over before it could be told is not told. Everything
-is told while the chat is out of reach.
+Alerts by severity, proposals that nobody votes on.
+
+What should have been told by now is found anew at each look, and noted when it was taken: a crash
+or a service that fails loses nothing, and what is over before it could be told is not told.
+Everything is told while the chat is out of reach.
 """
 
 from __future__ import annotations

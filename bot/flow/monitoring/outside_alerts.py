@@ -1,8 +1,8 @@
 """Alerts that a site's Alertmanager sends: each becomes an incident, with a fix to click.
 
 They are kept before the sender is answered, and shown by the next look; so none is lost when the
-chat is away. Every text in them is a stranger's: it is shown as it is, and chooses no command. A fix
-is a command of the configuration, and names only a host or a VM that the cluster has.
+chat is away. Every text in them is a stranger's: it is shown as it is, and chooses no command. A
+fix is a command of the configuration, and names only a host or a VM that the cluster has.
 """
 
 from __future__ import annotations

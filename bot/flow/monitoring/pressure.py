@@ -1,4 +1,7 @@
-"""The hosts' pressure stall information, which libvirt has no call for: read now and then, and never waited for."""
+"""The hosts' pressure stall information, which libvirt has no call for.
+
+Read now and then, and never waited for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What one replica measured of a host, as text for the others; ages instead of moments, for clocks differ."""
+"""What one replica measured of a host, as text for the others.
+
+Ages instead of moments, for clocks differ.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Many incidents of one kind that begin together: one message for all, edited as they come and go."""
+"""Many incidents of one kind that begin together.
+
+One message for all, edited as they come and go.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class _Storm:
 
 
 def kind_of(key: str) -> str:
-    """What incidents of one kind have in common: their key before the name; '' for a key without."""
+    """What incidents of one kind have in common.
+
+    Their key before the name; '' for a key without.
+    """
     kind, colon, _ = key.partition(":")
     return kind if colon else ""
 

@@ -1,4 +1,7 @@
-"""Keeps copies of VMs' UEFI variables, which are files on their hosts, where a shell reaches them."""
+"""Keeps copies of VMs' UEFI variables.
+
+They are files on the hosts, and are kept where a shell reaches them.
+"""
 
 from __future__ import annotations
 

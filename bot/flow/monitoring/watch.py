@@ -41,7 +41,10 @@ Latest = Callable[[], Snapshot | None]
 
 
 def tick(services: Services, monitor: Monitor, latest: Latest, older_than: float = 0.0) -> None:
-    """Measure, unless that was done within ``older_than`` seconds, then let every watch look that is due."""
+    """Measure, then let every watch look that is due.
+
+    Not measured when that was done within ``older_than`` seconds.
+    """
     sweep = monitor.sweep(older_than=older_than)
     seen = latest()
     if seen is not None and leads(services, monitor):
@@ -65,7 +68,10 @@ def fresh_for(every: float, vms: int) -> float:
 
 
 def measure(monitor: Monitor, older_than: float) -> None:
-    """Measure, unless that was done within ``older_than`` seconds: also while the watches wait for the chat."""
+    """Measure, unless that was done within ``older_than`` seconds.
+
+    Also while the watches wait for the chat.
+    """
     monitor.sweep(older_than=older_than)
 
 
@@ -127,7 +133,10 @@ def _when_gathered(services: Services, monitor: Monitor, watch: Watch, seen: Sna
 
 
 def _ready(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool:
-    """Whether a watch may look now: it is due, or what it began to gather when it was due is there."""
+    """Whether a watch may look now.
+
+    It is due, or what it began to gather when it was due is there.
+    """
     if monitor.gathering.busy(watch.name):
         return monitor.gathering.is_ready(watch.name)
     moment = time.monotonic()
@@ -237,10 +246,18 @@ def compose_report(
     now = services.clock.now()
     late = max(0.0, (now - slot).total_seconds())
     whole = complete(services, seen)
-    return wanted.compose(ReportView(
-        whole, services.catalog.rules, services.store, monitor.measures(), kept.get("memory", {}), now, since, late,
+    view = ReportView(
+        whole,
+        services.catalog.rules,
+        services.store,
+        monitor.measures(),
+        kept.get("memory", {}),
+        now,
+        since,
+        late,
         services.slash,
-    ))  # fmt: skip
+    )
+    return wanted.compose(view)
 
 
 def post_missed(
@@ -259,7 +276,10 @@ def post_missed(
 
 
 def begin(services: Services, monitor: Monitor, wanted: Report, latest: Latest) -> None:
-    """At the first start: remember how things stand, so that the first report has something to compare with."""
+    """Remember how things stand at the first start.
+
+    So the first report has something to compare with.
+    """
     seen, now = latest(), services.clock.now()
     text, version = monitor.notes.note(REPORT + wanted.name)
     if text or seen is None:
@@ -270,7 +290,10 @@ def begin(services: Services, monitor: Monitor, wanted: Report, latest: Latest) 
 
 
 def _overdue_reports(services: Services, monitor: Monitor, seen: Snapshot) -> None:
-    """Post again what was claimed but never said to be posted: its chat failed, or its process died."""
+    """Post again what was claimed but never said to be posted.
+
+    Its chat failed, or its process died.
+    """
     for key, text in monitor.notes.notes(DUE).items():
         slot = datetime.fromisoformat(text)
         name = key.removeprefix(DUE)

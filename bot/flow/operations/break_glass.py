@@ -1,4 +1,6 @@
-"""Break glass: named people act with fewer votes while Slack does not answer, and everybody is told.
+"""Break glass: named people act with fewer votes while Slack does not answer.
+
+Everybody is told.
 
 It is for one proposed operation, of commands that the configuration names. It takes a reason and a
 typed sentence that names the plan, is an event of the audit trail, and ends by itself: what has not

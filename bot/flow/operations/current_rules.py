@@ -1,4 +1,7 @@
-"""What today's rules ask of an operation: read again at each vote, at the start, and before each step that begins."""
+"""What today's rules ask of an operation.
+
+Read again at each vote, at the start, and before each step that begins.
+"""
 
 from __future__ import annotations
 
@@ -266,7 +269,10 @@ def _votes_missing(
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """That steps of a running operation may begin: the part of the plan it holds for, and what was found of people."""
+    """That steps of a running operation may begin.
+
+    The part of the plan it holds for, and what was found of people.
+    """
 
     services: Services
     operation: Operation

@@ -33,7 +33,10 @@ from bot.ports import Request
 
 
 def ids_of(request: Request) -> tuple[str, str]:
-    """The operation's id, and what else its button carries: the digest of the plan that was seen."""
+    """The operation's id, and what else its button carries.
+
+    The digest of the plan that was seen.
+    """
     operation_id, _, rest = request.value.partition(":")
     return operation_id, rest
 

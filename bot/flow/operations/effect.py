@@ -1,4 +1,7 @@
-"""Measures what a finished operation brought, once its hosts are calm, and tells it beside what was foretold."""
+"""Measures what a finished operation brought, once its hosts are calm.
+
+It is told beside what was foretold.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ RECENT = 20  # operations that ended lately
 
 
 def measure(services: Services, seen: Snapshot, sweep: Sweep) -> None:
-    """Record the gain of every operation that promised one and whose last move is long enough ago. Safe to repeat.
+    """Record the gain of every operation that promised one.
+
+    When its last move is long enough ago. Safe to repeat.
 
     While guests move, or have just moved, nobody is measured: the numbers would be of the moves
     themselves.

@@ -1,4 +1,7 @@
-"""Steps about hosts that failed, which are Drover's own knowledge: holds, and the word of people."""
+"""Steps about hosts that failed, which are Drover's own knowledge.
+
+Holds, and the word of people.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from bot.ports import Hypervisor, Progress
 def hold_handler(services: Services, operation: str) -> StepHandler:
     """Put a host on hold, or admit it; a hold that stands keeps its proof."""
 
-    def settle(step: HoldHost, hypervisor: Hypervisor) -> Settled:  # noqa: ARG001 - a handler's shape
+    def settle(
+        step: HoldHost,
+        hypervisor: Hypervisor,  # noqa: ARG001 - a handler's shape
+    ) -> Settled:
         held = any(each.host == step.host for each in services.store.holds())
         return Settled.DONE if held is step.on else Settled.NOT_YET
 

@@ -1,4 +1,7 @@
-"""A step that waits for a person: told to people, let go on with a button, ended when nobody comes."""
+"""A step that waits for a person.
+
+Told to people, let go on with a button, ended when nobody comes.
+"""
 
 from __future__ import annotations
 

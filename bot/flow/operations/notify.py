@@ -1,4 +1,7 @@
-"""What people are told of an operation beside its message: in its thread, and its requester directly."""
+"""What people are told of an operation beside its message.
+
+In its thread, and its requester directly.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ def tell_end(services: Services, operation: Operation) -> None:
 def tell_requester(
     services: Services, operation: Operation, note: Card, key: str, claim: str
 ) -> None:
-    """Put a note into the thread, once for each ``key``, and tell the requester, once for each ``claim``."""
+    """Put a note into the thread and tell the requester.
+
+    Once for each ``key``, and once for each ``claim``.
+    """
     services.messages.note(operation, note, key)
     if operation.origin.by != BOT:
         services.messages.tell(operation.origin.by, note, claim)

@@ -117,8 +117,12 @@ RISKS = {
 }
 ASKS = {Ask.CANCEL: words("cancel"), Ask.POSTCOPY: words("post-copy")}
 PHASES = (
-    words("preparing"), words("copying"), words("copying storage"), words("post-copy"), words("finishing"),
-)  # fmt: skip
+    words("preparing"),
+    words("copying"),
+    words("copying storage"),
+    words("post-copy"),
+    words("finishing"),
+)
 """Phases of a job, which are shown as the hypervisor's adapter names them."""
 
 
@@ -492,7 +496,8 @@ def _approved_line(operation: Operation) -> Line:
     if operation.slot is None:
         return words("Approved by {who}. Waiting for its turn.", who=_voters(operation))
     return words(
-        "Approved by {who}. It runs {time}; before it begins, the plan, the votes and the rules are "
+        "Approved by {who}. It runs {time}; before it begins, the plan, the votes and the "
+        "rules are "
         "checked again.",
         who=_voters(operation),
         time=slot_text(operation.slot),
@@ -531,7 +536,10 @@ def skipped_text(operation: Operation) -> Line:
 
 
 def gain_text(operation: Operation) -> Line:
-    """CPU of the busiest and the idlest host and the score: before, as foretold, as measured and when; '' if none."""
+    """CPU of the busiest and the idlest host and the score.
+
+    Before, as foretold, as measured and when; '' if none.
+    """
     before, foretold, measured = operation.before, operation.foretold, operation.measured
     if before is None or foretold is None or operation.state is not State.DONE:
         return ""
@@ -605,7 +613,10 @@ def _bar_text(bar: HostBar) -> Line:
 
 
 def confirm_text(operation: Operation) -> Line:
-    """What is asked before a vote: the risk and the most dangerous of it first, then how much it touches."""
+    """What is asked before a vote.
+
+    The risk and the most dangerous of it first, then how much it touches.
+    """
     plan = operation.plan
     kept = MigrateVm | SetMaintenance | HoldHost | WaitForPerson
     worst = [step.title for step in plan.steps if not isinstance(step, kept)]
@@ -613,7 +624,8 @@ def confirm_text(operation: Operation) -> Line:
     return join((
         words("Risk {risk}.", risk=RISKS[plan.risk]),
         _sentence(worst[0]) if others == 0 else "",
-        nwords("{step} and {n} other step like it.", "{step} and {n} other steps like it.", n=others, step=worst[0])
+        nwords("{step} and {n} other step like it.",
+               "{step} and {n} other steps like it.", n=others, step=worst[0])
         if others > 0
         else "",
         *(bare(each.text) for each in plan.outlook),
@@ -628,7 +640,10 @@ def _sentence(text: Line) -> Words:
 
 
 def _steps(operation: Operation) -> list[Element]:
-    """The checklist: of several steps while it can still come to them, of one alone once work has begun."""
+    """The checklist.
+
+    Of several steps while it can still come to them, of one alone once work has begun.
+    """
     steps = operation.plan.steps
     awaited = operation.state in (State.PROPOSED, State.APPROVED) and len(steps) > 1
     if not awaited and operation.began_at is None:
@@ -1301,7 +1316,10 @@ def vote_note(operation: Operation, vote: Vote) -> Card:
 
 
 def escalation_card(operation: Operation, people: Sequence[str]) -> Card:
-    """Told in the thread, once, when the first approvers have let it lie: the fallback approvers by name."""
+    """Told in the thread, once, when the first approvers have let it lie.
+
+    To the fallback approvers by name.
+    """
     roles = Names(operation.ruling.fallback, Join.OR)
     line = nwords(
         "{people} *{id}* still waits for {n} vote: {title}. From now on {roles} may decide too.",

@@ -46,7 +46,9 @@ NOWHERE = "nowhere"  # the lane of what has no channel yet
 
 
 class OperationMessages:
-    """Shows operations. State is reread under a lock, so an older state never overwrites a newer one.
+    """Shows operations.
+
+    State is reread under a lock, so an older state never overwrites a newer one.
 
     Args:
         store: where operations, their copies and what is still to be said are kept.
@@ -217,7 +219,10 @@ class OperationMessages:
     # words
 
     def note(self, operation: Operation, card: Card, key: str) -> None:
-        """Say something in an operation's thread, once for each ``key``, across replicas and crashes."""
+        """Say something in an operation's thread.
+
+        Once for each ``key``, across replicas and crashes.
+        """
         self._keep(f"said:{operation.id}/{key}", NoteWord(operation.id, key, card))
 
     def tell(self, user: str, card: Card, claim: str, about: About = About.OPERATIONS) -> None:
@@ -248,7 +253,9 @@ class OperationMessages:
         self._outbox.put(f"answers:{user}", Item(act))
 
     def follow(self, operation_id: str, act: Callable[[], None]) -> None:
-        """Do what follows a decision, in order and until it works, while the next decision is taken already.
+        """Do what follows a decision, in order and until it works.
+
+        The next decision is taken already meanwhile.
 
         It must not wait for the chat: the work of an approved operation begins with it.
         """
@@ -350,7 +357,10 @@ class OperationMessages:
         self._mark_said(number)
 
     def _should_look(self, number: int, *, look: bool) -> bool:
-        """Whether it is to be looked for before it is posted: another process, or an earlier try, may have said it."""
+        """Whether it is to be looked for before it is posted.
+
+        Another process, or an earlier try, may have said it.
+        """
         tried = look or number in self._tried
         self._tried.add(number)
         return tried

@@ -1,4 +1,6 @@
-"""What is to be said in the chat: kept in order, said by threads of its own, and tried again until it is said.
+"""What is to be said in the chat.
+
+Kept in order, said by threads of its own, and tried again until it is said.
 
 Nobody who works, decides or answers waits here. Each lane (a channel, a person) is said in order; a
 lane whose chat fails holds up no other.

@@ -1,4 +1,7 @@
-"""What has waited too long: proposals expire, approvers are reminded, lost work is handed out again."""
+"""What has waited too long.
+
+Proposals expire, approvers are reminded, lost work is handed out again.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,8 @@ def remind(services: Services) -> None:
 
     A proposal that its first approvers left lying is shown to the fallback approvers, once. One
     whose time is near and whose votes are missing is shown to its approvers and its requester. An
-    approved operation is handed to the workers when its time comes, and again in case the first time
-    failed. What waits or
-    runs much longer than foretold is told.
+    approved operation is handed to the workers when its time comes, and again in case the first
+    time failed. What waits or runs much longer than foretold is told.
     """
     now = services.clock.now()
     for operation in services.store.operations(states=OPEN, limit=MOST_OPEN):

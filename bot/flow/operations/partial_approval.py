@@ -79,7 +79,10 @@ def _may_not(services: Services, operation: Operation, by: str, digest: str) -> 
 def _instead(
     services: Services, operation: Operation, indexes: tuple[int, ...], request: Request, line: str
 ) -> Card | None:
-    """The new proposal first, then the old one's end: a crash in between repeats both, and neither twice."""
+    """The new proposal first, then the old one's end.
+
+    A crash in between repeats both, and neither twice.
+    """
     count = len(operation.plan.steps)
     if not indexes or not 0 <= indexes[0] <= indexes[-1] < count:
         advice = words("{id} has the steps 1 to {count}.", id=operation.id, count=count)

@@ -111,7 +111,10 @@ def _perform(services: Services, operation_id: str) -> None:
 
 
 def _tell(services: Services, operation: Operation) -> None:
-    """Chat may fail; the operation's end is stored already, and its message is caught up with later."""
+    """Tell the end.
+
+    Chat may fail: the operation's end is stored already, and its message is caught up with later.
+    """
     try:
         notify.tell_end(services, operation)
         if operation.state is State.STALE:
@@ -191,7 +194,10 @@ def _beginning(services: Services, operation: Operation) -> Began | WentStale:
 
 
 def _run_to_end(services: Services, operation: Operation) -> Operation:
-    """Every step that is left, side by side where the plan and the limits allow, until the end or a failure."""
+    """Run every step that is left, until the end or a failure.
+
+    Side by side where the plan and the limits allow.
+    """
     with ThreadPoolExecutor(WIDEST, thread_name_prefix=operation.id) as pool:
         ends = _Run(services, operation.id, pool, Rechecks(services)).ends()
     operation = services.store.operation(operation.id)
@@ -207,7 +213,10 @@ def _run_to_end(services: Services, operation: Operation) -> Operation:
 
 
 def _with_summary(services: Services, operation: Operation, end: Event) -> Event:
-    """An end with what is true of the hosts now; that may fail, and the end is told all the same."""
+    """An end with what is true of the hosts now.
+
+    That may fail, and the end is told all the same.
+    """
     action = services.catalog.action(operation.action)
     summarize = action.summarize
     if summarize is None or not isinstance(end, Finished | Failed | Cancelled):
@@ -511,7 +520,9 @@ def _hold_text(step: Step, others: Sequence[Operation], limits: admission.Limits
 def _step(
     services: Services, operation: Operation, index: int, progress: StepProgress, rechecks: Rechecks
 ) -> Event | None:
-    """Settle, run, settle: a step counts as done when the hosts show it, never because a call returned.
+    """Settle, run, settle.
+
+    A step counts as done when the hosts show it, never because a call returned.
 
     Its end is recorded; a bad end is answered, because it is the whole operation's. A step that
     failed because it was not good any more is skipped.
@@ -629,7 +640,11 @@ def maintenance_handler(store: Store) -> StepHandler:
     def settle(step: SetMaintenance, hypervisor: Hypervisor) -> Settled:  # noqa: ARG001
         return Settled.DONE if (step.host in store.maintenance()) is step.on else Settled.NOT_YET
 
-    def run(step: SetMaintenance, hypervisor: Hypervisor, progress: ProgressPort) -> Facts:  # noqa: ARG001
+    def run(
+        step: SetMaintenance,
+        hypervisor: Hypervisor,  # noqa: ARG001
+        progress: ProgressPort,  # noqa: ARG001
+    ) -> Facts:
         store.set_maintenance(step.host, on=step.on)
         return {}
 

@@ -168,7 +168,10 @@ def consider(
 
 
 def _no_handler(services: Services, plan: Plan) -> Objection | None:
-    """That the plugin is not loaded that does a kind of step; None when all are done by somebody."""
+    """That the plugin is not loaded that does a kind of step.
+
+    None when all are done by somebody.
+    """
     known = (*CORE_STEPS, *services.catalog.handlers)
     strange = sorted({type(step).__name__ for step in plan.steps if not isinstance(step, known)})
     if not strange:
@@ -256,7 +259,10 @@ def lay_out(services: Services, operation: Operation) -> Operation:
 
 
 def attach(services: Services, operation: Operation) -> None:
-    """Put the whole plan beneath its message when the message does not show all of it, once for each plan."""
+    """Put the whole plan beneath its message, once for each plan.
+
+    When the message does not show all of it.
+    """
     texts = operation_cards.attachments(operation)
     for number, text in enumerate(texts, 1):
         card = operation_cards.whole_card(operation, number, len(texts), text)
@@ -284,7 +290,10 @@ def _approve_by_rule(services: Services, operation: Operation) -> Operation:
 
 
 def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objection, ...]:
-    """Objections for guests that another approved or running operation works on, before it waits for people."""
+    """Objections for guests that another operation works on.
+
+    An approved or running one; asked before it waits for people.
+    """
     mine = _vms_of(plan, near(plan.steps, range(len(plan.steps))))
     lost = {step.host for step in plan.steps if isinstance(step, HoldHost) and step.on}
     return tuple(

@@ -1,4 +1,7 @@
-"""Asks, just before a step begins, whether it is still good: what is not is skipped, the rest goes on."""
+"""Asks, just before a step begins, whether it is still good.
+
+What is not is skipped, the rest goes on.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ class Rechecks:
     newest: list[Snapshot] = field(default_factory=list)
 
     def findings(self, operation: Operation, turn: tuple[int, ...]) -> tuple[Event, ...]:
-        """What is to be recorded before the steps whose turn it is begin: skipped steps, or a new plan of the rest.
+        """What is to be recorded before the steps whose turn it is begin.
+
+        Skipped steps, or a new plan of the rest.
 
         Steps on a host that does not answer are not judged, unless the action asks for it:
         unreachable is not dead, and they wait for it.
@@ -107,7 +112,10 @@ class Rechecks:
         )
 
     def _cluster_now(self, action: Action, operation: Operation, but: int = -1) -> Snapshot:
-        """The cluster now; moves under way have arrived, and guests moved by this operation have their old load."""
+        """The cluster now.
+
+        Moves under way have arrived, and guests moved by this operation have their old load.
+        """
         fresh = snapshot(self.services, action.focus(operation.intent), but=operation.id)
         self.newest[:] = [fresh]
         steps = operation.plan.steps

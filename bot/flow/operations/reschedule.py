@@ -1,4 +1,7 @@
-"""Giving an operation that has not begun another time. Votes were for the time before, so they begin anew."""
+"""Giving an operation that has not begun another time.
+
+Votes were for the time before, so they begin anew.
+"""
 
 from __future__ import annotations
 

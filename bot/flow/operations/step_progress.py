@@ -1,4 +1,7 @@
-"""What the steps of a running operation have to tell, and what they ask of the core, while they work."""
+"""What the steps of a running operation have to tell.
+
+And what they ask of the core, while they work.
+"""
 
 from __future__ import annotations
 

@@ -53,8 +53,11 @@ _KNOCK = 3.0  # seconds that a port has to open or to refuse
 class Shells(Protocol):
     """Runs programs on hosts; None when a host has no shell configured."""
 
-    def run(self, host: str, argv: Sequence[str], deadline: float) -> CommandResult | None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
+    def run(self, host: str, argv: Sequence[str], deadline: float) -> CommandResult | None:
+        """Run a program; see the port ``Shell``."""
+
+    def close(self) -> None:
+        """Close the connections."""
 
 
 class LibvirtReadiness:

@@ -463,10 +463,13 @@ def _busy(counts: Mapping[str, int]) -> int:
 
 
 _KINDS: Mapping[str, tuple[int, Callable[[Any], list[Any]]]] = {
-    "snapshot": (libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, lambda it: it.listAllSnapshots()),
+    "snapshot": (
+        libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT,
+        lambda it: list(it.listAllSnapshots()),
+    ),
     "checkpoint": (
         libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT,
-        lambda it: it.listAllCheckpoints(),
+        lambda it: list(it.listAllCheckpoints()),
     ),
 }
 
@@ -477,13 +480,17 @@ def _list(parts: Parts, connection: Connection, host: str, kind: str) -> tuple[S
     found: list[SnapshotSeen] = []
     for domain in parts.list_all(kind, lambda: connection.listAllDomains(having)):
         vm = name_of(domain)
-        uuid = parts.read("VM", vm, lambda domain=domain: text(domain.UUIDString()))  # type: ignore[misc]
-        made = parts.read(f"{kind}s", vm, lambda domain=domain: list(of(domain)))  # type: ignore[misc]
+        uuid = parts.read("VM", vm, partial(_uuid_of, domain))
+        made = parts.read(f"{kind}s", vm, partial(of, domain))
         for each in made or [] if uuid else []:
             what = f"{vm}/{name_of_snapshot(each)}"
             seen = parts.read(kind, what, partial(_snapshot_of, host, str(uuid), vm, each))
             found += [seen] if seen else []
     return tuple(found)
+
+
+def _uuid_of(domain: libvirt.virDomain) -> str:
+    return text(domain.UUIDString())
 
 
 def name_of_snapshot(thing: Any) -> str:
