@@ -5,7 +5,7 @@ Threshold, hold and hysteresis in one place, for every plugin that watches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from bot.domain.card import Card, Section
 from bot.domain.message import words
 from bot.domain.metrics import AlertSeverity
-from bot.plugin_api import Alert, Looked, Remedy, WatchView
+from bot.plugin_api import Alert, Looked, Memory, Remedy, WatchView
 
 _GONE = words("The object of this alert no longer exists.")
 _GONE_CARD = Card(_GONE, words("Resolved"), (Section(_GONE),))
@@ -82,7 +82,7 @@ def next_state(
     return ConditionState(state.wrong, since)
 
 
-def state_in(memory: Mapping[str, Any], key: str) -> ConditionState:
+def state_in(memory: Memory, key: str) -> ConditionState:
     """The state of a condition in a watch's memory."""
     stored = memory.get(key)
     if stored is None:

@@ -41,7 +41,7 @@ def csv_lines(links: Iterable[ChainedEvent]) -> Iterator[str]:
         yield _line(tuple(_harmless(str(entry[name])) for name in COLUMNS))
 
 
-def _entry(link: ChainedEvent) -> dict[str, Any]:
+def _entry(link: ChainedEvent) -> dict[str, object]:
     data = json.loads(link.data)
     return {
         "position": link.position,

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bot.adapters.language import Languages
 from bot.catalog import Catalog
@@ -83,7 +82,7 @@ class Finding:
         )
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """JSON-able, in English whatever the language, for scripts."""
         return {
             "what": str(self.what),

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, cast
 
 import structlog
 from babel import Locale, UnknownLocaleError, negotiate_locale
@@ -59,7 +59,7 @@ OWN = Path(__file__).parent.parent / "locale"
 """The translations of the bot's own sentences."""
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_JOINS: Mapping[Join, Any] = {Join.AND: "standard", Join.OR: "or"}
+_JOINS: Mapping[Join, Literal["standard", "or"]] = {Join.AND: "standard", Join.OR: "or"}
 
 T = TypeVar("T", Card, Form, Message)
 
@@ -109,10 +109,9 @@ class Translated:
 
     def translate(self, said: T) -> T:
         """A card, a form or a message as its readers are to see it."""
-        shown: T = self._translate(said)
-        return shown
+        return cast("T", self._translate(said))
 
-    def _translate(self, said: object) -> Any:
+    def _translate(self, said: object) -> object:
         if isinstance(said, Words):
             return self._words(said)
         return change_parts(said, self._translate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import structlog
 
@@ -80,11 +80,10 @@ class LinkedChat(WrappedChat):
 
 def with_links(said: T, find: Find) -> T:
     """The same with the address of every operation in it."""
-    linked: T = _link(said, find)
-    return linked
+    return cast("T", _link(said, find))
 
 
-def _link(said: object, find: Find) -> Any:
+def _link(said: object, find: Find) -> object:
     if isinstance(said, Ref):
         return dataclasses.replace(said, url=find(said.id))
     return change_parts(said, lambda each: _link(each, find))

@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from bot.adapters.wsgi import WsgiServer
+from bot.adapters.wsgi import Environ, Respond, WsgiServer
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.message import words
 from bot.domain.metrics import Bucket, Metric, Pressure
@@ -239,9 +239,7 @@ class MetricsServer:
         """Answer no more."""
         self._server.close()
 
-    def _answer(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
+    def _answer(self, environ: Environ, start_response: Respond) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             found: Iterable[bytes] = self._metrics(environ, start_response)

@@ -10,11 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    JobEvent,
+)
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -227,7 +231,7 @@ def _newest(trigger: CronTrigger, since: datetime, until: datetime) -> datetime 
     return slot
 
 
-def _report(event: Any) -> None:
+def _report(event: JobEvent) -> None:
     if event.code == EVENT_JOB_ERROR:
         log.error(
             "scheduled run failed",

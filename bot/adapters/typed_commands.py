@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-from bot.domain.message import Code, Words
+from bot.domain.message import Code, Value, Words
 from bot.domain.said_parts import change_parts
 
 SLASH = "/kvm"
@@ -52,10 +52,9 @@ class Retype(Generic[T]):
 
     def __call__(self, said: T) -> T:
         """The same with other commands."""
-        changed: T = self._change(said)
-        return changed
+        return cast("T", self._change(said))
 
-    def _change(self, said: object) -> Any:
+    def _change(self, said: object) -> object:
         if isinstance(said, Words):
             return self._words(said)
         if isinstance(said, Code):
@@ -65,7 +64,7 @@ class Retype(Generic[T]):
     def _words(self, said: Words) -> Words:
         return Words(
             self._template(said.template),
-            {name: self._change(each) for name, each in said.args.items()},
+            {name: cast("Value", self._change(each)) for name, each in said.args.items()},
             self._template(said.many),
         )
 

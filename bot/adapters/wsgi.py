@@ -5,15 +5,17 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
 
 PATIENCE = 10.0  # seconds for the loop to end
 
-Environ = dict[str, Any]
-Respond = Callable[..., Any]
+Environ: TypeAlias = WSGIEnvironment
+Respond: TypeAlias = StartResponse
 Application = Callable[[Environ, Respond], Iterable[bytes]]
 
 
@@ -73,7 +75,7 @@ class WsgiServer:
         return int(self._server.effective_port)
 
     @property
-    def channels(self) -> list[Any]:
+    def channels(self) -> list[HTTPChannel]:
         """The open connections, as waitress has them."""
         return list(self._server.active_channels.values())
 

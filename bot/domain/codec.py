@@ -74,7 +74,7 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
     )
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def _fields(value: Any) -> dict[str, object]:
     found = {}
     for name, is_later, default in _layout(value.__class__):
         each = getattr(value, name)
@@ -84,7 +84,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 @cache
-def _layout(kind: type) -> tuple[tuple[str, bool, Any], ...]:
+def _layout(kind: type) -> tuple[tuple[str, bool, object], ...]:
     """Name of each field of a dataclass, whether it came ``later``, and its default."""
     return tuple(
         (field.name, bool(field.metadata.get(LATER)), field.default)

@@ -6,13 +6,13 @@ How all of one is changed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import cast
 
-from bot.domain.message import Words
+from bot.domain.message import Value, Words
 
 
-def change_parts(said: object, change: Callable[[Any], Any]) -> Any:
+def change_parts(said: object, change: Callable[[object], object]) -> object:
     """The same with each part changed.
 
     Fields of a dataclass, values of ``Words``, a tuple's members.
@@ -22,7 +22,9 @@ def change_parts(said: object, change: Callable[[Any], Any]) -> Any:
     if isinstance(said, Words):
         args = {name: change(each) for name, each in said.args.items()}
         changed = any(args[name] is not said.args[name] for name in args)
-        return dataclasses.replace(said, args=args) if changed else said
+        return (
+            dataclasses.replace(said, args=cast("Mapping[str, Value]", args)) if changed else said
+        )
     if isinstance(said, tuple):
         parts = tuple(change(each) for each in said)
         return parts if any(new is not old for new, old in zip(parts, said, strict=True)) else said

@@ -301,7 +301,7 @@ def _cap(vm: str, cpu: float, reason: str) -> Cap:
 def _command(
     name: str,
     summary: Message,
-    intent: Callable[..., Any],
+    intent: Callable[..., object],
     params: Sequence[click.Parameter],
     *,
     help_text: Message = "",

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.domain import placement
 from bot.domain.cluster import Snapshot, Vm
@@ -16,7 +15,7 @@ from bot.domain.operation import BOT, MOST_OPEN, Operation, State
 from bot.domain.plan import Plan
 from bot.domain.policy import Window
 from bot.domain.steps import MigrateVm
-from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
+from bot.plugin_api import Alert, History, Looked, Memory, Noticed, Proposal, Remedy, WatchView
 from plugins.balance import cards
 from plugins.balance.from_snapshot import BalanceCase, best_plan, case_of
 from plugins.balance.intents import Balance
@@ -50,11 +49,11 @@ class WatchMemory:
     load: Mapping[str, float] | None = None
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> WatchMemory:
+    def read(cls, kept: Memory) -> WatchMemory:
         """What the last look returned; {} at first."""
         return cls(**kept)
 
-    def as_json(self) -> Mapping[str, Any]:
+    def as_json(self) -> Memory:
         """As JSON-able data."""
         return {
             "looked": self.looked,

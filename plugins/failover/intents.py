@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -366,7 +367,9 @@ def readmit_grammar() -> click.Command:
     )
 
 
-def _command(name: str, summary: str, callback: Any, *params: click.Parameter) -> click.Command:
+def _command(
+    name: str, summary: str, callback: Callable[..., object], *params: click.Parameter
+) -> click.Command:
     return click.Command(
         name,
         params=list(params),

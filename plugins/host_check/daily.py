@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bot.domain.metrics import Change
 from bot.domain.readiness import Finding, HostReport, Severity
@@ -76,7 +75,7 @@ def _without_own_alerts(report: HostReport) -> HostReport:
     )
 
 
-def best_known(before: Mapping[str, str], report: HostReport) -> dict[str, Any]:
+def best_known(before: Mapping[str, str], report: HostReport) -> dict[str, str]:
     """The best that each check was ever seen as.
 
     Checks that are not made any more are kept: they may come back.

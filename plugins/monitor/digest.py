@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.domain.capacity import losses
 from bot.domain.cluster import Pool, Snapshot, Vm
@@ -15,7 +14,7 @@ from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
 from bot.domain.plan import Prediction
 from bot.domain.steps import MigrateVm
-from bot.plugin_api import ReportView
+from bot.plugin_api import Memory, ReportView
 from plugins.monitor import conditions
 from plugins.monitor.backups import Overdue, overdue
 from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture
@@ -75,7 +74,7 @@ def _lately(incident: Incident, since: datetime) -> bool:
     return incident.over_at is not None and incident.over_at > since
 
 
-def memory_of(seen: Snapshot) -> Mapping[str, Any]:
+def memory_of(seen: Snapshot) -> Memory:
     """The memory that the next digest compares with."""
     return {
         "hosts": {
@@ -100,7 +99,7 @@ def _state(seen: Snapshot, name: str) -> str:
     return "maintenance" if host.up and host.maintenance else str(host.health)
 
 
-def differences(memory: Mapping[str, Any], seen: Snapshot) -> Changed:
+def differences(memory: Memory, seen: Snapshot) -> Changed:
     """The differences since the last digest; none before the first.
 
     VMs of unreachable hosts do not count as gone.
@@ -126,7 +125,7 @@ def differences(memory: Mapping[str, Any], seen: Snapshot) -> Changed:
     )
 
 
-def _picture(memory: Mapping[str, Any], seen: Snapshot) -> tuple[Picture, ...]:
+def _picture(memory: Memory, seen: Snapshot) -> tuple[Picture, ...]:
     was = memory.get("hosts", {})
     return tuple(
         Picture(host.name, was[host.name][1] if host.name in was else None, fullness(seen, host))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
+
+import click
 
 from bot.domain.card import Card
 from bot.domain.plan import Risk
@@ -176,16 +178,17 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
 
 def _action(  # noqa: PLR0917 - one line for each command, above
     mine: VmLifecycleSettings,
-    grammar: Any,
+    grammar: click.Command,
     intent: type,
     work: planner.Work,
     risk: Risk,
     emits: tuple[type[Step], ...],
-    survey: Any = None,
+    survey: Callable[..., object] | None = None,
 ) -> Action:
+    name = str(grammar.name)
     return Action(
-        grammar.name,
-        intents.SUMMARIES[grammar.name],
+        name,
+        intents.SUMMARIES[name],
         grammar,
         intent,
         plan=partial(planner.plan, work, risk, mine),
@@ -194,8 +197,8 @@ def _action(  # noqa: PLR0917 - one line for each command, above
         risk=risk,
         focus=planner.focus,
         survey=survey,
-        example=intents.EXAMPLES[grammar.name],
-        also=intents.ALSO.get(grammar.name, ()),
+        example=intents.EXAMPLES[name],
+        also=intents.ALSO.get(name, ()),
     )
 
 

@@ -294,7 +294,7 @@ class _Size(click.ParamType[int]):
         self.unit = unit
 
     def convert(
-        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+        self, value: str | int, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> int:
         """Bytes."""
         if isinstance(value, int):
@@ -316,7 +316,10 @@ class _Tag(click.ParamType[tuple[str, str]]):
     name = "tag"
 
     def convert(
-        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+        self,
+        value: str | tuple[str, str],
+        _param: click.Parameter | None,
+        _ctx: click.Context | None,
     ) -> tuple[str, str]:
         """Key and value; a ``ttl`` must be a duration."""
         if isinstance(value, tuple):
@@ -338,7 +341,7 @@ class _Ttl(click.ParamType[str]):
         self.may_be_off = may_be_off
 
     def convert(
-        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+        self, value: str, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> str:
         """The duration, checked."""
         if self.may_be_off and value.strip().lower() in {"", "off"}:
@@ -375,7 +378,7 @@ _MEMORY_HELP = words("Memory, such as 512M or 4G; a bare number is MiB.")
 USER_DATA_HELP = words("Your own cloud-init user data, which begins with #cloud-config or #!.")
 
 
-def command(name: str, callback: Callable[..., Any], *params: click.Parameter) -> click.Command:
+def command(name: str, callback: Callable[..., object], *params: click.Parameter) -> click.Command:
     """A click command of this plugin; its help is in ``SUMMARIES`` or ``_HELP``."""
     return click.Command(
         name,

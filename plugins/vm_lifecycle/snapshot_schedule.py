@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.alert_rules import Condition, evaluate
@@ -86,7 +85,7 @@ def missed_alerts(settings: VmLifecycleSettings, view: WatchView, taken: Taken) 
     It stays until one is. The memory holds since when a VM has its schedule, for what was before is
     not missed, and the newest snapshot seen, for one that people deleted since is not either.
     """
-    known: dict[str, Any] = dict(view.memory.get("vms", {}))
+    known: dict[str, tuple[str, str, str]] = dict(view.memory.get("vms", {}))
     conditions: list[Condition] = []
     for vm in scheduled_vms(settings, view.snapshot):
         name = vm.tags[TAG]

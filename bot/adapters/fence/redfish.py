@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot.adapters.fence.device import Answer, FenceAddress
 from bot.domain.errors import PowerError
@@ -12,6 +12,7 @@ from bot.domain.power import Power
 
 if TYPE_CHECKING:
     import sushy
+    from sushy.resources.system.system import System
 
 # What sushy would say of each failed try goes into our own answer; its log would show addresses and
 # headers.
@@ -97,7 +98,7 @@ class RedfishAgent:
                 )
             ) from error
 
-    def _system(self) -> Any:
+    def _system(self) -> System:
         return self._root().get_system(self._address.options["system"])
 
     def _root(self) -> sushy.Sushy:

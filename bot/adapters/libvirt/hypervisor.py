@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 import libvirt
 
@@ -44,7 +44,7 @@ from bot.ports.power import Powers
 
 T = TypeVar("T")
 
-Domain = Any
+Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 # Half-moved copies: while a migration is under way the guest is on both hosts, and one copy only
@@ -455,7 +455,9 @@ def _sighting(host: str, pending: Pending[tuple[int, int] | None], until: float)
     return Sighting(host, reachable=True, state=state, paused_by=paused_by)
 
 
-def _migration_error(error: Any, move: MigrateVm, what: Message, *, alive: bool) -> HypervisorError:
+def _migration_error(
+    error: libvirt.libvirtError, move: MigrateVm, what: Message, *, alive: bool
+) -> HypervisorError:
     if not alive:
         return HostUnreachableError(
             words(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
@@ -224,7 +224,7 @@ def _complaints(data: object) -> tuple[str, ...]:
     return (*map(str, metadata.get("messages", ())), *needed)
 
 
-def _retry_after(headers: Any) -> float:
+def _retry_after(headers: Mapping[str, str | list[str]]) -> float:
     """Seconds; 1 where Slack names none."""
     found = next(
         (value for key, value in dict(headers).items() if key.lower() == "retry-after"), "1"
@@ -251,7 +251,7 @@ class RecentValues:
         self._most = most
         # Shared by all threads that call Slack
         self._lock = threading.Lock()
-        self._values: dict[Any, Any] = {}
+        self._values: dict[object, Any] = {}
 
     def get(self, key: object) -> Any:
         """What is remembered, or None."""

@@ -43,6 +43,7 @@ from slackblocks import (
 from slackblocks import Button as ButtonElement
 
 from bot.adapters.slack import charts, limits
+from bot.adapters.slack.api import Json
 from bot.adapters.slack.moment import Moment
 from bot.adapters.slack.plaintext import lines_of, more_rows, notification, pad, with_title
 from bot.adapters.slack.text import (
@@ -81,7 +82,6 @@ from bot.domain.message import Ref, When
 
 log = structlog.get_logger()
 
-Json = dict[str, Any]
 Surface = Literal["message", "modal", "home"]
 Files = Mapping[Picture | Chart, str]
 """Uploaded pictures: the Slack file id of a picture, or of a chart.

@@ -21,7 +21,14 @@ from slackblocks import InvalidUsageError
 
 from bot.adapters.language import Language, Languages
 from bot.adapters.slack import charts, fit_blocks
-from bot.adapters.slack.api import TRIES, RecentValues, SlackRefusedError, SlackUnsureError, call
+from bot.adapters.slack.api import (
+    TRIES,
+    Json,
+    RecentValues,
+    SlackRefusedError,
+    SlackUnsureError,
+    call,
+)
 from bot.adapters.slack.blocks import (
     Files,
     Surface,
@@ -48,7 +55,6 @@ from bot.ports.chat import NOWHERE, AnswerPlace, Lost, Shown
 
 log = structlog.get_logger()
 
-Json = dict[str, Any]
 EVENT = "drover"
 REFUSED_BLOCKS = frozenset(
     {

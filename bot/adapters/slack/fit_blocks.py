@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bot.adapters.slack import limits
+from bot.adapters.slack.api import Json
 from bot.adapters.slack.text import cut
 
-Json = dict[str, Any]
 LEFT_OUT = "[…]"
 """Where Slack takes no more of a message: the sign of an omission in every language."""
 
@@ -221,7 +220,7 @@ def _long(text: str, most: int, what: str, least: int = 0) -> Iterator[str]:
         yield f"{what} of {len(text)} characters"
 
 
-def _many(items: list[Any], most: int, what: str) -> Iterator[str]:
+def _many(items: list[object], most: int, what: str) -> Iterator[str]:
     if not 1 <= len(items) <= most:
         yield f"{len(items)} {what}"
 

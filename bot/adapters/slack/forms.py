@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from slackblocks import (
     Block,
@@ -20,7 +19,8 @@ from slackblocks import (
 )
 
 from bot.adapters.slack import limits
-from bot.adapters.slack.blocks import Json, Page, as_json, as_plain, sections
+from bot.adapters.slack.api import Json
+from bot.adapters.slack.blocks import Page, as_json, as_plain, sections
 from bot.adapters.slack.text import literal, plain
 from bot.domain.card import ChoiceField, Form, FormField, Line, ManyField, TextField
 from bot.domain.errors import ChatError
@@ -82,7 +82,7 @@ def _input(field: FormField) -> Block:
     label = as_plain(field.label, limits.LABEL)
     match field:
         case TextField():
-            element: Any = PlainTextInput(
+            element = PlainTextInput(
                 action_id=field.name,
                 initial_value=field.initial[: limits.INPUT] or None,
                 multiline=field.long,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from slack_bolt import Ack, App
@@ -23,6 +23,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.adapters.slack import api, payloads
+from bot.adapters.slack.api import Json
 from bot.adapters.slack.blocks import as_json
 from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-Json = dict[str, Any]
 Accept = Callable[[Request], bool]
 Choices = Callable[[str, str], Sequence[tuple[str, str]]]
 Reader = Callable[[], Request]

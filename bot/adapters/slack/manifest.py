@@ -5,8 +5,7 @@ With no right more than it uses.
 
 from __future__ import annotations
 
-from typing import Any
-
+from bot.adapters.slack.api import Json
 from bot.adapters.slack.text import cut
 
 SCOPES: dict[str, str] = {
@@ -47,7 +46,7 @@ def manifest(
     name: str = "Drover",
     socket_mode: bool = True,
     request_url: str = ADDRESS,
-) -> dict[str, Any]:
+) -> Json:
     """Slack's manifest (docs.slack.dev/reference/app-manifest) as JSON values.
 
     Args:

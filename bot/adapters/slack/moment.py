@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from slackblocks import RichText
 
+from bot.adapters.slack.api import Json
 from bot.adapters.slack.text import date_format
 from bot.domain.message import When
 
@@ -17,7 +16,7 @@ class Moment(RichText):
         super().__init__(str(at))
         self.at = at
 
-    def _resolve(self) -> dict[str, Any]:
+    def _resolve(self) -> Json:
         return {
             "type": "date",
             "timestamp": int(self.at.utc.timestamp()),

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -152,7 +151,7 @@ class SqlDefinitions:
         One statement of each kind for all: making them takes longer than writing.
         """
         table = models.definitions
-        rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+        rows: dict[bool, list[dict[str, str | int | None]]] = {True: [], False: []}
         for each, number, new in some:
             rows[new].append(
                 {
@@ -164,9 +163,9 @@ class SqlDefinitions:
                     "seen_at": None,  # the data tells it until it is seen again
                 }
             )
-        uuid: Any = sa.bindparam("its_uuid")
-        version: Any = sa.bindparam("its_version")
-        values: dict[str, Any] = {
+        uuid: sa.BindParameter[str] = sa.bindparam("its_uuid")
+        version: sa.BindParameter[int] = sa.bindparam("its_version")
+        values: dict[str, object] = {
             name: sa.bindparam(name) for name in ("host", "data", "mark", "seen_at")
         }
         if rows[False]:

@@ -148,7 +148,7 @@ def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # BEGIN is ours to say: the driver's own comes too late
         connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
         _write_ahead(connection, patience)

@@ -6,7 +6,6 @@ Ages are by the database's clock.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,7 +28,7 @@ class SqlLeases:
     def __init__(self, engine: sa.Engine, replica: str) -> None:
         self._engine = engine
         self._replica = replica
-        self._now: Any = (
+        self._now: sa.ColumnElement[float] = (
             sa.func.extract("epoch", sa.func.clock_timestamp()).cast(sa.Float)
             if engine.dialect.name == "postgresql"
             else (sa.func.julianday("now") - _EPOCH) * 86400.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,9 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bot.adapters.sql.engine import READ, SURELY, transaction
 
 
-def insert_into(engine: sa.Engine, table: sa.Table) -> Any:
+def insert_into(engine: sa.Engine, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """An ``INSERT`` that can say what happens on a conflict."""
-    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(table)
+    if engine.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def put_rows(

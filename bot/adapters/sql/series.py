@@ -102,7 +102,9 @@ class SqlSeries(SqlNotes):
         ]
         with transaction(self._engine, SOON) as connection:
             for some in _batches(rows):
-                connection.execute(self._insert(models.raw).on_conflict_do_nothing(), some)
+                connection.execute(
+                    insert_into(self._engine, models.raw).on_conflict_do_nothing(), some
+                )
 
     def roll_up(self, now: datetime) -> None:
         """Make what is over; see the port.
@@ -165,7 +167,9 @@ class SqlSeries(SqlNotes):
             return
         with transaction(self._engine, SOON) as connection:
             for some in _batches(rows):
-                connection.execute(self._insert(models.rollups).on_conflict_do_nothing(), some)
+                connection.execute(
+                    insert_into(self._engine, models.rollups).on_conflict_do_nothing(), some
+                )
 
     def _numbers_of(self, entities: Sequence[str]) -> Mapping[str, int]:
         """Numbers of entities, given to new ones."""
@@ -174,15 +178,12 @@ class SqlSeries(SqlNotes):
         for some in _batches(new):
             rows = [{"entity": entity} for entity in some]
             with transaction(self._engine, SOON) as connection:
-                connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
+                connection.execute(insert_into(self._engine, table).on_conflict_do_nothing(), rows)
                 found = connection.execute(
                     sa.select(table.c.entity, table.c.id).where(table.c.entity.in_(some))
                 )
                 self._ids |= {row.entity: row.id for row in found}
         return self._ids
-
-    def _insert(self, table: sa.Table) -> Any:
-        return insert_into(self._engine, table)
 
     # reading
 
@@ -280,7 +281,7 @@ def _hours(start: int, span: int) -> sa.Select[Any]:
 
 
 def _buckets(
-    names: Any, span: int, metric: Metric, since: datetime, until: datetime
+    names: sa.ColumnElement[bool], span: int, metric: Metric, since: datetime, until: datetime
 ) -> sa.Select[Any]:
     table, named = models.rollups, models.measured
     first, last = int(since.timestamp()), int(until.timestamp())

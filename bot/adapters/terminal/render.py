@@ -66,7 +66,7 @@ def card_of(data: object) -> Card:
     return found
 
 
-def for_programs(card: Card) -> dict[str, Any]:
+def for_programs(card: Card) -> dict[str, object]:
     """A card as plain data: its title, all of it as text, and its tables and fields."""
     tables = [
         {

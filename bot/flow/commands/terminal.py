@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from bot.domain.card import Card
 from bot.domain.errors import ChatError, NotAllowedError, UnknownNameError, UsageError
@@ -193,11 +193,10 @@ class Terminal:
 
     def _name_people(self, said: T) -> T:
         """A card in which people have the names of the configuration."""
-        named: T = _with_names(said, self._names)
-        return named
+        return cast("T", _with_names(said, self._names))
 
 
-def operation_data(operation: Operation) -> dict[str, Any]:
+def operation_data(operation: Operation) -> dict[str, object]:
     """An operation for programs; ``version`` grows with everything that happens to it."""
     return {
         "id": operation.id,
@@ -214,7 +213,7 @@ def operation_data(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _with_names(said: object, names: Mapping[str, str]) -> Any:
+def _with_names(said: object, names: Mapping[str, str]) -> object:
     if isinstance(said, Person):
         return replace(said, name=said.name or f"@{names.get(said.id, said.id)}")
     return change_parts(said, lambda each: _with_names(each, names))

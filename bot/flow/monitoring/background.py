@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 
 class Gathering:
@@ -18,14 +17,14 @@ class Gathering:
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[str, Future[Any]] = {}
+        self._under_way: dict[str, Future[object]] = {}
 
     def busy(self, name: str) -> bool:
         """Whether something is gathered for this watch, or waits to be taken."""
         return name in self._under_way
 
     def begin(
-        self, name: str, gather: Callable[[], Any], then: Callable[[], None] = lambda: None
+        self, name: str, gather: Callable[[], object], then: Callable[[], None] = lambda: None
     ) -> None:
         """Gather on a thread of its own, which does not keep the process from ending.
 
@@ -47,6 +46,6 @@ class Gathering:
         answer = self._under_way.get(name)
         return answer is not None and answer.done()
 
-    def take(self, name: str) -> Any:
+    def take(self, name: str) -> object:
         """What was gathered, once; it raises what gathering raised."""
         return self._under_way.pop(name).result()

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import structlog
 
@@ -56,7 +57,7 @@ class Pressures:
 
     def _take(self) -> Mapping[str, Pressure]:
         try:
-            found: Mapping[str, Pressure] = self._gathering.take(_NAME)
+            found = cast("Mapping[str, Pressure]", self._gathering.take(_NAME))
         except DroverError as error:
             log.warning("no pressure was read", error=str(error))
             return {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import libvirt
 
@@ -94,7 +93,7 @@ class Listening:
             except libvirt.libvirtError as error:
                 _log.debug("an event registration was gone already: %s", error)
 
-    def _domain_event(self, _: Connection, domain: Any, *__: object) -> None:
+    def _domain_event(self, _: Connection, domain: libvirt.virDomain, *__: object) -> None:
         self._changed(domain.UUIDString())  # kept in the handle: no call goes out
 
     def _inventory_event(self, *_: object) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import libvirt
 
@@ -131,7 +130,7 @@ class Alarms:
             ),
         )
 
-    def _tell(self, domain: Any, kind: str, detail: Message) -> None:
+    def _tell(self, domain: libvirt.virDomain, kind: str, detail: Message) -> None:
         # The handle keeps name and UUID: no call goes out.
         self._happened.append(
             Happening(

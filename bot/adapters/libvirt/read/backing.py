@@ -8,9 +8,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import libvirt
 from lxml import etree
@@ -23,9 +22,6 @@ from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, VANISHED, 
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.errors import HostUnreachableError
 from bot.domain.message import Message, words
-
-Handle = Any
-"""A pool, volume, domain or snapshot of libvirt's; the vendor publishes no types."""
 
 _DIRECTORIES = frozenset({"dir", "fs", "netfs"})
 _NETWORK = frozenset({"rbd", "gluster"})
@@ -63,7 +59,7 @@ def storage(
 
 @dataclass(slots=True)
 class _Pool:
-    handle: Handle
+    handle: libvirt.virStoragePool
     name: str
     kind: str
     path: str
@@ -97,7 +93,7 @@ class _Look:
     unknown: list[Message] = field(default_factory=list)
     known: list[_Pool] = field(default_factory=list)
     wanted: list[_Wanted] = field(default_factory=list)
-    handles: dict[str, Handle] = field(default_factory=dict)
+    handles: dict[str, libvirt.virStorageVol] = field(default_factory=dict)
     # Those looked at, with what went wrong
     directories: dict[str, str] = field(default_factory=dict)
 
@@ -147,7 +143,7 @@ class _Look:
             if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
                 self._unread(words("Pool {pool}", pool=pool.name), error)
 
-    def _note(self, handle: Handle, pool: _Pool) -> Image | None:
+    def _note(self, handle: libvirt.virStorageVol, pool: _Pool) -> Image | None:
         try:
             image = _image(handle, pool)
         except _FAULTS as error:
@@ -172,7 +168,7 @@ class _Look:
 
     # Definitions
 
-    def domain(self, domain: Handle) -> None:
+    def domain(self, domain: libvirt.virDomain) -> None:
         """What a VM and its snapshots name."""
         try:
             name, uuid, active = domain.name(), domain.UUIDString(), bool(domain.isActive())
@@ -258,7 +254,7 @@ class _Look:
         found = known or self._look_up(pool, lambda: pool.handle.storageVolLookupByName(volume))
         return found.path if found else f"{name}/{volume}"
 
-    def _look_up(self, pool: _Pool, look: Any) -> Image | None:
+    def _look_up(self, pool: _Pool, look: Callable[[], libvirt.virStorageVol]) -> Image | None:
         for again in (False, True):
             try:
                 return self._note(look(), pool)
@@ -368,7 +364,7 @@ class _Look:
             handle.destroy()
         return ""
 
-    def _short_lived(self, xml: str) -> Handle:
+    def _short_lived(self, xml: str) -> libvirt.virStoragePool:
         """The pool; another look at the same directory is waited for."""
         for left in range(_TRIES - 1, -1, -1):
             try:
@@ -406,7 +402,7 @@ class _Look:
                 self.images[path] = replace(image, busy=True)
 
 
-def _snapshots(domain: Handle) -> list[Handle]:
+def _snapshots(domain: libvirt.virDomain) -> list[libvirt.virDomainSnapshot]:
     try:
         return list(domain.listAllSnapshots(0))
     except libvirt.libvirtError as error:
@@ -415,7 +411,7 @@ def _snapshots(domain: Handle) -> list[Handle]:
         raise
 
 
-def _pool(handle: Handle) -> _Pool:
+def _pool(handle: libvirt.virStoragePool) -> _Pool:
     root = document(handle.XMLDesc(0))
     name = root.findtext("name", "")
     return _Pool(
@@ -427,7 +423,7 @@ def _pool(handle: Handle) -> _Pool:
     )
 
 
-def _image(handle: Handle, pool: _Pool) -> Image:
+def _image(handle: libvirt.virStorageVol, pool: _Pool) -> Image:
     root = document(handle.XMLDesc(0))
     name = root.findtext("name", "")
     path = root.findtext("target/path", "") or handle.path()

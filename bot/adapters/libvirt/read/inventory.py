@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import libvirt
 from lxml import etree
@@ -245,7 +244,7 @@ def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | Non
     )
 
 
-def _definition(domain: Any, before: CachedVm) -> tuple[Definition, bytes]:
+def _definition(domain: libvirt.virDomain, before: CachedVm) -> tuple[Definition, bytes]:
     """Return the definition, and the mark of its text; what reads as before is not parsed again."""
     xml = text(domain.XMLDesc())
     mark = hashlib.blake2b(xml.encode(), digest_size=16).digest()
@@ -254,7 +253,7 @@ def _definition(domain: Any, before: CachedVm) -> tuple[Definition, bytes]:
     return parse(xml), mark
 
 
-def _size(domain: Any) -> tuple[int, int] | None:
+def _size(domain: libvirt.virDomain) -> tuple[int, int] | None:
     """Return vCPUs and bytes of memory as the running domain has them.
 
     For one whose definition is odd.
@@ -442,7 +441,7 @@ def pools_of(connection: Connection, before: Pools | None = None) -> Pools:
     return Pools(tuple(sorted(found, key=lambda pool: pool.name)), parts.unread)
 
 
-def describe(thing: Any, tag: str) -> etree._Element:
+def describe(thing: libvirt.virStoragePool | libvirt.virNetwork, tag: str) -> etree._Element:
     """Return the description of a network, pool or interface.
 
     Raises:
@@ -456,7 +455,7 @@ def describe(thing: Any, tag: str) -> etree._Element:
     return root
 
 
-def _pool_of(pool: Any) -> Pool:
+def _pool_of(pool: libvirt.virStoragePool) -> Pool:
     return _pool(
         describe(pool, "pool"),
         [count(each) for each in pool.info()],

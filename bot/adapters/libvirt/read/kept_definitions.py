@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any
+from typing import TypeAlias
 
 import libvirt
 from lxml import etree
@@ -17,7 +17,7 @@ from bot.adapters.libvirt.transport.parts import count
 from bot.domain.cluster import POSTCOPY_FAILED, VmState
 from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of
 
-Domain = Any
+Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 _VNC_MOST = 8  # characters that the protocol takes of a password

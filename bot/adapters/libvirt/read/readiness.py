@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import libvirt
 from lxml import etree
@@ -193,7 +193,7 @@ class LibvirtReadiness:
         return knock(place, frozenset({port}), _KNOCK)
 
 
-def _uuid_of(secret: Any) -> str:
+def _uuid_of(secret: libvirt.virSecret) -> str:
     return text(secret.UUIDString())
 
 
@@ -283,7 +283,7 @@ def _nets(parts: Parts, connection: Connection) -> Iterator[Net]:
             yield net
 
 
-def _net(network: Any) -> Net:
+def _net(network: libvirt.virNetwork) -> Net:
     bridge = describe(network, "network").find("bridge")
     name = "" if bridge is None else bridge.get("name", "")
     return Net(
@@ -390,7 +390,7 @@ def _running(host: str, connection: Connection) -> list[tuple[GuestCpu, str]]:
     return found
 
 
-def _cpu_of(host: str, domain: Any) -> tuple[GuestCpu, str]:
+def _cpu_of(host: str, domain: libvirt.virDomain) -> tuple[GuestCpu, str]:
     defined = parse(domain.XMLDesc())
     live = parse(
         domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU)

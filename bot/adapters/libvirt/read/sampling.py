@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import libvirt
 
 from bot.adapters.libvirt.events.incidents import Alarms
 from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.inventory import pages_set_aside
-from bot.adapters.libvirt.read.stats import read_all, state_of
+from bot.adapters.libvirt.read.stats import Record, read_all, state_of
 from bot.adapters.libvirt.transport.connections import (
     LOOKS_WAIT,
     Connection,
@@ -72,9 +72,6 @@ _OFF_BY_ITSELF = {
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "failed",
 }
-
-Record = Mapping[str, Any]
-"""What ``virConnectGetAllDomainStats`` tells of one guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +259,7 @@ class HostSampler:
             known.clear()
 
     def _try_vm(
-        self, parts: Parts, domain: object, record: Record, at: float, *, slow: bool
+        self, parts: Parts, domain: libvirt.virDomain, record: Record, at: float, *, slow: bool
     ) -> VmSample | None:
         """One guest's sample; None, and told why, when what its host tells of it makes no sense."""
         try:
@@ -271,7 +268,7 @@ class HostSampler:
             parts.note("VM", name_of(domain), reason(error))
             return None
 
-    def _vm(self, domain: Any, record: Record, at: float, *, slow: bool) -> VmSample:
+    def _vm(self, domain: libvirt.virDomain, record: Record, at: float, *, slow: bool) -> VmSample:
         # The handle keeps name and UUID; asking them costs no call
         uuid = text(domain.UUIDString())
         state, why = state_of(count(record["state.state"]), count(record.get("state.reason", 0)))
@@ -325,7 +322,7 @@ class HostSampler:
             self._shared.pop(run)
             self._resident.pop(run, None)
 
-    def _in_cache(self, parts: Parts, domain: Any, record: Record) -> int:
+    def _in_cache(self, parts: Parts, domain: libvirt.virDomain, record: Record) -> int:
         """Bytes of a guest that are taken and that its host counts as cached.
 
         What is resident is told with the balloon; of it, QEMU's own is beyond the guest's memory.
@@ -462,7 +459,15 @@ def _busy(counts: Mapping[str, int]) -> int:
     return sum(counts.get(kind, 0) for kind in ("kernel", "user", "intr"))
 
 
-_KINDS: Mapping[str, tuple[int, Callable[[Any], list[Any]]]] = {
+_KINDS: Mapping[
+    str,
+    tuple[
+        int,
+        Callable[
+            [libvirt.virDomain], list[libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint]
+        ],
+    ],
+] = {
     "snapshot": (
         libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT,
         lambda it: list(it.listAllSnapshots()),
@@ -493,7 +498,7 @@ def _uuid_of(domain: libvirt.virDomain) -> str:
     return text(domain.UUIDString())
 
 
-def name_of_snapshot(thing: Any) -> str:
+def name_of_snapshot(thing: libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint) -> str:
     """Return the name that a snapshot's or checkpoint's handle keeps; ``?`` when it has none."""
     try:
         return text(thing.getName())
@@ -501,6 +506,8 @@ def name_of_snapshot(thing: Any) -> str:
         return "?"
 
 
-def _snapshot_of(host: str, uuid: str, vm: str, thing: Any) -> SnapshotSeen:
+def _snapshot_of(
+    host: str, uuid: str, vm: str, thing: libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint
+) -> SnapshotSeen:
     made = int(document(thing.getXMLDesc()).findtext("creationTime") or 0)
     return SnapshotSeen(host, uuid, vm, text(thing.getName()), datetime.fromtimestamp(made, UTC))

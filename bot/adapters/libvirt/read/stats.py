@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import libvirt
 
@@ -26,6 +25,9 @@ from bot.domain.message import Message, words
 
 # Each group costs the host time per guest (measured: BALLOON 1.0 ms, VCPU 0.67 ms, CPU_TOTAL 0.56
 # ms), so memory and vCPUs come from the cached definition, which events keep true.
+Record = Mapping[str, int]
+"""What ``virConnectGetAllDomainStats`` counts of one guest."""
+
 GROUPS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
 
 STATES = {
@@ -110,7 +112,7 @@ def sweep(connection: Connection, parts: Parts) -> list[Sample]:
 
 def read_all(
     connection: Connection, parts: Parts, groups: int
-) -> list[tuple[Any, Mapping[str, Any]]]:
+) -> list[tuple[libvirt.virDomain, Record]]:
     """Return each guest's handle and what its host tells of it; an empty record where that failed.
 
     One call for all; when it fails, which one guest can cause, each guest is asked for by itself.
@@ -126,7 +128,7 @@ def read_all(
             raise
     except NONSENSE:
         pass  # who of them it was is found now
-    found: list[tuple[Any, Mapping[str, Any]]] = []
+    found: list[tuple[libvirt.virDomain, Record]] = []
     for domain in connection.listAllDomains(0):
         ask = partial(_alone, connection, domain, groups | libvirt.VIR_DOMAIN_STATS_STATE)
         record = parts.read("VM", name_of(domain), ask)
@@ -135,7 +137,7 @@ def read_all(
     return found
 
 
-def _alone(connection: Connection, domain: Any, groups: int) -> Mapping[str, Any]:
+def _alone(connection: Connection, domain: libvirt.virDomain, groups: int) -> Record:
     """What is told of one guest; without the costly groups when those are what fails."""
     nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     try:
@@ -196,7 +198,7 @@ def state_of(state: int, reason: int) -> tuple[VmState, str]:
     return ours, _RUNNING_WHY.get(reason, "") if ours is VmState.RUNNING else ""
 
 
-def _sample(parts: Parts, domain: Any, record: Mapping[str, Any]) -> Sample | None:
+def _sample(parts: Parts, domain: libvirt.virDomain, record: Record) -> Sample | None:
     """One guest; None for a handle that cannot even be named."""
     name = name_of(domain)
     uuid = parts.read("VM", name, lambda: text(domain.UUIDString()))
@@ -212,7 +214,7 @@ def _sample(parts: Parts, domain: Any, record: Mapping[str, Any]) -> Sample | No
     )
 
 
-def _state(domain: Any, record: Mapping[str, Any]) -> tuple[VmState, str, Message]:
+def _state(domain: libvirt.virDomain, record: Record) -> tuple[VmState, str, Message]:
     """State, who paused it, and why the state is not known.
 
     Of an unknown state it is assumed to run if its handle has a number: what runs must never be
@@ -243,7 +245,7 @@ def _known_state(record: Mapping[str, object]) -> tuple[VmState, str]:
     return state_of(code, count(record.get("state.reason", 0)))
 
 
-def _clean(record: Any) -> Mapping[str, int]:
+def _clean(record: Mapping[str, object]) -> Record:
     """Return what a record counts, without values that are no counts: each costs itself alone."""
     return {
         key: value for key, value in dict(record).items()

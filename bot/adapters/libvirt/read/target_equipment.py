@@ -9,7 +9,6 @@ import errno
 import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import libvirt
 from lxml import etree
@@ -123,7 +122,9 @@ def _devices(
     return None if parts.unread else frozenset(name for each in told for name in each or ())
 
 
-def _names(device: Any, names: Callable[[etree._Element], tuple[str, ...]]) -> tuple[str, ...]:
+def _names(
+    device: libvirt.virNodeDevice, names: Callable[[etree._Element], tuple[str, ...]]
+) -> tuple[str, ...]:
     return names(document(device.XMLDesc(0)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import libvirt
 
@@ -20,7 +20,7 @@ from bot.adapters.libvirt.write import volumes
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
 from bot.domain.message import Message, Names, join, words
 
-Domain = Any
+Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 _JOBS = {
@@ -202,7 +202,7 @@ def _clashes(taken: VmSnapshot, numbers: tuple[dict[str, str], ...] | None) -> b
     )
 
 
-def snapshot_of(snapshot: Any) -> VmSnapshot:
+def snapshot_of(snapshot: libvirt.virDomainSnapshot) -> VmSnapshot:
     """A ``virDomainSnapshot``: external when any disk of it, or its memory.
 
     Lies in a file of its own.

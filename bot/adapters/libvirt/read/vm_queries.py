@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import libvirt
 
@@ -20,7 +21,7 @@ from bot.domain.message import Code, words
 from bot.domain.words import command
 from bot.ports.guests import Address, DiskUse, FileSystem, Found, GuestSnapshot
 
-Domain = Any
+Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 _SOURCES = (
@@ -64,7 +65,7 @@ def snapshots(domain: Domain) -> tuple[GuestSnapshot, ...]:
     return tuple(sorted((each for each in found if each), key=lambda each: each.made_at))
 
 
-def _try_snapshot(snapshot: Any) -> GuestSnapshot | None:
+def _try_snapshot(snapshot: libvirt.virDomainSnapshot) -> GuestSnapshot | None:
     """The snapshot; None when it was removed meanwhile."""
     try:
         return _snapshot(snapshot)
@@ -83,7 +84,7 @@ def _try_snapshot(snapshot: Any) -> GuestSnapshot | None:
     )
 
 
-def _snapshot(snapshot: Any) -> GuestSnapshot:
+def _snapshot(snapshot: libvirt.virDomainSnapshot) -> GuestSnapshot:
     root, kind = document(snapshot.getXMLDesc(0)), snapshot_of(snapshot)
     return GuestSnapshot(
         name=root.findtext("name", ""),
@@ -136,7 +137,7 @@ def addresses(domain: Domain) -> tuple[Address, ...]:
     return ()
 
 
-def _addresses(told: dict[str, Any], source: str) -> tuple[Address, ...]:
+def _addresses(told: Mapping[str, Mapping[str, Any]], source: str) -> tuple[Address, ...]:
     return tuple(
         Address(each["addr"], source, card.get("hwaddr") or "")
         for name, card in told.items()

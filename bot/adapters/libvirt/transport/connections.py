@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import libvirt
@@ -28,7 +28,7 @@ from bot.ports import Clock
 
 T = TypeVar("T")
 
-Connection = Any
+Connection: TypeAlias = libvirt.virConnect
 """A ``libvirt.virConnect``; the vendor publishes no types."""
 
 _log = logging.getLogger(__name__)

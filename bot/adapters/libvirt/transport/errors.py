@@ -12,7 +12,7 @@ import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import libvirt
 
@@ -21,7 +21,7 @@ from bot.domain.message import Code, Message, Value, Words, words
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command
 
-VendorError = Any
+VendorError: TypeAlias = libvirt.libvirtError
 """A ``libvirt.libvirtError``; the vendor publishes no types."""
 
 

@@ -9,7 +9,7 @@ is kept, to be shown to people.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import libvirt
 
@@ -121,7 +121,14 @@ class Parts:
         self._unread.setdefault((kind, name), Unread(kind, name, why))
 
 
-def name_of(thing: Any) -> str:
+class Named(Protocol):
+    """A handle of libvirt's that keeps a name."""
+
+    def name(self) -> object:
+        """The name, a ``str`` unless the host makes no sense."""
+
+
+def name_of(thing: Named) -> str:
     """Return the name that an object's handle keeps; ``?`` when it has none that makes sense."""
     try:
         name = thing.name()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 import libvirt
 
@@ -41,7 +41,7 @@ from bot.ports.guests import (
 
 T = TypeVar("T")
 
-Domain = Any
+Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 _CONSOLE_WIDTH = 400  # bytes a line is reckoned with when a log's tail is fetched

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import libvirt
 
@@ -74,7 +73,7 @@ def parameters(
     return chosen
 
 
-def progress(domain: Any) -> Job | None:
+def progress(domain: libvirt.virDomain) -> Job | None:
     """Progress of a guest's migration out of this host; None when there is none."""
     try:
         stats = domain.jobStats()
@@ -93,7 +92,7 @@ def progress(domain: Any) -> Job | None:
     return job_of(stats, postcopy=postcopy)
 
 
-def completed_job(domain: Any) -> Job | None:
+def completed_job(domain: libvirt.virDomain) -> Job | None:
     """How the last migration of a guest went, told by the host it is on now.
 
     Kept until the next job.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import libvirt
 from lxml import etree
@@ -16,7 +16,7 @@ from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, Size, nwords, words
 from bot.ports.guests import Blueprint, Copy, GuestDisk
 
-Domain = Any
+Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 _KIB = 1024
@@ -283,7 +283,7 @@ def _set_vcpus(domain: Domain, wanted: int) -> None:
     domain.setVcpusFlags(wanted, _CONFIG)
 
 
-def _now(change: Any) -> bool:
+def _now(change: Callable[[], object]) -> bool:
     """Whether the running VM took it.
 
     Why not is no matter: it is stored for the next start, and the caller looks.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import libvirt
 from lxml import etree
@@ -21,7 +21,7 @@ from bot.domain.errors import HypervisorError
 from bot.domain.message import words
 from bot.ports.guests import GuestDisk, Volume
 
-Vol = Any
+Vol: TypeAlias = libvirt.virStorageVol
 """A ``libvirt.virStorageVol``; the vendor publishes no types."""
 
 _ABSENT = frozenset({libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_STORAGE_POOL})
@@ -193,7 +193,7 @@ def reader(connection: Connection, source: str) -> Callable[[int, int], bytes] |
     return read
 
 
-def receive(stream: Any) -> bytes:
+def receive(stream: libvirt.virStream) -> bytes:
     """All that a stream brings."""
     parts: list[bytes] = []
 
@@ -234,7 +234,7 @@ def at(connection: Connection, source: str, *, volume: bool) -> Volume | None:
     return None if handle is None else _volume(handle.storagePoolLookupByVolume().name(), handle)
 
 
-def _send(stream: Any, part: bytes) -> None:
+def _send(stream: libvirt.virStream, part: bytes) -> None:
     while part:
         sent = stream.send(part)
         if sent <= 0:
@@ -287,7 +287,7 @@ def _by_path(connection: Connection, path: str) -> Vol | None:
     return None
 
 
-def _description(pool: Any) -> etree._Element:
+def _description(pool: libvirt.virStoragePool) -> etree._Element:
     return document(pool.XMLDesc(0))
 
 
