@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from lab import daemon, guests, network, remains
 from lab.daemon import LabHost
@@ -100,6 +100,19 @@ class Faults:
             lambda: not any(guests.processes(room, name) for room in self._rooms.values()),
             f"guest {name} is still there",
         )
+
+    @contextlib.contextmanager
+    def guest_stopped(self, name: str) -> Iterator[None]:
+        """Stop a guest's QEMU process where it is: it answers its libvirtd again afterwards."""
+        found = [pid for room in self._rooms.values() for pid in guests.processes(room, name)]
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def power_off(self, host: str) -> None:
         """End a host at once, libvirtd and guests and all; its definitions and disks stay."""

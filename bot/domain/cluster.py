@@ -219,6 +219,8 @@ class VmDetail:
     checkpoints: int = 0  # read for VMs in focus only
 
 
+STARTING_UP = "starting up"
+"""Why libvirt calls a VM paused whose start is not over; it may still fail (``Vm.paused_by``)."""
 POSTCOPY_INCOMING = "postcopy incoming"
 """Why libvirt calls a VM running that still fetches its memory.
 
@@ -687,6 +689,11 @@ class Sighting:
     state: VmState | None = None
     paused_by: str = ""
     proven: str = ""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is active there and its start is over: one under way may still fail."""
+        return self.state is not None and self.state.active and self.paused_by != STARTING_UP
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ class ConflictError(DroverError):
     code = "conflict"
 
 
+VOLUME_BUSY = "volume-busy"
+"""The code of a ``HypervisorError`` that says: the volume is being made, copied or read."""
 VM_GONE = "vm-gone"
 """The code of a ``HypervisorError`` that says: the host does not have the VM (any more)."""
 

@@ -109,7 +109,7 @@ class VmPower(VmLookup, Protocol):
     """Start, stop, pause and resume VMs."""
 
     def start(self, host: str, uuid: str) -> None:
-        """Start a guest; one that is active stays as it is.
+        """Start a guest; one that is active stays as it is, one that is starting is waited for.
 
         Look for it on every other host first.
         """
@@ -160,6 +160,14 @@ class VmPower(VmLookup, Protocol):
 
 class VmSnapshots(VmLookup, Protocol):
     """Snapshots of VMs."""
+
+    def has_job(self, host: str, uuid: str) -> bool:
+        """Whether a snapshot, a revert, a migration or the like of it is under way.
+
+        Whoever asked for it: libvirt goes on when its client is gone. A snapshot that is being
+        taken is listed already. False when the guest is off.
+        """
+        ...
 
     def snapshots(self, host: str, uuid: str) -> tuple[GuestSnapshot, ...]:
         """Its snapshots, oldest first."""

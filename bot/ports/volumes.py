@@ -62,5 +62,10 @@ class Volumes(Protocol):
         ...
 
     def delete_volume(self, host: str, pool: str, name: str) -> None:
-        """Remove a volume and what is in it."""
+        """Remove a volume and what is in it.
+
+        Raises:
+            HypervisorError: with the code ``VOLUME_BUSY``, while it is being made, copied or read;
+                libvirt goes on with that when the client that asked for it is gone.
+        """
         ...

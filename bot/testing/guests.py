@@ -14,6 +14,7 @@ from typing import Any
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.cluster import (
     POSTCOPY_FAILED,
+    STARTING_UP,
     Disk,
     Host,
     Nic,
@@ -24,7 +25,7 @@ from bot.domain.cluster import (
     VmState,
 )
 from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of
-from bot.domain.errors import HypervisorError
+from bot.domain.errors import VOLUME_BUSY, HypervisorError
 from bot.domain.message import Code, Message, words
 from bot.domain.words import command
 from bot.ports import Clock
@@ -97,6 +98,10 @@ class FakeGuests:
         """What was read as a definition, by its sha."""
         self.deaf: set[str] = set()
         """UUIDs of guests that do not listen when asked to shut down."""
+        self.busy_volumes: set[tuple[str, str, str]] = set()
+        """By host, pool and name: what is being made, copied or read."""
+        self.jobs_of_others: set[str] = set()
+        """UUIDs of guests with a job that somebody else began."""
         self.extras: dict[str, Extra] = {}
         """By UUID: what a test sets or looks at of snapshots, serial lines, addresses.
 
@@ -198,6 +203,12 @@ class FakeGuests:
     def delete_volume(self, host: str, pool: str, name: str) -> None:
         """Remove a volume; see the port."""
         with self._changing("delete_volume", host, pool, name):
+            if (host, pool, name) in self.busy_volumes:
+                raise HypervisorError(
+                    f"{pool}/{name} is being made, copied or read.",
+                    "Ask again when that has ended.",
+                    code=VOLUME_BUSY,
+                )
             self.volumes.pop((host, pool, name), None)
 
     # Definitions and power
@@ -349,6 +360,8 @@ class FakeGuests:
         with self._changing("start", host, uuid):
             guest, extra = self._guest(host, uuid), self._extra(uuid)
             if guest.vm.state.active:
+                if guest.vm.paused_by == STARTING_UP:  # its start is waited for, and succeeds
+                    self._turn(host, uuid, VmState.RUNNING, "")
                 return
             # Saved memory goes on in the size it was saved in
             if extra.stored and not guest.vm.saved:
@@ -419,6 +432,12 @@ class FakeGuests:
             self._may("snapshots")
             self._guest(host, uuid)
             return tuple(self._extra(uuid).snapshots)
+
+    def has_job(self, host: str, uuid: str) -> bool:
+        """Whether something long is under way; see the port."""
+        with self._lock:
+            self._may("has_job")
+            return bool(self._guest(host, uuid).vm.state.active) and uuid in self.jobs_of_others
 
     def create_snapshot(self, host: str, uuid: str, name: str, description: str = "") -> None:
         """Take a snapshot; see the port."""

@@ -50,9 +50,8 @@ def own(step: OwnAutostart, hypervisor: Hypervisor, progress: Progress) -> Facts
 
 def is_up(step: StartAgain, hypervisor: Hypervisor) -> Settled:
     """DONE when it runs, wherever."""
-    seen = hypervisor.sightings(step.uuid)
-    active = any(each.state is not None and each.state.active for each in seen)
-    return Settled.DONE if active else Settled.NOT_YET
+    started = any(each.is_up for each in hypervisor.sightings(step.uuid))
+    return Settled.DONE if started else Settled.NOT_YET
 
 
 def start(step: StartAgain, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.cluster import POSTCOPY_FAILED, Sighting
+from bot.domain.cluster import POSTCOPY_FAILED, STARTING_UP, Sighting
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -258,7 +258,7 @@ def is_started(step: RestartVm, hypervisor: ClusterReader) -> Settled:
 
 
 def _runs(seen: Sighting) -> bool:
-    return seen.state is not None and seen.state.active and seen.paused_by != POSTCOPY_FAILED
+    return seen.is_up and seen.paused_by != POSTCOPY_FAILED
 
 
 def restart(
@@ -281,9 +281,10 @@ def restart(
             words("Ask again: {command}.", command=_once_more(step)),
         )
     try:
-        hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
-        if kept.detail.nvram and not step.reset_nvram:
-            variables.restore(step.target, kept, hypervisor)
+        if not _is_starting(step, hypervisor):
+            hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
+            if kept.detail.nvram and not step.reset_nvram:
+                variables.restore(step.target, kept, hypervisor)
         waited = _start(settings.lock_patience, step, hypervisor, progress)
     except HostUnreachableError:
         raise
@@ -299,6 +300,14 @@ def restart(
         ) from error
     facts: Facts = {"definition": step.sha}
     return {**facts, "waited for a lock": Duration(waited)} if waited else facts
+
+
+def _is_starting(step: RestartVm, hypervisor: ClusterReader) -> bool:
+    """Whether it is starting there: a bot that ended had begun it, and QEMU has its files open."""
+    return any(
+        each.host == step.target and each.paused_by == STARTING_UP
+        for each in hypervisor.sightings(step.uuid)
+    )
 
 
 def _start(patience: float, step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> float:

@@ -73,6 +73,7 @@ from plugins.vm_lifecycle.steps import (
     UndeleteVm,
 )
 
+_JOB_SECONDS = 600.0  # the memory of a large VM takes minutes to be written
 _AT_ONCE = 16  # hosts that are asked side by side, so that a silent one delays no other
 
 LABELS = (words("took"), words("created"))
@@ -92,10 +93,11 @@ def settle(step: Step, hypervisor: Hypervisor) -> Settled:
 
 
 def _power_is(step: PowerVm, hypervisor: ClusterReader) -> bool:
-    state = _at(step, hypervisor).state
+    seen = _at(step, hypervisor)
+    state = seen.state
     match step.verb:
         case PowerVerb.START:
-            return state is not None and state.active
+            return seen.is_up
         case PowerVerb.SHUTDOWN | PowerVerb.FORCE_OFF:
             return state is None or not state.active
         case PowerVerb.PAUSE:
@@ -108,7 +110,10 @@ def _snapshot_is(step: SnapshotVm, hypervisor: VmSnapshots) -> bool:
     if step.verb is SnapshotVerb.REVERT:
         return _find(step, hypervisor).mark == step.token
     there = any(each.name == step.snapshot for each in hypervisor.snapshots(step.host, step.uuid))
-    return there is (step.verb is SnapshotVerb.CREATE)
+    if there is not (step.verb is SnapshotVerb.CREATE):
+        return False
+    # It is listed while it is being taken, which may fail
+    return not there or not hypervisor.has_job(step.host, step.uuid)
 
 
 def _is_deleted(step: DeleteVm, hypervisor: VmPower) -> bool:
@@ -534,7 +539,28 @@ def _nobody_needs(step: PurgeVm, at: Tools) -> None:
         )
 
 
+def _wait_for_job(step: OnVm, at: Tools) -> None:
+    """Wait for what is under way: a bot that ended may have begun this very step.
+
+    Only for a while: libvirt then says itself what is in the way.
+    """
+    waited = 0.0
+    while waited < _JOB_SECONDS and at.hypervisor.has_job(step.host, step.uuid):
+        at.progress.say(
+            words(
+                "Waiting: a snapshot or another job of {vm} is under way on {host}.",
+                vm=step.name,
+                host=step.host,
+            )
+        )
+        at.progress.sleep(at.settings.poll_seconds)
+        waited += at.settings.poll_seconds
+
+
 def _snapshot(step: SnapshotVm, at: Tools) -> Facts:
+    _wait_for_job(step, at)
+    if step.verb is SnapshotVerb.CREATE and _snapshot_is(step, at.hypervisor):
+        return {}
     match step.verb:
         case SnapshotVerb.CREATE:
             _changeable(step, at.hypervisor)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.domain.cluster import Sighting, Snapshot, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
-from bot.domain.message import Code, Join, Member, Message, Names, Size, join, nwords, words
+from bot.domain.errors import (
+    VOLUME_BUSY,
+    DroverError,
+    HostUnreachableError,
+    HypervisorError,
+    StepLostError,
+)
+from bot.domain.message import (
+    Code,
+    Duration,
+    Join,
+    Member,
+    Message,
+    Names,
+    Size,
+    join,
+    nwords,
+    words,
+)
 from bot.domain.operation import Facts
 from bot.domain.state_names import VM_STATES
 from bot.domain.steps import OnVm
@@ -19,7 +36,8 @@ from plugins.vm_lifecycle.steps import CloneVm, CreateVm, CreateVms
 MADE = "made"
 """The mark of a VM that was made whole; until it is there, a repeated step goes on with it."""
 
-Say = Callable[[Message], None]
+_BUSY_LOOK = 2.0  # seconds between looks at a volume that is being copied
+_BUSY_SECONDS = 7200.0  # a copy of 1 TB at 150 MB/s takes that long; then people must look
 
 
 def place(volume: str) -> tuple[str, str]:
@@ -43,11 +61,12 @@ def make(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
         StepLostError: it could not be made, and what was made could not be removed.
     """
     try:
-        _make(step, hypervisor, progress.say)
+        _make(step, hypervisor, progress)
     except (HostUnreachableError, StepLostError):
         raise
     except DroverError as error:
-        raise clean_failure(error, _unmake(step, _volumes(step), hypervisor, error)) from error
+        removed = _unmake(step, _volumes(step), hypervisor, progress, error)
+        raise clean_failure(error, removed) from error
     return {}
 
 
@@ -113,15 +132,16 @@ def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, paral
 def clone(step: CloneVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
     """Clone a VM; safe to repeat. Raises as ``make`` does."""
     try:
-        _clone(step, hypervisor, progress.say)
+        _clone(step, hypervisor, progress)
     except (HostUnreachableError, StepLostError):
         raise
     except DroverError as error:
-        raise clean_failure(error, _unmake(step, _volumes(step), hypervisor, error)) from error
+        removed = _unmake(step, _volumes(step), hypervisor, progress, error)
+        raise clean_failure(error, removed) from error
     return {}
 
 
-def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
+def _clone(step: CloneVm, hypervisor: Hypervisor, progress: Progress) -> None:
     _nobody_has_it(step, hypervisor)
     name_is_free(step, step.name, hypervisor)
     if hypervisor.find(step.host, step.uuid) is None:
@@ -138,7 +158,7 @@ def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
                 ),
                 code="not-copyable",
             )
-        disks = [_copy_disk(step, each, hypervisor, say) for each in step.disks]
+        disks = [_copy_disk(step, each, hypervisor, progress) for each in step.disks]
         if step.seed[0]:
             seed = Seed(step.meta_data, "", "", step.network_config)
             cdrom = step.seed[1].endswith(".iso")
@@ -193,10 +213,10 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
 
 
 def _copy_disk(
-    step: CloneVm, disk: tuple[str, str, str], hypervisor: Volumes, say: Say
+    step: CloneVm, disk: tuple[str, str, str], hypervisor: Volumes, progress: Progress
 ) -> GuestDisk:
     target, source, wanted = disk
-    say(
+    progress.say(
         words(
             "{vm}: copying {disk} of {source} on {host}.",
             vm=step.name,
@@ -212,9 +232,52 @@ def _copy_disk(
             words("It was moved or removed in the meantime: ask again."),
             code="gone",
         )
-    hypervisor.delete_volume(step.host, *place(wanted))
+    _delete_when_free(step.host, wanted, hypervisor, progress)
     hypervisor.create_volume(step.host, *place(wanted), base.capacity, base=base, copy=True)
     return GuestDisk(*place(wanted), target)
+
+
+def _delete_when_free(host: str, volume: str, hypervisor: Volumes, progress: Progress) -> bool:
+    """Remove what an earlier attempt left of a volume; whether there was anything.
+
+    libvirt goes on copying for a bot that has ended, and does not stop for another.
+
+    Raises:
+        StepLostError: it went on for too long.
+    """
+    waited = 0.0
+    while True:
+        try:
+            there = hypervisor.volume(host, *place(volume)) is not None
+            hypervisor.delete_volume(host, *place(volume))
+        except HypervisorError as error:
+            if error.code != VOLUME_BUSY:
+                raise
+            if waited >= _BUSY_SECONDS:
+                raise _still_busy(host, volume, waited) from error
+        else:
+            return there
+        progress.say(
+            words(
+                "Waiting: {host} still writes {volume} for an earlier attempt.",
+                host=host,
+                volume=volume,
+            )
+        )
+        progress.sleep(_BUSY_LOOK)
+        waited += _BUSY_LOOK
+
+
+def _still_busy(host: str, volume: str, waited: float) -> StepLostError:
+    return StepLostError(
+        words(
+            "{host} has been writing {volume} for an earlier attempt for {time}.",
+            host=host,
+            volume=volume,
+            time=Duration(waited),
+        ),
+        words("Look at its storage and at qemu-img there, then ask again."),
+    )
 
 
 class _Quiet:
@@ -229,14 +292,14 @@ class _Quiet:
         """Drop the line: those of several VMs would overwrite each other."""
 
 
-def _make(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
+def _make(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> None:
     _nobody_has_it(step, hypervisor)
     name_is_free(step, step.name, hypervisor)
     if hypervisor.find(step.host, step.uuid) is None:
-        _define(step, hypervisor, say)
+        _define(step, hypervisor, progress)
         name_is_free(step, step.name, hypervisor)
     if step.start:
-        say(words("{vm}: starting it on {host}.", vm=step.name, host=step.host))
+        progress.say(words("{vm}: starting it on {host}.", vm=step.name, host=step.host))
         hypervisor.start(step.host, step.uuid)
     hypervisor.leave_mark(step.host, step.uuid, MADE)
 
@@ -335,10 +398,10 @@ def _nobody_has_it(step: OnVm, hypervisor: ClusterReader) -> None:
         raise _runs_elsewhere(step, there[0])
 
 
-def _define(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
+def _define(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> None:
     base = _base(step, hypervisor)
     args = {"vm": step.name, "base": step.base, "host": step.host}
-    say(
+    progress.say(
         words("{vm}: copying {base} on {host}.", **args)
         if step.full_copy
         else words(
@@ -348,13 +411,13 @@ def _define(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
         )
     )
     # A volume of this name bears this VM's UUID: an earlier attempt left it, perhaps half copied
-    hypervisor.delete_volume(step.host, *place(step.disk))
+    _delete_when_free(step.host, step.disk, hypervisor, progress)
     hypervisor.create_volume(
         step.host, *place(step.disk), step.capacity, base=base, copy=step.full_copy
     )
     seed = Seed(step.meta_data, step.user_data, step.vendor_data, step.network_config)
     hypervisor.upload_seed(step.host, *place(step.seed), seed, form=_seed_form(step))
-    say(words("{vm}: defining it on {host}.", vm=step.name, host=step.host))
+    progress.say(words("{vm}: defining it on {host}.", vm=step.name, host=step.host))
     hypervisor.define(step.host, _blueprint(step))
 
 
@@ -427,7 +490,7 @@ def _volumes(step: CreateVm | CloneVm) -> list[str]:
 
 
 def _unmake(
-    step: OnVm, volumes: list[str], hypervisor: Hypervisor, cause: DroverError
+    step: OnVm, volumes: list[str], hypervisor: Hypervisor, progress: Progress, cause: DroverError
 ) -> list[Member]:
     """Remove what there is of the VM and return what was removed.
 
@@ -440,10 +503,9 @@ def _unmake(
             hypervisor.force_off(step.host, step.uuid)
             hypervisor.undefine(step.host, step.uuid)
             removed.append(words("its definition"))
-        for volume in volumes:
-            if hypervisor.volume(step.host, *place(volume)) is not None:
-                hypervisor.delete_volume(step.host, *place(volume))
-                removed.append(volume)
+        removed += [
+            each for each in volumes if _delete_when_free(step.host, each, hypervisor, progress)
+        ]
     except DroverError as error:
         raise StepLostError(
             words(

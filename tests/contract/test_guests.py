@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,9 +18,9 @@ import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.backing import Backing
-from bot.domain.cluster import MIB, Pool, VmState
+from bot.domain.cluster import MIB, STARTING_UP, Pool, Sighting, VmState
 from bot.domain.definition import Definition, Unchanged
-from bot.domain.errors import DroverError, HypervisorError
+from bot.domain.errors import VOLUME_BUSY, DroverError, HypervisorError
 from bot.ports import Hypervisor
 from bot.ports.guests import Blueprint, Copy, Found, GuestDisk, GuestNic, Seed, Volume
 from bot.testing import FakeHypervisor, TickingClock, draw_cluster
@@ -126,8 +127,12 @@ def made(stage: Stage, *, running: bool = False, seed: str = "disk", **how: Any)
     return blueprint
 
 
+def sighting(stage: Stage, blueprint: Blueprint) -> Sighting:
+    return next(each for each in stage.hypervisor.sightings(blueprint.uuid) if each.host == A)
+
+
 def state(stage: Stage, blueprint: Blueprint) -> VmState | None:
-    return next(each.state for each in stage.hypervisor.sightings(blueprint.uuid) if each.host == A)
+    return sighting(stage, blueprint).state
 
 
 def now(stage: Stage, blueprint: Blueprint) -> Found:
@@ -179,6 +184,44 @@ def test_a_volume_is_not_made_over_another(stage: Stage) -> None:
     with pytest.raises(HypervisorError):
         stage.hypervisor.create_volume(A, "no-such-pool", "x.qcow2", MIB)
     assert stage.hypervisor.volume(A, "no-such-pool", "x.qcow2") is None
+
+
+@contextmanager
+def copying(stage: Stage, volume: str) -> Iterator[None]:
+    """Somebody else copies into a volume, and does not come to an end."""
+    if isinstance(stage, FakeStage):
+        stage.hypervisor.create_volume(A, POOL, volume, 32 * MIB)
+        stage.hypervisor.busy_volumes.add((A, POOL, volume))
+        yield
+        stage.hypervisor.busy_volumes.clear()
+        return
+    assert isinstance(stage, LabStage)
+    from lab.gates import closed_gate
+
+    # libvirt itself opens a base and what that stands on; what is below is opened by qemu-img alone
+    images, below = stage.lab.hosts[A].directory / "lib" / "images", ""
+    for name in ("deep.qcow2", "middle.qcow2", "top.qcow2"):
+        base = ["-F", "qcow2", "-b", below] if below else []
+        qemu_img = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(images / name), "32M"]
+        subprocess.run(qemu_img, check=True, cwd=images)
+        below = name
+    top = stage.hypervisor.volume(A, POOL, "top.qcow2")
+    copy = partial(stage.hypervisor.create_volume, A, POOL, volume, 32 * MIB, base=top, copy=True)
+    with ThreadPoolExecutor(1) as other:
+        with closed_gate(images / "deep.qcow2"):
+            copied = other.submit(copy)
+            until(lambda: volume in stage.lab.virsh(A, "vol-list", POOL), "it is being copied")
+            yield
+        copied.result()
+
+
+def test_a_volume_that_is_being_copied_is_busy_until_that_has_ended(stage: Stage) -> None:
+    with copying(stage, "made-slow.qcow2"), pytest.raises(HypervisorError) as caught:
+        stage.hypervisor.delete_volume(A, POOL, "made-slow.qcow2")
+    assert caught.value.code == VOLUME_BUSY
+    assert caught.value.advice
+    stage.hypervisor.delete_volume(A, POOL, "made-slow.qcow2")
+    assert stage.hypervisor.volume(A, POOL, "made-slow.qcow2") is None
 
 
 # From nothing to a running guest
@@ -424,6 +467,58 @@ def test_saved_memory_is_gone_on_from_as_it_was_or_discarded(stage: Stage) -> No
     stage.hypervisor.discard_saved(A, blueprint.uuid)
     assert not now(stage, blueprint).saved
     assert not stage.hypervisor.snapshot().vm(blueprint.name).saved
+
+
+@contextmanager
+def taking_a_snapshot(stage: Stage, blueprint: Blueprint) -> Iterator[None]:
+    """Somebody else takes the snapshot ``slow`` of it, and does not come to an end."""
+    if isinstance(stage, FakeStage):
+        stage.hypervisor.create_snapshot(A, blueprint.uuid, "slow")
+        stage.hypervisor.jobs_of_others.add(blueprint.uuid)
+        yield
+        stage.hypervisor.jobs_of_others.clear()
+        return
+    assert isinstance(stage, LabStage)
+    with ThreadPoolExecutor(1) as other:
+        with stage.lab.guest_stopped(blueprint.name):
+            taken = other.submit(stage.hypervisor.create_snapshot, A, blueprint.uuid, "slow")
+            until(lambda: stage.hypervisor.snapshots(A, blueprint.uuid), "it is listed")
+            yield
+        taken.result()
+
+
+def test_a_snapshot_that_is_being_taken_is_listed_and_shown_as_a_job(stage: Stage) -> None:
+    blueprint = made(stage, running=True)
+    assert not stage.hypervisor.has_job(A, blueprint.uuid)
+    with taking_a_snapshot(stage, blueprint):
+        assert [each.name for each in stage.hypervisor.snapshots(A, blueprint.uuid)] == ["slow"]
+        assert stage.hypervisor.has_job(A, blueprint.uuid)
+    assert not stage.hypervisor.has_job(A, blueprint.uuid)
+    assert [each.current for each in stage.hypervisor.snapshots(A, blueprint.uuid)] == [True]
+    stage.hypervisor.delete_snapshot(A, blueprint.uuid, "slow")
+    stage.hypervisor.force_off(A, blueprint.uuid)
+    assert not stage.hypervisor.has_job(A, blueprint.uuid)
+
+
+def test_a_start_that_is_under_way_is_waited_for(stage: Stage) -> None:
+    if not isinstance(stage, LabStage):
+        return  # a start of the fake is over at once
+    from lab.gates import closed_gate
+
+    kernel = stage.lab.directory / "slow-kernel"
+    shutil.copy(stage.boot["kernel"], kernel)
+    blueprint = made(stage, kernel=str(kernel))
+    with ThreadPoolExecutor(2) as others:
+        with closed_gate(kernel):
+            first = others.submit(stage.hypervisor.start, A, blueprint.uuid)
+            until(lambda: sighting(stage, blueprint).paused_by == STARTING_UP, "it is starting")
+            assert not sighting(stage, blueprint).is_up
+            second = others.submit(stage.hypervisor.start, A, blueprint.uuid)
+            assert not second.done()
+        first.result()
+        second.result()
+    assert sighting(stage, blueprint).is_up
+    assert state(stage, blueprint) is VmState.RUNNING
 
 
 def test_a_look_in_depth_shows_snapshots_and_the_stored_size(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.domain.cluster import STARTING_UP, VmState
 from bot.domain.operation import Began, Event, Operation, State, StepBegan, StepEnded
 from bot.domain.power import ProofKind
 from tests.plugins.failover.test_failover import Room, room_in
@@ -118,6 +119,49 @@ def test_l5_l13_l15_killed_at_each_event_in_turn_it_goes_on_and_each_vm_runs_onc
         assert len(seen) < MOST
     is_well(room, event)
     assert has_all(seen)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["it succeeds", "it fails"])
+def test_l14_killed_during_a_start_it_waits_for_that_start_and_defines_nothing_meanwhile(
+    tmp_path: Path, *, fails: bool
+) -> None:
+    """libvirt goes on starting it; until that is over, nobody knows whether it runs."""
+    room = dead_host(tmp_path / "bot")
+    hypervisor = room.bot.hypervisor
+    start, define = hypervisor.start, hypervisor.define_kept
+    under_way: list[tuple[str, str]] = []
+
+    def die_in_it(host: str, uuid: str) -> None:
+        start(host, uuid)
+        hypervisor._turn(host, uuid, VmState.PAUSED, STARTING_UP)
+        under_way.append((host, uuid))
+        raise Killed
+
+    def wait_for_it(host: str, uuid: str) -> None:
+        if under_way and fails:
+            hypervisor._turn(*under_way.pop(), VmState.SHUT_OFF, "")
+        under_way.clear()
+        start(host, uuid)
+
+    def define_nothing_that_starts(host: str, *given: Any, **named: Any) -> None:
+        assert not under_way
+        define(host, *given, **named)
+
+    hypervisor.start = die_in_it  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        room.bot.works()
+    assert under_way
+    hypervisor.start = wait_for_it  # type: ignore[method-assign]
+    hypervisor.define_kept = define_nothing_that_starts  # type: ignore[method-assign]
+    room.bot.forgets()
+    room.bot.work.ids.append("op-1")
+    room.bot.works()
+    assert room.bot.operation().state is State.DONE, room.why()
+    assert [len(room.runs(name)) for name in ("db-1", "web-1")] == [1, 1]
+    assert all(each.vm.paused_by != STARTING_UP for each in hypervisor._guests.values()), (
+        "a start was taken for done"
+    )
+    room.bot.store.close()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cluster import GIB, MIB, Job, Pool, Vm, VmState
+from bot.domain.cluster import GIB, MIB, STARTING_UP, Job, Pool, Vm, VmState
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -324,6 +324,42 @@ def test_a_half_made_clone_is_removed(fails: str) -> None:
     assert leftovers(hypervisor) == before
 
 
+class Waiting(Telling):
+    """Lets something happen once it has slept for some time."""
+
+    def __init__(self, seconds: float, happens: Callable[[], object]) -> None:
+        super().__init__()
+        self._left, self._happens = seconds, happens
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.slept >= self._left:
+            self._happens()
+
+
+def test_a_disk_that_libvirt_still_copies_for_a_bot_that_ended_is_waited_for() -> None:
+    hypervisor = cluster()
+    step = cloned(hypervisor)
+    wanted = (step.host, *step.disks[0][2].split("/"))
+    hypervisor.volumes[wanted] = BASE
+    hypervisor.busy_volumes.add(wanted)
+    progress = Waiting(1800, hypervisor.busy_volumes.clear)
+    run(step, hypervisor, progress)
+    assert settled(step, hypervisor) is Settled.DONE
+    assert any(f"{step.host} still writes pool/" in str(said) for said in progress.said)
+
+
+def test_a_copy_that_never_ends_is_an_error_that_names_the_volume() -> None:
+    hypervisor = cluster()
+    step = new(hypervisor)
+    wanted = (step.host, *step.disk.split("/"))
+    hypervisor.volumes[wanted] = BASE
+    hypervisor.busy_volumes.add(wanted)
+    with pytest.raises(StepLostError, match=f"writing {step.disk} for an earlier attempt for 2 h"):
+        run(step, hypervisor)
+    assert wanted in hypervisor.volumes
+
+
 def test_a_vm_that_was_started_since_the_plan_is_not_cloned() -> None:
     hypervisor = cluster()
     step = cloned(hypervisor)
@@ -347,6 +383,16 @@ def test_what_runs_elsewhere_is_not_started() -> None:
     with pytest.raises(StepLostError, match="running on host-b"):
         run(start(), hypervisor)
     assert settled(start(), hypervisor) is Settled.NOT_YET
+
+
+def test_a_start_that_is_under_way_is_not_done_yet() -> None:
+    """It may still fail; whoever asked for it may be gone."""
+    hypervisor = cluster()
+    off = hypervisor.snapshot().vm("off-1")
+    hypervisor.put(replace(off, state=VmState.PAUSED, paused_by=STARTING_UP))
+    assert settled(start(), hypervisor) is Settled.NOT_YET
+    run(start(), hypervisor)
+    assert settled(start(), hypervisor) is Settled.DONE
 
 
 def test_a_silent_host_that_had_it_last_counts_as_having_it() -> None:
@@ -451,6 +497,33 @@ def test_a_snapshot_is_reverted_to_once_for_each_request() -> None:
         assert settled(back, hypervisor) is Settled.DONE
     run(web(SnapshotVm, SnapshotVerb.DELETE, "clean"), hypervisor)
     assert hypervisor.snapshots("host-a", uuid_of("web-1")) == ()
+
+
+def test_a_snapshot_that_is_still_being_taken_for_a_bot_that_ended_is_waited_for() -> None:
+    hypervisor = cluster()
+    step = web(SnapshotVm, SnapshotVerb.CREATE, "clean")
+    run(step, hypervisor)
+    hypervisor.jobs_of_others.add(uuid_of("web-1"))
+    assert settled(step, hypervisor) is Settled.NOT_YET
+    progress = Waiting(120, hypervisor.jobs_of_others.clear)
+    run(step, hypervisor, progress)
+    assert any("job of web-1 is under way on host-a" in str(said) for said in progress.said)
+    assert settled(step, hypervisor) is Settled.DONE
+    assert len(hypervisor.snapshots("host-a", uuid_of("web-1"))) == 1
+
+
+def test_a_snapshot_that_fails_after_its_bot_has_ended_is_taken_again() -> None:
+    hypervisor = cluster()
+    step = web(SnapshotVm, SnapshotVerb.CREATE, "clean")
+    run(step, hypervisor)
+    hypervisor.jobs_of_others.add(uuid_of("web-1"))
+
+    def fail() -> None:
+        hypervisor.jobs_of_others.clear()
+        hypervisor.delete_snapshot("host-a", uuid_of("web-1"), "clean")
+
+    run(step, hypervisor, Waiting(120, fail))
+    assert settled(step, hypervisor) is Settled.DONE
 
 
 def test_a_vm_is_deleted_undeleted_and_purged() -> None:

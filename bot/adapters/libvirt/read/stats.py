@@ -19,7 +19,7 @@ from bot.adapters.libvirt.transport.parts import (
     reason,
     text,
 )
-from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, VmState
+from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, STARTING_UP, VmState
 from bot.domain.errors import UnfitError
 from bot.domain.message import Message, words
 
@@ -53,7 +53,7 @@ _PAUSED_BY = {
     libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN: "shutting down",
     libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT: "snapshot",
     libvirt.VIR_DOMAIN_PAUSED_CRASHED: "crashed",
-    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: "starting up",
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: STARTING_UP,
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: "postcopy",
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: POSTCOPY_FAILED,
 }

@@ -29,6 +29,8 @@ _SOURCES = (
     (libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, "lease"),
     (libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, "arp"),
 )
+_NO_JOBS = frozenset({libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_SUPPORT})
+"""How it says that there is no job to tell of: powered off meanwhile, a driver without jobs."""
 
 
 def find(connection: Connection, uuid: str) -> Found | None:
@@ -57,6 +59,18 @@ def find(connection: Connection, uuid: str) -> Found | None:
         persistent=persistent,
         saved=not domain.isActive() and bool(domain.hasManagedSaveImage(0)),
     )
+
+
+def has_job(domain: Domain) -> bool:
+    """Whether an asynchronous job of it is active; the question waits for none."""
+    if not domain.isActive():
+        return False
+    try:
+        return count(domain.controlInfo()[0]) == int(libvirt.VIR_DOMAIN_CONTROL_JOB)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _NO_JOBS:
+            return False
+        raise
 
 
 def snapshots(domain: Domain) -> tuple[GuestSnapshot, ...]:

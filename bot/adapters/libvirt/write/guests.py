@@ -262,6 +262,11 @@ class LibvirtGuests:
         """Its snapshots; see the port."""
         return self._on(host, uuid, vm_queries.snapshots, words("The snapshots could not be read"))
 
+    def has_job(self, host: str, uuid: str) -> bool:
+        """Whether something long is under way; see the port."""
+        what = words("It could not be read what the VM is doing")
+        return self._on(host, uuid, vm_queries.has_job, what)
+
     def create_snapshot(self, host: str, uuid: str, name: str, description: str = "") -> None:
         """Take a snapshot; see the port."""
         xml = domain_build.snapshot(name, description)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -9,9 +10,11 @@ import libvirt
 from lxml import etree
 
 from bot.adapters.libvirt.read.domain_xml import TAGS, Definition, document, parse
+from bot.adapters.libvirt.read.stats import state_of
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.write import copying, domain_build, volumes
+from bot.domain.cluster import STARTING_UP, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, Size, nwords, words
 from bot.ports.guests import Blueprint, Copy, GuestDisk
@@ -33,6 +36,7 @@ _CANNOT_NOW = frozenset(
         libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
     }
 )
+_START_LOOK = 0.2  # seconds between looks at a start that is under way
 _KEEPS_TPM = 8_009_000  # the first libvirt that can keep it
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -100,7 +104,9 @@ def _state_flags(connection: Connection, *, keep: bool) -> int:
 
 
 def start(domain: Domain) -> None:
-    """Start it unless it is active."""
+    """Start it unless it is active; a start under way, of whomever, is waited for: it may fail."""
+    while state_of(*domain.state()) == (VmState.PAUSED, STARTING_UP):
+        time.sleep(_START_LOOK)
     if not domain.isActive():
         domain.create()
 

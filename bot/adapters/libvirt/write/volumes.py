@@ -17,7 +17,7 @@ from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.parts import Parts, name_of
 from bot.adapters.libvirt.write import domain_build
-from bot.domain.errors import HypervisorError
+from bot.domain.errors import VOLUME_BUSY, HypervisorError
 from bot.domain.message import words
 from bot.ports.guests import GuestDisk, Volume
 
@@ -152,10 +152,29 @@ def delete(
     *,
     patience: float = 0.0,
 ) -> None:
-    """Remove a volume; one that is not there is no error."""
+    """Remove a volume; one that is not there is no error.
+
+    Raises:
+        HypervisorError: it is being made, copied or read (``VOLUME_BUSY``).
+    """
     volume = _handle(connection, pool, name, refreshes, patience=patience)
-    if volume is not None:
+    if volume is None:
+        return
+    try:
         volume.delete(0)
+    except libvirt.libvirtError as error:
+        # The pool has just been found active, so it is the volume whose state is in the way
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+            raise _busy(pool, name) from error
+        raise
+
+
+def _busy(pool: str, name: str) -> HypervisorError:
+    return HypervisorError(
+        words("{pool}/{name} is being made, copied or read.", pool=pool, name=name),
+        words("Ask again when that has ended."),
+        code=VOLUME_BUSY,
+    )
 
 
 def tail(connection: Connection, path: str, most: int) -> bytes | None:
@@ -313,7 +332,13 @@ def _look_up(look: Callable[[], Vol], again: Callable[[], object]) -> Vol | None
 
 
 def _volume(pool: str, volume: Vol) -> Volume:
-    _, capacity, allocation = volume.info()
+    try:
+        _, capacity, allocation = volume.info()
+    except libvirt.libvirtError as error:
+        # The pool lists it, so it is being made and has no file yet
+        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise _busy(pool, volume.name()) from error
+        raise
     described = document(volume.XMLDesc(0))
     found = described.find("target/format")
     written = "" if found is None else found.get("type", "")
