@@ -539,11 +539,9 @@ class DroverSettings(BaseSettings):
     def _consistent(self) -> DroverSettings:
         for name in _twice(each.name for each in self.tell):
             raise UnfitError(words("two tables of tell are called “{name}”", name=name))
-        names = [host.name for host in self.hosts]
-        for name in _twice(names):
+        for name in _twice(host.name for host in self.hosts):
             raise UnfitError(words("two hosts are called “{name}”", name=name))
-        windows = [window.name for window in self.windows]
-        for name in {each for each in windows if windows.count(each) > 1}:
+        for name in _twice(window.name for window in self.windows):
             raise UnfitError(words("two windows are called “{name}”", name=name))
         # Without any role there is nothing to check against: `plugins` and `manifest` need no
         # configuration at all.

@@ -208,6 +208,13 @@ def _of_message(
         # no message: for translators
         yield Problem(file, template, f"{len(strings)} plural forms instead of {forms}")
     sources = [message.id] if isinstance(message.id, str) else list(message.id)
+    yield from _differences(file, template, sources, strings)
+
+
+def _differences(
+    file: Path, template: str, sources: list[str], strings: list[str]
+) -> Iterator[Problem]:
+    """Holes, code or marks of a translation that are not those of the template."""
     for string in strings:
         if string.endswith("\n") != sources[0].endswith("\n"):
             # no message: for translators

@@ -59,13 +59,16 @@ def guesses(
     for count in range(min(len(typed), _LONGEST), 0, -1):
         if found := [name for name in known if _means(words_of[:count], name, known[name])]:
             return tuple((name, tuple(typed[count:])) for name in found[:_MOST_MEANT])
+    return tuple((name, tuple(typed[count:])) for name, count in _nearest(words_of, known))
+
+
+def _nearest(words_of: Sequence[str], known: Mapping[str, Sequence[str]]) -> list[tuple[str, int]]:
+    """The commands spelt most alike, each with how many words were typed for it; none of many."""
     slips = {name: _slips(words_of, name, also) for name, also in known.items()}
     close = [(name, slip) for name, slip in slips.items() if slip is not None]
     best = min(((slip[0], -slip[1]) for _, slip in close), default=None)
     found_near = [(name, slip[1]) for name, slip in close if (slip[0], -slip[1]) == best]
-    if len(found_near) > _MOST_ALIKE:
-        return ()
-    return tuple((name, tuple(typed[count:])) for name, count in found_near)
+    return found_near if len(found_near) <= _MOST_ALIKE else []
 
 
 _MOST_MEANT = 4  # commands that one word may mean

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from bot.domain.cluster import Host, Vm
 from bot.domain.metrics import Happening, HostSample, SnapshotSeen, Sweep, VmSample
 from bot.ports import Clock, Hypervisor
 
@@ -41,44 +43,42 @@ class FakeSampler:
         wanted = frozenset(names if hosts is None else names & set(hosts))
         self.asked.append(wanted)
         up = {host.name for host in seen.hosts if host.up}
-        samples = tuple(
-            HostSample(
-                host.name,
-                now if host.up else host.seen_at,
-                "" if host.up else host.problem or "no answer",
-                host.cpus,
-                host.cpu,
-                0.0,
-                host.memory,
-                host.memory - host.memory_free,
-            )
-            for host in seen.hosts
-            if host.name in wanted
-        )
-        vms = tuple(
-            VmSample(
-                vm.uuid,
-                vm.name,
-                vm.host,
-                vm.state.value,
-                vm.vcpus,
-                vm.cpu,
-                0.0,
-                vm.memory,
-                why=vm.paused_by,
-            )
-            for vm in seen.vms
-            if vm.host in up & wanted
-        )
         events, self.events = tuple(self.events), []
         return Sweep(
             now,
-            tuple(replace(each, **self.hosts.get(each.name, {})) for each in samples),
-            tuple(replace(each, **self.vms.get(each.name, {})) for each in vms),
+            tuple(self._host(host, now) for host in seen.hosts if host.name in wanted),
+            tuple(self._vm(vm) for vm in seen.vms if vm.host in up & wanted),
             events,
             tuple(each for each in self.snapshots if hosts is None or each.host in hosts),
             tuple(each for each in self.checkpoints if hosts is None or each.host in hosts),
         )
+
+    def _host(self, host: Host, now: datetime) -> HostSample:
+        sample = HostSample(
+            host.name,
+            now if host.up else host.seen_at,
+            "" if host.up else host.problem or "no answer",
+            host.cpus,
+            host.cpu,
+            0.0,
+            host.memory,
+            host.memory - host.memory_free,
+        )
+        return replace(sample, **self.hosts.get(host.name, {}))
+
+    def _vm(self, vm: Vm) -> VmSample:
+        sample = VmSample(
+            vm.uuid,
+            vm.name,
+            vm.host,
+            vm.state.value,
+            vm.vcpus,
+            vm.cpu,
+            0.0,
+            vm.memory,
+            why=vm.paused_by,
+        )
+        return replace(sample, **self.vms.get(vm.name, {}))
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,8 +16,18 @@ from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm
 from bot.domain.placement import APART, PIN, TOGETHER, Rule, pin_hosts
 from bot.domain.plan import Objection
 from plugins.balance.settings import BalanceSettings, Domains
-from plugins.balance.solver.model import Bools, Ints, Problem, SearchLimits, Solution, group_numbers
+from plugins.balance.solver.model import (
+    Bools,
+    Floats,
+    Ints,
+    Problem,
+    SearchLimits,
+    Solution,
+    group_numbers,
+)
 from plugins.balance.solver.search import solve
+
+T = TypeVar("T")
 
 KEEP, RATIO = "balance", "vcpu-ratio"
 """Tags: ``balance=off``, and a host's vCPU ratio."""
@@ -135,25 +146,24 @@ def case_of(
     resting = _resting(snapshot.taken_at, settings, recent)
     everywhere, own = frozenset(host.name for host in snapshot.hosts), frozenset(settings.own_vm)
     why = _Why(everywhere, own, _moving(snapshot), resting, movable, asked)
-    memory = np.array([host.memory / GIB for host in hosts])
-    cores = np.array([float(host.cpus) for host in hosts])
-    size = np.array([vm.memory / GIB for vm in vms])
+    memory = _column(hosts, lambda host: host.memory / GIB)
+    cores = _column(hosts, lambda host: float(host.cpus))
     problem = Problem(
         host_names=tuple(names),
         cores=np.full(len(hosts), IMMENSE) if only is Only.MEMORY else cores,
         memory=np.full(len(hosts), IMMENSE) if only is Only.CPU else memory,
-        usable_memory=np.array([(host.usable - _coming(snapshot, host)) / GIB for host in hosts]),
-        vcpu_limit=np.array([_ratio(host, settings) * host.cpus for host in hosts]),
+        usable_memory=_column(hosts, lambda host: (host.usable - _coming(snapshot, host)) / GIB),
+        vcpu_limit=_column(hosts, lambda host: _ratio(host, settings) * host.cpus),
         drained=np.array([host.maintenance or host.held for host in hosts], dtype=np.bool_),
         vm_names=tuple(f"{vm.name} {vm.uuid} {vm.host}" for vm in vms),
-        vm_memory=size,
-        vcpus=np.array([float(vm.vcpus) for vm in vms]),
-        cpu=np.array([_load(vm) for vm in vms]),
+        vm_memory=_column(vms, lambda vm: vm.memory / GIB),
+        vcpus=_column(vms, lambda vm: float(vm.vcpus)),
+        cpu=_column(vms, _load),
         host=np.array([names[vm.host] for vm in vms], dtype=np.intp),
         anti_affinity=group_numbers([vm.tags.get(APART, "") for vm in vms]),
         affinity=group_numbers([vm.tags.get(TOGETHER, "") for vm in vms]),
         fixed=tuple(why.why_fixed(vm) for vm in vms),
-        transfer=np.array([_cost(vm, settings) for vm in vms]),
+        transfer=_column(vms, lambda vm: _cost(vm, settings)),
         allowed=_pins(hosts, vms, why.everywhere),
         domain=_zones(hosts, settings),
         domain_hard=settings.domains is Domains.HARD,
@@ -182,6 +192,11 @@ def best_plan(case: BalanceCase, limits: SearchLimits) -> tuple[BalanceCase, Sol
         case = case.with_rules_asked(range(len(case.vms)) if attempt >= ROUNDS else objected)
     # no message: a fault of this code
     raise AssertionError("every round asks about a guest that was not asked about")
+
+
+def _column(things: Sequence[T], value: Callable[[T], float]) -> Floats:
+    """The value of each thing, as an array."""
+    return np.array([value(each) for each in things], dtype=np.float64)
 
 
 def _resting(now: datetime, settings: BalanceSettings, recent: Moves) -> frozenset[str]:

@@ -56,19 +56,33 @@ def rolling(
         UnknownNameError: no such host.
     """
     hosts, resting = _choose(intent, snapshot)
-    title = _title([host.name for host in hosts])
+    names = [host.name for host in hosts]
+    title = _title(names)
     against = [*_not_allowed(settings.rolling, intent)]
     against += [_resting_already(host.name) for host in resting if intent.hosts]
     against += [cards.host_silent(host) for host in hosts if not host.up]
-    against += leaving.unknown_names(intent.ways, snapshot, [host.name for host in hosts])
-    snapshot = leaving.with_copies(intent.ways, snapshot, [host.name for host in hosts])
+    against += leaving.unknown_names(intent.ways, snapshot, names)
+    snapshot = leaving.with_copies(intent.ways, snapshot, names)
     turns = [_turn(settings, intent.ways, host.name, snapshot, rules) for host in hosts if host.up]
-    against += [each for turn in turns for each in leaving.full_pools(turn.away, snapshot)]
-    against += [each for turn in turns for each in turn.stuck]
+    for turn in turns:
+        against += leaving.full_pools(turn.away, snapshot)
+    for turn in turns:
+        against += turn.stuck
     if against or not turns:
         text = words("No host is in service, so there is none to maintain.")
         none = Objection("no-host", text, words("`/kvm hosts` lists them."))
         return Refused(title, tuple(against) or (none,))
+    return _plan(settings, intent, snapshot, turns, resting)
+
+
+def _plan(
+    settings: BalanceSettings,
+    intent: Rolling,
+    snapshot: Snapshot,
+    turns: Sequence[Turn],
+    resting: Sequence[Host],
+) -> Plan:
+    """The plan of all turns, with what is foretold of it."""
     moves = tuple(move for turn in turns for move in turn.away)
     steps = (*_shells(intent, turns), *_steps(settings, intent, snapshot, turns))
     off = tuple(step for turn in turns for step in turn.off)
@@ -76,7 +90,7 @@ def rolling(
     both_ways = 2 * sum(move.memory for move in moves)
     vms = {vm.uuid: vm for vm in snapshot.vms}
     plan = Plan(
-        title=title,
+        title=_title([turn.host for turn in turns]),
         steps=steps,
         risk=Risk.HIGH if intent.command or off else Risk.MEDIUM,
         blast=Blast(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bot.domain.cluster import Scheduler, Snapshot, Vm, sound
+from bot.domain.cluster import Host, Scheduler, Snapshot, Vm, sound
 from bot.domain.errors import UnknownNameError
 from bot.domain.message import Code, Message, Names, Number, Percent, Words, join, nwords, words
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -64,18 +64,27 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
     if not host.up:
         return Refused(title, (cards.host_silent(host),))
     running = [vm for vm in snapshot.sound().on(host.name) if vm.state.active]
-    vms, odd = (
-        tuple(vm for vm in running if not vm.problem),
-        [vm for vm in running if vm.problem],
-    )
-    left = [Reason(told.code, told.text) for told in [cards.unreadable_vms(odd)]] if odd else []
+    vms = tuple(vm for vm in running if not vm.problem)
+    left = _unreadable_reasons([vm for vm in running if vm.problem])
     if intent.undo:
         steps = tuple(_undo_steps(vms, intent.restore))
-        return (
-            _plan(title, steps, vms, *left)
-            if steps
-            else Refused(title, (_nothing_to_undo(host.name),))
-        )
+        if not steps:
+            return Refused(title, (_nothing_to_undo(host.name),))
+        return _plan(title, steps, vms, *left)
+    return _plan_by_tags(title, host, vms, left)
+
+
+def _unreadable_reasons(odd: Sequence[Vm]) -> tuple[Reason, ...]:
+    """That VMs are left out because they could not be read."""
+    if not odd:
+        return ()
+    told = cards.unreadable_vms(odd)
+    return (Reason(told.code, told.text),)
+
+
+def _plan_by_tags(
+    title: Words, host: Host, vms: tuple[Vm, ...], left: tuple[Reason, ...]
+) -> Plan | Refused:
     if bad := tuple(_bad_tag(vm, key) for vm in vms for key in _unreadable(vm)):
         return Refused(title, bad)
     if not any(PRIORITY in vm.tags or CAP in vm.tags for vm in vms):

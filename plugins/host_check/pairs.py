@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -188,62 +188,73 @@ def _uuids(name: str, way: Way) -> Finding:
 
 
 def _storage(name: str, way: Way) -> Finding:
-    here, there = way.here, way.there
+    here = way.here
     active = [pool for pool in here.pools if pool.active]
-    lost = [pool for pool in active if pool.shared and not _has_pool(there, pool)]
-    if lost:
-        pool = lost[0].name
-        start, boot = quoted("virsh pool-start {}", pool), quoted("virsh pool-autostart {}", pool)
-        return failure(
-            name,
-            words(
-                "{target} lacks the shared {pools}",
-                target=there.host,
-                pools=_few([each.name for each in lost]),
-            ),
-            _definition_copy(
-                here,
-                quoted("virsh pool-dumpxml {}", pool),
-                there,
-                f"virsh pool-define FILE && {start} && {boot}",
-            ),
-        )
-    keys = sorted(set(here.secrets) - set(there.secrets))
-    if keys and any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
-        value = quoted("virsh secret-set-value {} --file=VALUE", keys[0])
-        define = f"virsh secret-define FILE && {value}"
-        return failure(
-            name,
-            words(
-                "{target} lacks {secrets}, and VMs have encrypted disks",
-                target=there.host,
-                secrets=_few(keys),
-            ),
-            _definition_copy(here, quoted("virsh secret-dumpxml {}", keys[0]), there, define),
-        )
-    apart = [
-        pool
-        for pool in active
-        if not pool.shared
-        and not any(other.path == pool.path and other.active for other in there.pools)
-    ]
-    if apart:
-        pool, path = apart[0].name, apart[0].path
-        told = words(
-            "{target} has no pool at {paths}: not even copies of local disks fit",
-            target=there.host,
-            paths=_few([each.path for each in apart]),
-        )
-        lines = (
-            quoted("virsh pool-define-as {} dir --target={}", pool, path),
-            quoted("virsh pool-build {}", pool),
-            quoted("virsh pool-start {}", pool),
-        )
-        return warning(name, told, command(" && ".join(lines), host=there.host))
+    worst = (
+        _shared_pools(name, way, active) or _secrets(name, way) or _local_pools(name, way, active)
+    )
+    if worst is not None:
+        return worst
     shared = [pool.name for pool in active if pool.shared]
     if shared:
         return good(name, words("shared: {pools}", pools=_few(shared)))
     return good(name, words("only local pools, at the same paths: `--copy-storage`"))
+
+
+def _shared_pools(name: str, way: Way, active: Sequence[Pool]) -> Finding | None:
+    """That the target lacks shared pools of the source."""
+    here, there = way.here, way.there
+    lost = [pool for pool in active if pool.shared and not _has_pool(there, pool)]
+    if not lost:
+        return None
+    pool = lost[0].name
+    start, boot = quoted("virsh pool-start {}", pool), quoted("virsh pool-autostart {}", pool)
+    told = words(
+        "{target} lacks the shared {pools}",
+        target=there.host,
+        pools=_few([each.name for each in lost]),
+    )
+    show = quoted("virsh pool-dumpxml {}", pool)
+    fix = _definition_copy(here, show, there, f"virsh pool-define FILE && {start} && {boot}")
+    return failure(name, told, fix)
+
+
+def _secrets(name: str, way: Way) -> Finding | None:
+    """That the target lacks secrets, where VMs have encrypted disks."""
+    here, there = way.here, way.there
+    keys = sorted(set(here.secrets) - set(there.secrets))
+    if not keys or not any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
+        return None
+    value = quoted("virsh secret-set-value {} --file=VALUE", keys[0])
+    told = words(
+        "{target} lacks {secrets}, and VMs have encrypted disks",
+        target=there.host,
+        secrets=_few(keys),
+    )
+    show = quoted("virsh secret-dumpxml {}", keys[0])
+    fix = _definition_copy(here, show, there, f"virsh secret-define FILE && {value}")
+    return failure(name, told, fix)
+
+
+def _local_pools(name: str, way: Way, active: Sequence[Pool]) -> Finding | None:
+    """That the target has no pool at the paths of the source's local ones."""
+    there = way.there
+    paths = {other.path for other in there.pools if other.active}
+    apart = [pool for pool in active if not pool.shared and pool.path not in paths]
+    if not apart:
+        return None
+    pool, path = apart[0].name, apart[0].path
+    told = words(
+        "{target} has no pool at {paths}: not even copies of local disks fit",
+        target=there.host,
+        paths=_few([each.path for each in apart]),
+    )
+    lines = (
+        quoted("virsh pool-define-as {} dir --target={}", pool, path),
+        quoted("virsh pool-build {}", pool),
+        quoted("virsh pool-start {}", pool),
+    )
+    return warning(name, told, command(" && ".join(lines), host=there.host))
 
 
 def _definition_copy(here: HostFacts, show: str, there: HostFacts, define: str) -> Words:
@@ -267,17 +278,7 @@ def _bridges(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     if why := next((each.why for each in there.unread if (each.kind, each.name) == _BRIDGES), ""):
         return unknown(name, why)
-    nets = {net.name for net in there.networks if net.active}
-    used = [(kind, source) for kind, source in way.seen.nics if source]
-    lost = sorted(
-        {
-            (kind, source)
-            for kind, source in used
-            if (kind == "bridge" and source in here.bridges and source not in there.bridges)
-            or (kind == "network" and source not in nets)
-        }
-    )
-    if lost:
+    if lost := _lacking(way):
         kind, source = lost[0]
         add = quoted("ip link add {} type bridge", source)
         bridge = f"{add} && {quoted('ip link set {} up', source)}"
@@ -301,6 +302,19 @@ def _bridges(name: str, way: Way) -> Finding:
         )
     both = sorted(here.bridges & there.bridges)
     return good(name, _few(both).line if both else words("nothing to share"))
+
+
+def _lacking(way: Way) -> list[tuple[str, str]]:
+    """Kind and name of the bridges and networks of VMs that the target has not."""
+    nets = {net.name for net in way.there.networks if net.active}
+    lost_bridges = way.here.bridges - way.there.bridges
+    used = {(kind, source) for kind, source in way.seen.nics if source}
+    return sorted(
+        (kind, source)
+        for kind, source in used
+        if (kind == "bridge" and source in lost_bridges)
+        or (kind == "network" and source not in nets)
+    )
 
 
 def _versions(name: str, way: Way) -> Finding:

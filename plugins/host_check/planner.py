@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import click
@@ -13,7 +13,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.errors import MISSING, UnknownNameError, UsageError
 from bot.domain.message import Message
 from bot.domain.placement import Rule
-from bot.domain.plan import Blast, Objection, Plan, Refused, Risk
+from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import SetMaintenance
 from plugins.host_check import cards
 
@@ -187,27 +187,23 @@ def plan(
     title = cards.maintenance_title(host.name, on=intent.on)
     if host.maintenance == intent.on:
         return Refused(title, (cards.no_change(host.name, on=intent.on),))
-    guests = [vm for vm in snapshot.on(host.name) if vm.state.active]
-    warnings = (
-        (cards.remaining_vms(host.name, [vm.name for vm in guests]),)
-        if intent.on and guests
-        else ()
-    )
-    rest = [
-        each
-        for each in snapshot.hosts
-        if each.up and not each.maintenance and each.name != host.name
-    ]
-    if intent.on and not rest:
-        warnings = (*warnings, cards.last_host(host.name))
     return Plan(
         title=title,
         steps=(SetMaintenance(host.name, intent.on, intent.reason),),
         risk=Risk.LOW,
         blast=Blast(hosts=(host.name,)),
         reasons=(cards.consequence(host.name, on=intent.on),),
-        warnings=warnings,
+        warnings=tuple(_warnings(snapshot, host.name)) if intent.on else (),
     )
+
+
+def _warnings(snapshot: Snapshot, host: str) -> Iterator[Reason]:
+    """Yield who still runs on a host in maintenance, and that no other host is in service."""
+    guests = [vm.name for vm in snapshot.on(host) if vm.state.active]
+    if guests:
+        yield cards.remaining_vms(host, guests)
+    if not any(each.up and not each.maintenance and each.name != host for each in snapshot.hosts):
+        yield cards.last_host(host)
 
 
 def recheck(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
-from bot.domain.cluster import Host, Nic, Seen
+from bot.domain.cluster import Disk, Host, Nic, Seen
 from bot.domain.message import Argument, Duration, Message, Names, Rate, Size, nwords, words
 from bot.domain.plan import Reason
 from bot.domain.steps import MigrationPolicy
@@ -263,9 +263,10 @@ def _unchecked_memory(case: MigrationCase, target: Host) -> Iterator[Reason]:
 
 def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
     local = local_disks(case.source, case.detail)
-    looked = case.snapshot.target_look(case.vm.uuid, target.name) is not None
     seen = case.files_on(target.name, local)
-    if local and not case.copy_storage and seen == {Seen.SAME}:
+    if case.copy_storage:
+        yield from _copies(case, target, local, seen)
+    elif local and seen == {Seen.SAME}:
         yield Reason(
             "taken-for-shared",
             words(
@@ -276,7 +277,14 @@ def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
                 disks=disk_targets(local),
             ),
         )
-    if case.copy_storage and looked and Seen.UNKNOWN in seen:
+
+
+def _copies(
+    case: MigrationCase, target: Host, local: Sequence[Disk], seen: Collection[Seen]
+) -> Iterator[Reason]:
+    """Yield what copies of local disks leave behind, and what is not known of them."""
+    looked = case.snapshot.target_look(case.vm.uuid, target.name) is not None
+    if looked and Seen.UNKNOWN in seen:
         yield Reason(
             "there-unknown",
             words(
@@ -286,7 +294,7 @@ def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
                 disks=disk_targets(local),
             ),
         )
-    if case.copy_storage and local:
+    if local:
         yield Reason(
             OLD_FILES,
             words(
@@ -298,7 +306,7 @@ def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
             ),
         )
     unsized = [disk for disk in local if disk.capacity is None]
-    if case.copy_storage and unsized:
+    if unsized:
         yield Reason(
             "size-unknown",
             words(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bot.domain.capacity import losses
 from bot.domain.cluster import Pool, Snapshot, Vm
 from bot.domain.message import Duration, nwords
-from bot.domain.metrics import Bucket, Incident, Metric, gravest_first, pool_entity
+from bot.domain.metrics import Bucket, Incident, Metric, SnapshotSeen, gravest_first, pool_entity
 from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
 from bot.domain.plan import Prediction
@@ -29,12 +29,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
     seen, since = view.snapshot, view.since or view.now - period
     known = view.history.operations(limit=_READ)
     operations = [each for each in known if each.changed_at > since]
-    loads, use = _means(view, "host", since), tuple(_use(view, since))
-    shares = {
-        host.name: loads[host.name].mean / host.cpus
-        for host in seen.hosts
-        if host.name in loads and host.cpus
-    }
+    use, shares = tuple(_use(view, since)), _shares(view, since)
     return Digest(
         now=view.now,
         since=view.since,
@@ -49,9 +44,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         idle_vms=_idle(settings, use),
         oversized=_oversizes(settings, use),
         filling=tuple(_filling(settings, view)),
-        snapshots=conditions.outdated_snapshots(settings, view.measured.sweep, view.now)
-        if view.measured.sweep
-        else (),
+        snapshots=_outdated_snapshots(settings, view),
         backups=_backups(settings, view),
         moves=tuple(move for each in operations for move in _moves(each)),
         gains=tuple(_gains(known, since)),
@@ -63,6 +56,21 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         notes=tuple(each for each in view.measured.changes if each.at > since),
         picture=_picture(view.memory, seen),
     )
+
+
+def _shares(view: ReportView, since: datetime) -> dict[str, float]:
+    """The mean share of its CPUs that each measured host used."""
+    loads = _means(view, "host", since)
+    return {
+        host.name: loads[host.name].mean / host.cpus
+        for host in view.snapshot.hosts
+        if host.name in loads and host.cpus
+    }
+
+
+def _outdated_snapshots(settings: MonitorSettings, view: ReportView) -> tuple[SnapshotSeen, ...]:
+    sweep = view.measured.sweep
+    return conditions.outdated_snapshots(settings, sweep, view.now) if sweep else ()
 
 
 def _backups(settings: MonitorSettings, view: ReportView) -> tuple[Overdue, ...]:
@@ -109,19 +117,22 @@ def differences(memory: Memory, seen: Snapshot) -> Changed:
         return Changed()
     now = {vm.uuid: vm for vm in _once(seen)}
     both = [(before[uuid], vm) for uuid, vm in now.items() if uuid in before]
-    states = {host.name: _state(seen, host.name) for host in seen.hosts}
-    was = {name: stored[0] for name, stored in memory.get("hosts", {}).items()}
     return Changed(
         made=tuple(sorted(vm.name for uuid, vm in now.items() if uuid not in before)),
         gone=tuple(sorted(old[0] for uuid, old in before.items() if uuid not in now)),
         moved=tuple(sorted((vm.name, old[1], vm.host) for old, vm in both if old[1] != vm.host)),
         started=tuple(sorted(vm.name for old, vm in both if vm.state.active and not old[2])),
         stopped=tuple(sorted(vm.name for old, vm in both if old[2] and not vm.state.active)),
-        hosts=tuple(
-            (name, was[name], state)
-            for name, state in states.items()
-            if was.get(name, state) != state
-        ),
+        hosts=_changed_hosts(memory, seen),
+    )
+
+
+def _changed_hosts(memory: Memory, seen: Snapshot) -> tuple[tuple[str, str, str], ...]:
+    """The hosts whose state is another one now: name, state then, state now."""
+    was = {name: stored[0] for name, stored in memory.get("hosts", {}).items()}
+    states = {host.name: _state(seen, host.name) for host in seen.hosts}
+    return tuple(
+        (name, was[name], state) for name, state in states.items() if was.get(name, state) != state
     )
 
 

@@ -344,13 +344,13 @@ def _entity(what: str, seen: Snapshot) -> str:
         return CLUSTER
     if any(host.name == what for host in seen.hosts):
         return host_entity(what)
+    of_hosts = [(host.name, pool) for host in seen.hosts for pool in host.pools]
     pools = {
-        pool_entity(host.name, pool.name): f"{host.name}/{pool.name}"
-        for host in seen.hosts
-        for pool in host.pools
-        if what in (pool.name, f"{host.name}/{pool.name}")
+        pool_entity(host, pool.name): f"{host}/{pool.name}"
+        for host, pool in of_hosts
+        if what in (pool.name, f"{host}/{pool.name}")
     }
-    shared = any(pool.shared for host in seen.hosts for pool in host.pools if pool.name == what)
+    shared = any(pool.shared for _, pool in of_hosts if pool.name == what)
     if len(pools) > 1 and not shared:
         lines = tuple(Code(f"/kvm chart {shlex.quote(name)}") for name in pools.values())
         raise AmbiguousNameError(

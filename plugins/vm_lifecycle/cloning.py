@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from bot.domain.cluster import Snapshot, Vm
-from bot.domain.message import Names, nwords, words
+from bot.domain.cluster import Disk, Host, Snapshot, Vm
+from bot.domain.message import Message, Names, nwords, words
 from bot.domain.plan import Objection
 from plugins.vm_lifecycle import cloud_init, creation, fates
 from plugins.vm_lifecycle.intents import NewClone
@@ -29,45 +29,50 @@ def clone(intent: NewClone, case: VmInCluster) -> Planned:
     if vm.state.active:
         against.append(must_be_off(vm, words("Only a powered-off VM can be cloned.")))
     if intent.unique:
-        against.append(
-            Objection(
-                "not-copyable",
-                words(
-                    "{vm} cannot be cloned: two VMs cannot share {parts}.",
-                    vm=vm.name,
-                    parts=Names(intent.unique),
-                ),
-                words(
-                    "Remove that from its definition first, or make a new VM with `/kvm vm create`."
-                ),
-            )
-        )
+        against.append(_not_copyable(vm, intent.unique))
     own = [
         disk
         for disk in (vm.detail.disks if vm.detail else ())
         if own_disk(disk) and not disk.shareable
     ]
     places = {disk.target: volume_on(disk.source, host) for disk in own}
-    if lost := [disk.source for disk in own if not places[disk.target]]:
-        against.append(
-            Objection(
-                "no-pool",
-                nwords(
-                    "{n} disk of {vm} is in no storage pool: {disks}.",
-                    "{n} disks of {vm} are in no storage pool: {disks}.",
-                    n=len(lost),
-                    vm=vm.name,
-                    disks=lost,
-                ),
-                words("Define a pool for their directory."),
-            )
-        )
-    for disk in own if host.up else ():
-        pool = places[disk.target].partition("/")[0]
-        against += creation.pool_objections(pool, disk.capacity or 0, host) if pool else ()
+    against += _pool_objections(vm, own, places, host)
     return (
         _clone(intent, vm, snapshot, {t: place for t, place in places.items() if place}),
     ), tuple(against)
+
+
+def _not_copyable(vm: Vm, unique: tuple[Message, ...]) -> Objection:
+    return Objection(
+        "not-copyable",
+        words(
+            "{vm} cannot be cloned: two VMs cannot share {parts}.",
+            vm=vm.name,
+            parts=Names(unique),
+        ),
+        words("Remove that from its definition first, or make a new VM with `/kvm vm create`."),
+    )
+
+
+def _pool_objections(
+    vm: Vm, own: Sequence[Disk], places: Mapping[str, str], host: Host
+) -> Iterator[Objection]:
+    """Yield an objection for disks that lie in no pool, and for pools without enough space."""
+    if lost := [disk.source for disk in own if not places[disk.target]]:
+        yield Objection(
+            "no-pool",
+            nwords(
+                "{n} disk of {vm} is in no storage pool: {disks}.",
+                "{n} disks of {vm} are in no storage pool: {disks}.",
+                n=len(lost),
+                vm=vm.name,
+                disks=lost,
+            ),
+            words("Define a pool for their directory."),
+        )
+    for disk in own if host.up else ():
+        pool = places[disk.target].partition("/")[0]
+        yield from creation.pool_objections(pool, disk.capacity or 0, host) if pool else ()
 
 
 def _seed(vm: Vm, snapshot: Snapshot, stem: str) -> tuple[str, str]:

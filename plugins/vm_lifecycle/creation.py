@@ -333,22 +333,25 @@ def _recipe(
         intent.network or settings.network,
         _tags(intent, chosen, snapshot),
     )
-    if recipe.memory < found.least_memory:
-        against.append(
-            Objection(
-                "too-little-memory",
-                words(
-                    "{asked} of memory is too little for {image}, which needs {least}.",
-                    asked=Size(recipe.memory),
-                    image=chosen,
-                    least=Size(found.least_memory),
-                ),
-                words("Use {option} or more.", option=_at_least("--memory", found.least_memory)),
-            )
+    return tuple(_too_little(recipe, chosen)) or recipe
+
+
+def _too_little(recipe: Recipe, chosen: str) -> Iterator[Objection]:
+    """Yield an objection for memory and disk that are too little for the image."""
+    image_ = recipe.image
+    if recipe.memory < image_.least_memory:
+        yield Objection(
+            "too-little-memory",
+            words(
+                "{asked} of memory is too little for {image}, which needs {least}.",
+                asked=Size(recipe.memory),
+                image=chosen,
+                least=Size(image_.least_memory),
+            ),
+            words("Use {option} or more.", option=_at_least("--memory", image_.least_memory)),
         )
-    if recipe.disk < found.least_disk:
-        against.append(_too_little_disk(recipe.disk, found.least_disk, chosen))
-    return tuple(against) or recipe
+    if recipe.disk < image_.least_disk:
+        yield _too_little_disk(recipe.disk, image_.least_disk, chosen)
 
 
 def _no_image(name: str, known: Sequence[str]) -> Objection:
@@ -470,11 +473,7 @@ def _nowhere(
 ) -> Iterator[Objection]:
     """Yield the objections: once what is the same everywhere, then those of the first hosts."""
     up = [snapshot.host(name) for name in objections if snapshot.host(name).up]
-    everywhere: set[str] = set()
-    if len(up) > 1:
-        everywhere = set.intersection(
-            *({each.code for each in objections[host.name]} for host in up)
-        )
+    everywhere = _common_codes([objections[host.name] for host in up])
     if "network" in everywhere:
         yield _no_network_anywhere(recipe.network, up)
     if "no-base" in everywhere:
@@ -505,6 +504,12 @@ def _nowhere(
                 n=len(named) - _NAMED_HOSTS,
             ),
         )
+
+
+def _common_codes(objections: Sequence[tuple[Objection, ...]]) -> set[str]:
+    """The codes of what several hosts all object; none where one host alone is asked."""
+    codes = [{each.code for each in found} for found in objections]
+    return set.intersection(*codes) if len(codes) > 1 else set()
 
 
 def _no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:

@@ -68,8 +68,8 @@ def plan_snapshot(intent: SnapshotWish, case: VmInCluster) -> Planned:
     return _existing_snapshot(intent, verb, case)
 
 
-def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
-    """Yield objections to a new internal snapshot of this name."""
+def _name_objections(name: str, vm: Vm) -> Iterator[Objection]:
+    """Yield objections to the name of a new snapshot."""
     if not _SNAPSHOT.fullmatch(name):
         yield Objection(
             "bad-name",
@@ -95,6 +95,11 @@ def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
             words("{vm} already has a snapshot “{name}”.", vm=vm.name, name=name),
             words("Use another name."),
         )
+
+
+def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
+    """Yield objections to a new internal snapshot of this name."""
+    yield from _name_objections(name, vm)
     formats = {
         disk.format
         for disk in (vm.detail.disks if vm.detail else ())
@@ -298,51 +303,52 @@ def _grow_disk(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -
     disk = disks.get(intent.target)
     if disk is None:
         against.append(_no_device("no-disk", vm, intent.target, list(disks)))
-    elif disk.capacity is not None and intent.capacity <= disk.capacity:
-        against.append(
-            Objection(
-                "shrink",
-                words(
-                    "{target} of {vm} already has {size}; a disk can only grow.",
-                    target=intent.target,
-                    vm=vm.name,
-                    size=Size(disk.capacity),
-                ),
-                words("Use a larger size."),
-            )
-        )
-    elif host.up and not vm.state.active and not volume_on(disk.source, host):
-        # Only a pool, or the running QEMU, can do it
-        against.append(
-            Objection(
-                "no-pool",
-                words(
-                    "{target} of {vm} ({source}) is in no storage pool of {host}, and the VM is "
-                    "off.",
-                    target=disk.target,
-                    vm=vm.name,
-                    source=disk.source,
-                    host=vm.host,
-                ),
-                words(
-                    "Start the VM with {command} and ask again; or define a pool for that "
-                    "directory.",
-                    command=texts.chat("vm start {}", vm.name),
-                ),
-            )
+    else:
+        against += _size_objections(intent, vm, disk, host)
+        against += _snapshots_hinder(vm, disk, host)
+    return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)
+
+
+def _size_objections(intent: DiskWish, vm: Vm, disk: Disk, host: Host) -> Iterator[Objection]:
+    """Yield what stands against the new size of a disk."""
+    if disk.capacity is not None and intent.capacity <= disk.capacity:
+        yield Objection(
+            "shrink",
+            words(
+                "{target} of {vm} already has {size}; a disk can only grow.",
+                target=intent.target,
+                vm=vm.name,
+                size=Size(disk.capacity),
+            ),
+            words("Use a larger size."),
         )
     elif host.up and (place := volume_on(disk.source, host)):
         more = intent.capacity - (disk.capacity or 0)
-        against += creation.pool_objections(place.partition("/")[0], more, host)
-    if (
-        disk
-        and host.up
-        and disk.format == "qcow2"
-        and any(not each.external for each in _snapshots_of(vm))
-    ):
-        old = disk.compat == "0.10" or host.hypervisor_version < GROWS_WITH_SNAPSHOTS
-        against += [_cannot_grow(vm, disk, host)] if old else []
-    return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)
+        yield from creation.pool_objections(place.partition("/")[0], more, host)
+    elif host.up and not vm.state.active:
+        # Only a pool, or the running QEMU, can do it
+        yield Objection(
+            "no-pool",
+            words(
+                "{target} of {vm} ({source}) is in no storage pool of {host}, and the VM is off.",
+                target=disk.target,
+                vm=vm.name,
+                source=disk.source,
+                host=vm.host,
+            ),
+            words(
+                "Start the VM with {command} and ask again; or define a pool for that directory.",
+                command=texts.chat("vm start {}", vm.name),
+            ),
+        )
+
+
+def _snapshots_hinder(vm: Vm, disk: Disk, host: Host) -> Iterator[Objection]:
+    """Yield that an old QEMU, or an old image, grows no disk that has internal snapshots."""
+    if not host.up or disk.format != "qcow2" or all(each.external for each in _snapshots_of(vm)):
+        return
+    if disk.compat == "0.10" or host.hypervisor_version < GROWS_WITH_SNAPSHOTS:
+        yield _cannot_grow(vm, disk, host)
 
 
 def _cannot_grow(vm: Vm, disk: Disk, host: Host) -> Objection:
@@ -403,13 +409,18 @@ def plan_nic(intent: NicWish, case: VmInCluster) -> Planned:
         return (RemoveNic(vm.uuid, vm.name, vm.host, intent.what.lower()),), tuple(against)
     kind = creation.network_kind(host, intent.what)
     against += [] if kind or not host.up else [creation.no_network(intent.what, host)]
+    mac = _free_mac(vm, snapshot)
+    return (AddNic(vm.uuid, vm.name, vm.host, kind, intent.what, mac),), tuple(against)
+
+
+def _free_mac(vm: Vm, snapshot: Snapshot) -> str:
+    """The first MAC drawn for a VM that no NIC of the cluster has."""
     taken = {nic.mac.lower() for each in snapshot.vms if each.detail for nic in each.detail.nics}
     drawn = (
         creation.mac_of(creation.identity(f"{vm.uuid} card {n}", snapshot))
         for n in range(len(taken) + 1)
     )
-    mac = next(each for each in drawn if each not in taken)
-    return (AddNic(vm.uuid, vm.name, vm.host, kind, intent.what, mac),), tuple(against)
+    return next(each for each in drawn if each not in taken)
 
 
 def eject(intent: Ejection, case: VmInCluster) -> Planned:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.domain.backing import Backing, Fate, Image, ImageUse, Looked, plain
@@ -57,29 +57,35 @@ def fates(vm: Vm, scene: StorageView) -> tuple[Fate, ...]:
     seeds = _paths(each for each in now if is_own_seed(vm.uuid, _place(scene, host, each.path)))
     tops = [path for path in _paths(filter(_is_own, now)) if path not in seeds]
     before = set(_paths(filter(_is_own, (each for each in named if each.snapshot))))
-    beneath = [each for top in tops for each in backing.beneath(host, top)]
-    bases = [
-        path for path in dict.fromkeys(plain(each.path) for each in beneath) if path not in tops
-    ]
+    bases = _bases(vm, scene, tops)
     own = [*tops, *(path for path in bases if path in before)]
     going = [
         path for path in (*own, *seeds) if backing.image(host, path) and _place(scene, host, path)
     ]
+    rest = [each for each in now if each.device in {"disk", "lun"} and not _is_own(each)]
     found = [_fate(vm, scene, path, going, top=path in tops) for path in own]
     found += [_seed(vm, scene, path, going) for path in seeds]
-    found += [
-        Fate(vm.uuid, _path_text(scene, host, path), path, "beneath")
-        for path in bases
-        if path not in own
-    ]
-    rest = [each for each in now if each.device in {"disk", "lun"} and not _is_own(each)]
-    known = {each.path for each in found}
-    found += [
-        Fate(vm.uuid, _path_text(scene, host, path), path, "shared")
-        for path in _paths(rest)
+    found += _staying(vm, scene, "beneath", bases, own)
+    found += _staying(vm, scene, "shared", _paths(rest), {each.path for each in found})
+    return tuple(found)
+
+
+def _bases(vm: Vm, scene: StorageView, tops: Sequence[str]) -> list[str]:
+    """The images beneath a VM's disks, each once; none of the disks themselves."""
+    beneath = [each for top in tops for each in scene.backing.beneath(vm.host, top)]
+    paths = dict.fromkeys(plain(each.path) for each in beneath)
+    return [path for path in paths if path not in tops]
+
+
+def _staying(
+    vm: Vm, scene: StorageView, why: str, paths: Iterable[str], known: Container[str]
+) -> list[Fate]:
+    """The images among these that stay for a reason; what is known of already is left out."""
+    return [
+        Fate(vm.uuid, _path_text(scene, vm.host, path), path, why)
+        for path in paths
         if path not in known
     ]
-    return tuple(found)
 
 
 def base_disks(vm: Vm, scene: StorageView) -> Iterator[Fate]:

@@ -100,30 +100,33 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     rules = tuple(rules)
     steps: list[Step] = []
     touched: list[Vm] = []
-    idle: list[Reason] = []
+    idle: list[Objection] = []
     against: list[Objection] = []
     for vm in found:
         mine, objections = work(intent, VmInCluster(settings, vm, snapshot, rules))
-        idle += [Reason(each.code, each.text) for each in objections if each.code == IDLE]
+        idle += [each for each in objections if each.code == IDLE]
         blocking = [each for each in objections if each.code != IDLE]
         against += blocking or (_base_image_objections(intent, vm) if mine else ())
         steps += mine
         touched += [vm] if mine else []
     if against or not steps:
-        against += [Objection(each.code, each.text) for each in idle] if not against else []
+        against = against or [Objection(each.code, each.text) for each in idle]
         return Refused(title, tuple(dict.fromkeys(against)))
+    touches = [_touches(vm) for vm in touched] if len(found) > 1 else []
     return Plan(
         title=steps[0].title if len(steps) == 1 else cards.title(intent, touched),
         steps=tuple(steps),
         risk=_risk(risk, touched),
         blast=_blast(touched),
-        reasons=(*(_touches(vm) for vm in touched if len(found) > 1), *idle),
-        warnings=tuple(
-            each for vm in touched for each in plan_warnings.of(intent, vm, settings.grace)
-        ),
+        reasons=(*touches, *(Reason(each.code, each.text) for each in idle)),
+        warnings=_warnings(intent, touched, settings.grace),
         tags=tags_of(touched),
         changes=changes.of(steps, touched),
     )
+
+
+def _warnings(intent: object, touched: Iterable[Vm], grace: int) -> tuple[Reason, ...]:
+    return tuple(each for vm in touched for each in plan_warnings.of(intent, vm, grace))
 
 
 def _touches(vm: Vm) -> Reason:

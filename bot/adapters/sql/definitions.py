@@ -59,19 +59,15 @@ class SqlDefinitions:
         homes = self._homes((each.uuid for each in seen), answered)
         whole = [each for each in seen if isinstance(each, Definition)]
         same = [each for each in seen if isinstance(each, Unchanged)]
-        copies = {each.uuid for each in whole}  # all that is known of others is compared with them
-        sure = [
-            each
-            for each in same
-            if each.uuid not in copies and each.uuid in homes and homes[each.uuid].mark == each.mark
-        ]
+        copies = _uuids(whole)  # all that is known of others is compared with them
+        marks = {uuid: home.mark for uuid, home in homes.items() if uuid not in copies}
+        sure = [each for each in same if marks.get(each.uuid) == each.mark]
         gone = {uuid for uuid, home in homes.items() if home.host in answered}
-        rows = self._rows((gone | {each.uuid for each in seen}) - {each.uuid for each in sure})
+        rows = self._rows((gone | _uuids(seen)) - _uuids(sure))
         read = {uuid: _read(row.data) for uuid, row in rows.items()}
-        others = [each for each in same if each.uuid in read]
-        known = [each for each in others if _is_of(each, read[each.uuid])]
+        known = [each for each in same if each.uuid in read and _is_of(each, read[each.uuid])]
         whole += [_renew(read[each.uuid], each) for each in known]
-        lost = {each.uuid for each in same} - {each.uuid for each in (*sure, *known)}
+        lost = _uuids(same) - _uuids((*sure, *known))
         self._keep_whole(
             {uuid: (row, read[uuid]) for uuid, row in rows.items() if uuid not in lost},
             whole,
@@ -218,6 +214,10 @@ def _copies(connection: sa.Connection, uuids: Collection[str]) -> frozenset[str]
 
 def _with_time(kept: Definition, at: str | None) -> Definition:
     return kept if at is None else replace(kept, seen_at=datetime.fromisoformat(at))
+
+
+def _uuids(told: Iterable[MaybeUnchanged]) -> set[str]:
+    return {each.uuid for each in told}
 
 
 def _is_of(same: Unchanged, kept: Definition) -> bool:
