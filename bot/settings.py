@@ -580,7 +580,7 @@ def _check_callers(
     """Refuses a user of the machine, or of Slack, that would be two people."""
     users = [user for person in people.values() for user in person.users]
     ids = [person.slack for person in people.values()]
-    for same in (each for each in (*users, *ids) if (*users, *ids).count(each) > 1):
+    for same in _twice((*users, *ids)):
         raise UnfitError(words("two of [people] are “{who}”", who=same))
     for name, script in scripts.items():
         for role in (each for each in script.roles if each not in roles):

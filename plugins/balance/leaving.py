@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot.domain.cluster import Disk, Host, Pool, Snapshot, Vm, VmState
@@ -85,18 +85,7 @@ def _size(disks: Iterable[Disk]) -> int:
 
 def full_pools(moves: Sequence[MigrateVm], snapshot: Snapshot) -> Iterator[Objection]:
     """Objections to pools that cannot hold all the copies together, however each fits alone."""
-    vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
-    needed: dict[tuple[str, Pool], int] = {}
-    for move in moves:
-        vm = vms.get((move.uuid, move.source))
-        if vm is None or not move.copy_storage:
-            continue
-        for disk in _disks(snapshot, vm):
-            pool = _pool_for(disk, snapshot.host(move.target))
-            if pool is not None:
-                key = (move.target, pool)
-                needed[key] = needed.get(key, 0) + (disk.capacity or 0)
-    for (host, pool), size in needed.items():
+    for (host, pool), size in _needed_space(moves, snapshot).items():
         if pool.capacity and size > pool.free:
             yield Objection(
                 "pool-full",
@@ -109,6 +98,22 @@ def full_pools(moves: Sequence[MigrateVm], snapshot: Snapshot) -> Iterator[Objec
                 ),
                 words("Free space there, or shut some VMs down: `--shutdown-vm VM`."),
             )
+
+
+def _needed_space(moves: Sequence[MigrateVm], snapshot: Snapshot) -> Mapping[tuple[str, Pool], int]:
+    """The bytes that copies of disks take, by host and pool."""
+    vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
+    needed: dict[tuple[str, Pool], int] = {}
+    for move in moves:
+        vm = vms.get((move.uuid, move.source))
+        if vm is None or not move.copy_storage:
+            continue
+        for disk in _disks(snapshot, vm):
+            pool = _pool_for(disk, snapshot.host(move.target))
+            if pool is not None:
+                key = (move.target, pool)
+                needed[key] = needed.get(key, 0) + (disk.capacity or 0)
+    return needed
 
 
 def _pool_for(disk: Disk, host: Host) -> Pool | None:

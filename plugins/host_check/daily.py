@@ -36,10 +36,7 @@ def watch(view: WatchView) -> Looked:
     alerts: list[Alert] = []
     changes: list[Change] = []
     for report in map(_without_own_alerts, view.found.reports):
-        if any(
-            each.name == rules_resources.ANSWERS and each.severity is Severity.FAIL
-            for each in report.findings
-        ):
+        if _is_silent(report):
             continue
         before, seen = best.get(report.host), last.get(report.host, {})
         after = best[report.host] = best_known(before or {}, report)
@@ -54,6 +51,13 @@ def watch(view: WatchView) -> Looked:
                 for each in told
             ]
     return Looked(tuple(alerts), {"best": best, "last": last}, tuple(changes))
+
+
+def _is_silent(report: HostReport) -> bool:
+    return any(
+        each.name == rules_resources.ANSWERS and each.severity is Severity.FAIL
+        for each in report.findings
+    )
 
 
 def changed_findings(seen: Mapping[str, str], report: HostReport) -> Iterator[tuple[str, Finding]]:

@@ -143,11 +143,7 @@ def _names(name: str, way: Way) -> Finding:
     found = way.seen.answers.get("resolves")
     if found is None:
         return unknown(name, way.seen.no_shell)
-    addresses = (
-        sorted({line.split()[0] for line in found.out.splitlines() if line.split()})
-        if found.ok
-        else []
-    )
+    addresses = _first_words(found.out) if found.ok else []
     if not addresses:
         told = words("{source} cannot resolve “{name}”", source=here.host, name=address)
         return failure(
@@ -185,6 +181,10 @@ def _uuids(name: str, way: Way) -> Finding:
     return failure(
         name, words("both are {uuid}: libvirt takes them for one host", uuid=here.uuid), fix
     )
+
+
+def _first_words(out: str) -> list[str]:
+    return sorted({line.split()[0] for line in out.splitlines() if line.split()})
 
 
 def _storage(name: str, way: Way) -> Finding:

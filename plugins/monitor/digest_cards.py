@@ -234,33 +234,38 @@ def _decisions(found: Decisions) -> Line:
 
 def _accuracy(moves: Sequence[Move]) -> Line:
     """How good the predictions were: ranges that held, and how far off the middle was."""
-    lines: list[Line] = []
-    for label, index, pairs in (
-        (words("time"), 0, [(each.foretold, each.took) for each in moves]),
-        (words("pause"), 1, [(each.pause, each.paused) for each in moves]),
-    ):
-        held = [each.held[index] for each in moves if each.held[index] is not None]
-        off = [abs(actual - told) / actual for told, actual in pairs if told is not None and actual]
-        if held:
-            lines.append(
-                words(
-                    "{what}: {good} of {count} within the predicted range (4 of 5 are meant to be)",
-                    what=label,
-                    good=sum(map(bool, held)),
-                    count=len(held),
-                )
-            )
-        if off:
-            lines.append(
-                nwords(
-                    "{what}: {n} prediction was off by {share}",
-                    "{what}: half of {n} predictions were off by {share} or less",
-                    n=len(off),
-                    what=label,
-                    share=Percent(statistics.median(off)),
-                )
-            )
+    times = [(each.foretold, each.took) for each in moves]
+    pauses = [(each.pause, each.paused) for each in moves]
+    lines = (
+        *_accuracy_of(words("time"), [each.held[0] for each in moves], times),
+        *_accuracy_of(words("pause"), [each.held[1] for each in moves], pauses),
+    )
     return join(lines, "\n")
+
+
+def _accuracy_of(
+    label: Words,
+    ranges: Sequence[bool | None],
+    pairs: Sequence[tuple[float | None, float | None]],
+) -> Iterator[Line]:
+    """Lines on one kind of prediction; ``pairs``: what was predicted, and what was measured."""
+    held = [each for each in ranges if each is not None]
+    off = [abs(actual - told) / actual for told, actual in pairs if told is not None and actual]
+    if held:
+        yield words(
+            "{what}: {good} of {count} within the predicted range (4 of 5 are meant to be)",
+            what=label,
+            good=sum(held),
+            count=len(held),
+        )
+    if off:
+        yield nwords(
+            "{what}: {n} prediction was off by {share}",
+            "{what}: half of {n} predictions were off by {share} or less",
+            n=len(off),
+            what=label,
+            share=Percent(statistics.median(off)),
+        )
 
 
 def _moves_table(moves: Sequence[Move]) -> Table | None:

@@ -622,6 +622,11 @@ def _tag_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 
     Spreading (``apart``) is only preferred: there may be fewer hosts than VMs.
     """
+    yield from _pin_objections(vm, snapshot)
+    yield from _group_objections(vm, snapshot)
+
+
+def _pin_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     pinned = {name.strip() for name in vm.tags.get(PIN, "").replace("+", ",").split(",")} - {""}
     # Any other value pins a VM to the host where it is
     known = {host.name for host in snapshot.hosts}
@@ -636,6 +641,9 @@ def _tag_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
             ),
             words("Leave out the tag `pin`."),
         )
+
+
+def _group_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     group = vm.tags.get(TOGETHER)
     homes = {each.host for each in snapshot.vms if group and each.tags.get(TOGETHER) == group}
     if homes and vm.host not in homes:

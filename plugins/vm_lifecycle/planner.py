@@ -672,25 +672,27 @@ def resize(intent: NewSize, case: VmInCluster) -> Planned:
     against += _fixed_size(vm, stored, vcpus, memory)
     if not against and vcpus > host.cpus:
         against.append(creation.too_many_cpus(replace(vm, vcpus=vcpus), host))
-    room = _room_beside(vm, host, snapshot)
-    if not against and memory > vm.memory and memory - vm.memory > room:
-        against.append(
-            Objection(
-                "memory",
-                words(
-                    "{host} has {free} free, {vm} would need {more} more.",
-                    host=vm.host,
-                    free=Size(max(0, room)),
-                    vm=vm.name,
-                    more=Size(memory - vm.memory),
-                ),
-                words(
-                    "At most {most} would fit; or move the VM to another host first.",
-                    most=Size(vm.memory + max(0, room)),
-                ),
-            )
-        )
+    room, more = _room_beside(vm, host, snapshot), memory - vm.memory
+    if not against and more > max(0, room):
+        against.append(_no_memory(vm, max(0, room), more))
     return (ResizeVm(vm.uuid, vm.name, vm.host, vcpus, memory),), tuple(against)
+
+
+def _no_memory(vm: Vm, free: int, more: int) -> Objection:
+    return Objection(
+        "memory",
+        words(
+            "{host} has {free} free, {vm} would need {more} more.",
+            host=vm.host,
+            free=Size(free),
+            vm=vm.name,
+            more=Size(more),
+        ),
+        words(
+            "At most {most} would fit; or move the VM to another host first.",
+            most=Size(vm.memory + free),
+        ),
+    )
 
 
 def _fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator[Objection]:

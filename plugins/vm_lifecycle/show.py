@@ -27,10 +27,11 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Host, Snapshot, Vm
-from bot.domain.message import Join, Message, Names, Number, Percent, Size
+from bot.domain.message import Join, Message, Names, Number, Percent, Size, Words
 from bot.domain.metrics import Sweep
 from bot.domain.pages import MORE, ROW, Page, page_buttons
 from bot.domain.placement import Rule
+from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
 from bot.domain.vm_menu import SHOW, vm_buttons
 from bot.domain.words import command
@@ -112,13 +113,14 @@ def _pairs(vm: Vm, host: Host, seen: VmReading) -> Iterable[tuple[Line, Line]]:
     if ends := texts.moment_of(vm.tags.get(texts.EXPIRES, "")):
         yield words("Shut down at (ttl)"), words("{at}", at=ends)
     if until := vm.tags.get("drover.deleted"):
-        at = texts.moment(until)
-        yield (
-            words("Deleted"),
-            words("can be restored until {at}; its disks are removed with it", at=at)
-            if vm.tags.get("drover.disks") == "remove"
-            else words("can be restored until {at}; its disks are kept", at=at),
-        )
+        yield words("Deleted"), _deletion_text(vm, until)
+
+
+def _deletion_text(vm: Vm, until: str) -> Words:
+    at = texts.moment(until)
+    if vm.tags.get("drover.disks") == "remove":
+        return words("can be restored until {at}; its disks are removed with it", at=at)
+    return words("can be restored until {at}; its disks are kept", at=at)
 
 
 def _state(vm: Vm) -> Line:
@@ -238,13 +240,13 @@ def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
         return words("It cannot be migrated: there is no other host.")
     if free := sorted(name for name, found in against.items() if not found):
         return words("It can be migrated to {hosts}.", hosts=Names(tuple(free), Join.OR))
-    first = dict.fromkeys(
-        join((prose(found[0].text), prose(found[0].remedy)))
-        if found[0].remedy
-        else prose(found[0].text)
-        for found in against.values()
-    )
+    first = dict.fromkeys(_with_remedy(found[0]) for found in against.values())
     return words("It cannot be migrated now: {why}", why=join(first))
+
+
+def _with_remedy(objection: Objection) -> Line:
+    text = prose(objection.text)
+    return join((text, prose(objection.remedy))) if objection.remedy else text
 
 
 def snapshots_card(vm: Vm, seen: VmReading, number: int = 1, allowed: Collection[str] = ()) -> Card:
