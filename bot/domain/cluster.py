@@ -228,6 +228,8 @@ From its source, in post-copy: ``Vm.paused_by``.
 """
 POSTCOPY_FAILED = "postcopy failed"
 """Why it calls a VM paused, or even running, whose memory will never arrive: it is dead."""
+POSTCOPY_SOURCE = "postcopy"
+"""Why it calls a VM paused that runs on another host by now, with memory from here."""
 
 
 @dataclass(frozen=True, slots=True)

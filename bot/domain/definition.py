@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from bot.domain.cluster import VmDetail, VmState
+from bot.domain.cluster import (
+    POSTCOPY_FAILED,
+    POSTCOPY_INCOMING,
+    POSTCOPY_SOURCE,
+    VmDetail,
+    VmState,
+)
 
 MOST_VERSIONS = 5
 """How many versions of one VM's definition are kept."""
@@ -21,9 +27,9 @@ class Definition:
     ``host``: where the VM is; '' when its host answers and has it no more. ``xml``: the stored
     definition, or the live one of a transient VM; without secrets. ``sha``: of the XML, names the
     version. ``taken_at``: when this version was first read; ``seen_at``: when the host last told it
-    so. ``state``: the VM's at ``seen_at``. ``detail``: what was read of the XML. ``password``: its
-    screen has a password, which is not in the XML. ``nvram``: whether a copy of its UEFI variables
-    is kept.
+    so. ``state``: the VM's at ``seen_at``, by ``state_to_keep``. ``detail``: what was read of the
+    XML. ``password``: its screen has a password, which is not in the XML. ``nvram``: whether a copy
+    of its UEFI variables is kept.
     """
 
     uuid: str
@@ -95,6 +101,18 @@ class Variables:
     at: datetime
     stamp: str
     data: str
+
+
+def state_to_keep(state: VmState, why: str) -> VmState:
+    """The state of a VM on a host as it counts for where the VM is at home.
+
+    ``why``: libvirt's reason. While a post-copy migration is under way that is its source, with
+    which it would be lost: the VM runs as long as both hosts do. What is on the target never runs
+    without the source.
+    """
+    if why == POSTCOPY_SOURCE:
+        return VmState.RUNNING
+    return VmState.CRASHED if why in {POSTCOPY_INCOMING, POSTCOPY_FAILED} else state
 
 
 def sha_of(xml: str) -> str:

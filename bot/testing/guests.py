@@ -13,7 +13,6 @@ from typing import Any
 
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.cluster import (
-    POSTCOPY_FAILED,
     STARTING_UP,
     Disk,
     Host,
@@ -24,7 +23,7 @@ from bot.domain.cluster import (
     VmSnapshot,
     VmState,
 )
-from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of
+from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of, state_to_keep
 from bot.domain.errors import VOLUME_BUSY, HypervisorError
 from bot.domain.message import Code, Message, words
 from bot.domain.words import command
@@ -279,7 +278,7 @@ class FakeGuests:
             sha,
             now,
             now,
-            VmState.CRASHED if vm.paused_by == POSTCOPY_FAILED else vm.state,
+            state_to_keep(vm.state, vm.paused_by),
             vcpus,
             memory,
             vm.detail or VmDetail(),

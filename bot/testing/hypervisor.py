@@ -12,6 +12,8 @@ from bot.adapters.powers import NoPowers, with_proofs
 from bot.domain.cluster import (
     GIB,
     POSTCOPY_FAILED,
+    POSTCOPY_INCOMING,
+    POSTCOPY_SOURCE,
     CpuFit,
     Disk,
     Health,
@@ -38,7 +40,7 @@ from bot.testing.transfer import Transfer
 _STANDARD = Scheduler(
     cpu_shares=1024, vcpu_period=100_000, vcpu_quota=-1, emulator_period=100_000, emulator_quota=-1
 )
-_WAITING = frozenset({"migration", "postcopy"})
+_WAITING = frozenset({"migration", POSTCOPY_SOURCE})
 
 
 class Ending(StrEnum):
@@ -178,7 +180,13 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             hosts = tuple(self._host_now(host) for host in self._hosts.values())
             vms = [vm for host in hosts for vm in self._vms_of(host)]
             settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
-            vms = [vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled]
+            vms = [
+                vm
+                for vm in vms
+                if vm.paused_by not in _WAITING
+                or vm.uuid not in settled
+                or (vm.paused_by == POSTCOPY_SOURCE and not self._hosts[vm.host].up)
+            ]
             chosen = [
                 vm
                 for vm in vms
@@ -292,8 +300,8 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
                     "Use --policy postcopy.",
                 )
             transfer.postcopy = True
-            self._turn(host, uuid, VmState.PAUSED, "postcopy")
-            self._turn(transfer.target, uuid, VmState.RUNNING, "")
+            self._turn(host, uuid, VmState.PAUSED, POSTCOPY_SOURCE)
+            self._turn(transfer.target, uuid, VmState.RUNNING, POSTCOPY_INCOMING)
 
     def raise_downtime(self, host: str, uuid: str, milliseconds: int) -> None:
         """Allow a longer pause; see the port."""
@@ -437,7 +445,10 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             or not target.vm.state.active
         ):
             transfer.done = True
-            self._fall_back(move)
+            if transfer.postcopy:
+                self._lose_source(move)
+            else:
+                self._fall_back(move)
             raise HypervisorError(
                 f"{move.name} did not move: a side of the migration ended.", "Look at both hosts."
             )
@@ -472,8 +483,8 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             )
         left = self._guests.pop((move.source, move.uuid)).vm
         self._last_jobs[move.target, move.uuid] = transfer.job()
-        if not transfer.postcopy:
-            self._turn(move.target, move.uuid, left.state, left.paused_by)
+        arrived = (VmState.RUNNING, "") if transfer.postcopy else (left.state, left.paused_by)
+        self._turn(move.target, move.uuid, *arrived)
         if ending is Ending.UNSTORED:
             raise HypervisorError(
                 f"{move.name} moved to {move.target}, but was not stored there.", "Define it there."
@@ -488,6 +499,17 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         source = self._guests.get((move.source, move.uuid))
         if source is not None and source.vm.paused_by in _WAITING:
             self._turn(move.source, move.uuid, VmState.RUNNING, "")
+
+    def _lose_source(self, move: MigrateVm) -> None:
+        """In post-copy a side ended: the other one is of no use alone.
+
+        The target's libvirt learns it from the source's; of one without power it hears nothing.
+        """
+        for host in (move.source, move.target):
+            half = self._guests.get((host, move.uuid))
+            other = self._hosts[move.target if host == move.source else move.source]
+            if half is not None and half.vm.state.active and other.up:
+                self._turn(host, move.uuid, VmState.PAUSED, POSTCOPY_FAILED)
 
     def _running_transfer(self, method: str, host: str, uuid: str) -> Transfer:
         self._note(method, host, uuid)

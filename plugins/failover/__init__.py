@@ -14,6 +14,7 @@ from plugins.failover import (
     binding,
     boot,
     boot_steps,
+    clearing,
     copies,
     evidence,
     guard,
@@ -239,7 +240,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     return (
         StepHandler(FenceHost, handler.is_off, partial(handler.fence, mine)),
         StepHandler(ConfirmOff, handler.is_proven, handler.confirm),
-        StepHandler(ClearCorpse, handler.is_cleared, handler.clear),
+        StepHandler(ClearCorpse, clearing.is_cleared, clearing.clear),
         StepHandler(RestartVm, handler.is_started, partial(handler.restart, mine)),
         StepHandler(AwaitReady, handler.is_ready, handler.await_ready),
         StepHandler(ReadmitVm, handler.is_readmitted, handler.readmit),

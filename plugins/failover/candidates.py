@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bot.domain.cluster import Host, Snapshot, Vm, VmState
+from bot.domain.cluster import POSTCOPY_SOURCE, Host, Snapshot, Vm, VmState
 from bot.domain.definition import Definition
 from bot.domain.message import Duration, Names, words
 from bot.domain.plan import Objection
@@ -21,12 +21,6 @@ PRIORITY, AFTER, READY = "failover", "failover.after", "failover.ready"
 """Tags of VMs.
 
 The priority, the names of VMs that must be ready before, and how it shows that it is ready.
-"""
-
-SOURCE_HALF = "postcopy"
-"""Why the source of a post-copy migration is paused.
-
-The VM ran, on the other host, with memory from here.
 """
 READINESS = ("agent", "none")
 _RANKS = {Priority.FIRST: 0, Priority.NORMAL: 1, Priority.LAST: 2}
@@ -152,7 +146,7 @@ def _reasons(
         yield Objection("left-out", words("{vm} is left out, as asked.", vm=vm.name))
     if priority_of(vm, settings) is Priority.OFF:
         yield Objection("tagged-off", words("{vm} has the tag `failover=off`.", vm=vm.name))
-    if vm.state is not VmState.RUNNING and vm.paused_by != SOURCE_HALF:
+    if vm.state is not VmState.RUNNING and vm.paused_by != POSTCOPY_SOURCE:
         yield Objection(
             "not-running",
             words(

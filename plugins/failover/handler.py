@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.cluster import POSTCOPY_FAILED, STARTING_UP, Sighting
+from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, STARTING_UP, Sighting
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -39,7 +39,6 @@ from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import (
     AwaitReady,
     BindDevice,
-    ClearCorpse,
     ConfirmOff,
     FenceHost,
     ReadmitVm,
@@ -80,7 +79,7 @@ def fence(
     if not devices:
         raise StepLostError(
             words("No power controller was shown to belong to {host}.", host=step.host),
-            _rest_text(step.host),
+            rest_text(step.host),
         )
     last = witnesses.round_of(step.host, hypervisor)
     if last.heard and not step.despite_life:
@@ -103,10 +102,10 @@ def fence(
                     time=Duration(waited),
                     readings=_readings_text(readings),
                 ),
-                _rest_text(step.host),
+                rest_text(step.host),
                 code="not-off",
             )
-        _check_cancel(step.host, progress)
+        check_cancel(step.host, progress)
         progress.say(
             words(
                 "Waiting for {host} to read off: {readings}",
@@ -133,11 +132,12 @@ def _readings_text(readings: Sequence[Reading]) -> Names:
 def _life_error(host: str, found: Round) -> StepLostError:
     return StepLostError(
         words("{host} shows life: {who} heard it.", host=host, who=Names(found.heard)),
-        _rest_text(host),
+        rest_text(host),
     )
 
 
-def _rest_text(host: str) -> Message:
+def rest_text(host: str) -> Message:
+    """What a failover that stops leaves behind, and how the host gets out of it."""
     return words(
         "Nothing more is started elsewhere. {host} stays on hold until it is admitted again: "
         "{command}.",
@@ -146,7 +146,12 @@ def _rest_text(host: str) -> Message:
     )
 
 
-def _check_cancel(host: str, progress: Progress) -> None:
+def check_cancel(host: str, progress: Progress) -> None:
+    """Stop where people asked for it.
+
+    Raises:
+        StepCancelledError: they did.
+    """
     if Ask.CANCEL in progress.asks():
         raise StepCancelledError(words("{host} stays on hold.", host=host))
 
@@ -180,22 +185,22 @@ def confirm(step: ConfirmOff, hypervisor: Hypervisor, progress: Progress) -> Fac
         found = proven_off(devices, bonds, readings, rounds, rules=rules)
         if not isinstance(found, Missing):
             hypervisor.power.prove(found)
-            _await_word(step.host, hypervisor, progress)
+            await_word(step.host, hypervisor, progress)
             return {
                 "read off": ", ".join(f"{each.at:%H:%M:%S}" for each in found.readings),
                 "by": ", ".join(found.devices),
                 "not heard by": ", ".join(found.witnesses),
             }
         if found.lack in {Lack.ON, Lack.HEARD, Lack.NOT_BOUND, Lack.NO_DEVICE}:
-            raise StepLostError(_lack(step.host, found), _rest_text(step.host))
+            raise StepLostError(_lack(step.host, found), rest_text(step.host))
         if number >= step.reads * _PATIENCE:
-            raise DroverError(_lack(step.host, found), _rest_text(step.host), code="not-proven")
-        _check_cancel(step.host, progress)
+            raise DroverError(_lack(step.host, found), rest_text(step.host), code="not-proven")
+        check_cancel(step.host, progress)
         progress.say(words("Read {host} {n} times", host=step.host, n=number))
         progress.sleep(step.every)
 
 
-def _await_word(host: str, hypervisor: PowerAccess, progress: Progress) -> None:
+def await_word(host: str, hypervisor: PowerAccess, progress: Progress) -> None:
     """Ask a controller that was at a loss for a moment again.
 
     What voids the proof is not waited for.
@@ -228,37 +233,21 @@ def _lack(host: str, found: Missing) -> Message:
 # --- start elsewhere ----------------------------------------------------------------------------
 
 
-def is_cleared(step: ClearCorpse, hypervisor: ClusterReader) -> Settled:
-    """DONE when nothing of it runs there."""
-    seen = next((each for each in hypervisor.sightings(step.uuid) if each.host == step.host), None)
-    gone = seen is not None and seen.reachable and (seen.state is None or not seen.state.active)
-    return Settled.DONE if gone else Settled.NOT_YET
-
-
-def clear(step: ClearCorpse, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
-    """End what is left of it, if it still is what was seen."""
-    seen = next(each for each in hypervisor.sightings(step.uuid) if each.host == step.host)
-    if seen.paused_by != POSTCOPY_FAILED:
-        raise StepLostError(
-            words(
-                "{vm} on {host} is not what is left of a broken migration any more.",
-                vm=step.name,
-                host=step.host,
-            ),
-            words("Look at it before anything is started."),
-        )
-    hypervisor.force_off(step.host, step.uuid)
-    return {}
-
-
 def is_started(step: RestartVm, hypervisor: ClusterReader) -> Settled:
-    """DONE when it runs, on whichever host: a VM that is found running is left alone."""
+    """DONE when it runs, on whichever host: a VM that is found running is left alone.
+
+    What waits for its memory does not run: whether that can still arrive is seen when it is ended.
+    """
     running = [each for each in hypervisor.sightings(step.uuid) if _runs(each)]
     return Settled.DONE if running else Settled.NOT_YET
 
 
 def _runs(seen: Sighting) -> bool:
-    return seen.is_up and seen.paused_by != POSTCOPY_FAILED
+    return seen.is_up and seen.paused_by not in {POSTCOPY_FAILED, POSTCOPY_INCOMING}
+
+
+def _is_alive(seen: Sighting) -> bool:
+    return seen.state is not None and seen.state.active and seen.paused_by != POSTCOPY_FAILED
 
 
 def restart(
@@ -272,7 +261,7 @@ def restart(
         StepLostError: the dead host is not proven off any more, or another host may have it.
         StepSkippedError: the target refuses it; the others are worth starting.
     """
-    _await_word(step.lost, hypervisor, progress)
+    await_word(step.lost, hypervisor, progress)
     _nowhere_else(step, hypervisor)
     kept = hypervisor.power.definition(step.uuid, step.sha)
     if kept is None:
@@ -322,7 +311,7 @@ def _start(patience: float, step: RestartVm, hypervisor: Hypervisor, progress: P
     """
     waited = 0.0
     while True:
-        _await_word(step.lost, hypervisor, progress)
+        await_word(step.lost, hypervisor, progress)
         _nowhere_else(step, hypervisor)
         try:
             hypervisor.start(step.target, step.uuid)
@@ -333,7 +322,7 @@ def _start(patience: float, step: RestartVm, hypervisor: Hypervisor, progress: P
                 raise _still_locked(step, waited, error) from error
         else:
             return waited
-        _check_cancel(step.lost, progress)
+        check_cancel(step.lost, progress)
         progress.say(words("A disk of {vm} is locked; waiting", vm=step.name))
         progress.sleep(_LOCK_POLL)
         waited += _LOCK_POLL
@@ -365,7 +354,6 @@ def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
     Raises:
         StepLostError: it may.
     """
-    snapshot = None
     for seen in hypervisor.sightings(step.uuid):
         if seen.host == step.lost and not seen.proven:
             answers = words("{host} answers again", host=seen.host)
@@ -376,26 +364,46 @@ def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
                     vm=step.name,
                     why=answers if seen.reachable else unproven,
                 ),
-                _rest_text(step.lost),
+                rest_text(step.lost),
             )
+        if seen.paused_by in {POSTCOPY_INCOMING, POSTCOPY_FAILED}:
+            raise _half_there(step, seen.host)
         if seen.host != step.target and seen.state is not None and seen.state.active:
             raise StepLostError(
                 words("{vm} was not started: it is on {host}.", vm=step.name, host=seen.host),
                 words("Look at it there."),
             )
-        if not seen.reachable:
-            snapshot = snapshot or hypervisor.snapshot()
-            silent = snapshot.host(seen.host)
-            had_it = any((vm.uuid, vm.host) == (step.uuid, seen.host) for vm in snapshot.vms)
-            if had_it or silent.seen_at is None:
-                raise StepLostError(
-                    words(
-                        "{vm} was not started: it may be on {host}, which does not answer.",
-                        vm=step.name,
-                        host=seen.host,
-                    ),
-                    words("Look at {host}.", host=seen.host),
-                )
+        if not seen.reachable and may_have(step.uuid, seen, hypervisor):
+            raise StepLostError(
+                words(
+                    "{vm} was not started: it may be on {host}, which does not answer.",
+                    vm=step.name,
+                    host=seen.host,
+                ),
+                words("Look at {host}.", host=seen.host),
+            )
+
+
+def may_have(uuid: str, silent: Sighting, hypervisor: ClusterReader) -> bool:
+    """Whether a host that does not answer may have a VM: it had it, or was never seen."""
+    snapshot = hypervisor.snapshot()
+    had_it = any((vm.uuid, vm.host) == (uuid, silent.host) for vm in snapshot.vms)
+    return had_it or snapshot.host(silent.host).seen_at is None
+
+
+def _half_there(step: RestartVm, host: str) -> StepSkippedError:
+    return StepSkippedError(
+        words(
+            "{vm} was not started: what is left of its migration is on {host}.",
+            vm=step.name,
+            host=host,
+        ),
+        words(
+            "If nothing sends its memory any more, end it: {end}. Then: {command}.",
+            end=chat("vm force-off {}", step.name),
+            command=_once_more(step),
+        ),
+    )
 
 
 def is_ready(step: AwaitReady, hypervisor: Hypervisor) -> Settled:
@@ -424,7 +432,7 @@ def await_ready(step: AwaitReady, hypervisor: Hypervisor, progress: Progress) ->
                 words("{vm} was not ready after {time}.", vm=step.name, time=Duration(waited)),
                 words("Look at it: {command}.", command=chat("vm console {}", step.name)),
             )
-        _check_cancel(step.target, progress)
+        check_cancel(step.target, progress)
         progress.say(words("Waiting for {vm} to be ready", vm=step.name))
         progress.sleep(_POLL)
         waited += _POLL
@@ -448,7 +456,7 @@ def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Fact
         StepLostError: it runs there, or it does not run where it was.
     """
     seen = {each.host: each for each in hypervisor.sightings(step.uuid)}
-    if _runs(seen[step.host]):
+    if _is_alive(seen[step.host]):
         raise StepLostError(
             words("{vm} runs on {host} too.", vm=step.name, host=step.host),
             words(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
-from bot.domain.cluster import POSTCOPY_FAILED, Host, Snapshot
+from bot.domain.cluster import POSTCOPY_INCOMING, Host, Snapshot
 from bot.domain.message import Duration, Names, nwords, words
 from bot.domain.placement import fullness
 from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -14,6 +13,7 @@ from bot.domain.steps import AttestOff, HoldHost, Step
 from bot.plugin_api import Rules
 from plugins.failover import quiet, recovery, reports
 from plugins.failover.candidates import StaysOff, Wanted, choose, old_copies
+from plugins.failover.corpses import corpses, without_corpses
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import Failover
 from plugins.failover.places import Placed, place
@@ -44,7 +44,7 @@ def plan(
 def what_if(settings: FailoverSettings, intent: Failover, snapshot: Snapshot) -> Plan | Refused:
     """The plan as if the host were dead, whatever the evidence says."""
     host = snapshot.host(intent.host)
-    seen = without_corpses(snapshot)
+    seen = without_corpses(snapshot, host.name, intent.kept)
     wanted = Wanted(intent.skip, intent.only)
     candidates, off = choose(settings, seen, host.name, intent.kept, wanted)
     placed, nowhere = place(settings, seen, host.name, candidates)
@@ -59,7 +59,7 @@ def what_if(settings: FailoverSettings, intent: Failover, snapshot: Snapshot) ->
         Risk.HIGH,
         Blast(
             tuple(each.candidate.vm.name for each in placed),
-            tuple(dict.fromkeys((host.name, *(each.target for each in placed)))),
+            tuple(dict.fromkeys(name for step in steps for name in step.hosts)),
             sum(each.candidate.vm.memory for each in placed),
         ),
         Prediction(
@@ -115,13 +115,6 @@ _OVERRULED = frozenset(
 """What people may overrule: the host lives, and does not do its work."""
 
 
-def without_corpses(snapshot: Snapshot) -> Snapshot:
-    """The cluster without what is left of migrations that broke in post-copy."""
-    return replace(
-        snapshot, vms=tuple(vm for vm in snapshot.vms if vm.paused_by != POSTCOPY_FAILED)
-    )
-
-
 def _nothing(host: Host) -> Objection:
     return Objection(
         "no-vms", words("No VM was running on {host} when it was last seen.", host=host.name)
@@ -141,9 +134,9 @@ def _steps(
         yield FenceHost(host, level, devices, despite_life=intent.despite_life)
         yield ConfirmOff(host, level, settings.confirm_reads, settings.confirm_every)
     wanted = {each.candidate.vm.uuid for each in placed}
-    for vm in snapshot.vms:
-        if vm.uuid in wanted and vm.host != host and vm.paused_by == POSTCOPY_FAILED:
-            yield ClearCorpse(vm.uuid, vm.name, vm.host, POSTCOPY_FAILED)
+    for vm in corpses(snapshot, host, intent.kept):
+        if vm.uuid in wanted and vm.host != host:
+            yield ClearCorpse(vm.uuid, vm.name, vm.host, vm.paused_by, host)
     for each in placed:
         yield from _starts(settings, host, each)
 
@@ -192,6 +185,12 @@ def _warnings(
         yield Reason("despite-life", reports.stops_what_runs(host.name))
     if intent.evidence is not None and intent.evidence.own:
         yield Reason("own", reports.runs_drover(host.name, intent.evidence.own))
+    mine = {each.candidate.vm.uuid for each in placed}
+    yield from (
+        Reason("half-moved", reports.half_moved(vm.name, host.name, vm.host))
+        for vm in corpses(snapshot, host.name, intent.kept)
+        if vm.uuid in mine and vm.paused_by == POSTCOPY_INCOMING
+    )
     for each in stays:
         yield Reason("stays-off", words("{vm} stays off: {why}", vm=each.name, why=each.why.text))
     candidates = [each.candidate for each in placed]

@@ -77,6 +77,18 @@ def no_controller(host: str) -> Objection:
     )
 
 
+def half_moved(vm: str, lost: str, host: str) -> Message:
+    """What becomes of a VM whose migration in post-copy its source's death has cut off."""
+    return words(
+        "{vm} was being migrated to {host}, where libvirt still calls it running; the rest of its "
+        "memory was on {lost}. Once {lost} is proven off, {vm} is forced off on {host} and starts "
+        "anew from its disks.",
+        vm=vm,
+        host=host,
+        lost=lost,
+    )
+
+
 def stops_what_runs(host: str) -> Message:
     """What people decide who overrule a sign of life."""
     return words(

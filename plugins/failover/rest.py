@@ -12,8 +12,8 @@ from bot.domain.cluster import Inbound, Snapshot
 from bot.domain.message import Names, words
 from bot.domain.steps import Step
 from bot.plugin_api import Rechecked, Rules, Underway
-from plugins.failover import planner
 from plugins.failover.candidates import StaysOff, Wanted, choose
+from plugins.failover.corpses import without_corpses
 from plugins.failover.intents import Failover
 from plugins.failover.places import place
 from plugins.failover.settings import FailoverSettings
@@ -63,9 +63,8 @@ def _anew(
     """The new target of each of these VMs, and those that find none."""
     wanted = Wanted(only=tuple(each.name for each in lost))
     mine = {each.uuid for each in lost}
-    candidates, off = choose(
-        settings, planner.without_corpses(seen), intent.host, intent.kept, wanted
-    )
+    seen = without_corpses(seen, intent.host, intent.kept)
+    candidates, off = choose(settings, seen, intent.host, intent.kept, wanted)
     placed, nowhere = place(
         settings, seen, intent.host, [each for each in candidates if each.vm.uuid in mine]
     )

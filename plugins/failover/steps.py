@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from bot.domain.cluster import POSTCOPY_INCOMING
 from bot.domain.codec import later
 from bot.domain.message import Message, When, words
 from bot.domain.steps import Lane, OnHost, OnVm, Step
@@ -59,14 +60,23 @@ class ConfirmOff(OnHost):
 class ClearCorpse(OnVm):
     """End what is left of a VM on another host after a post-copy migration that broke.
 
-    It can never run on.
+    It can never run on. ``reason``: libvirt's, when it was planned. ``lost``: the dead host that
+    had its memory.
     """
 
     reason: str
+    lost: str = later("")
 
     @property
     def title(self) -> Message:
         """The step as one sentence."""
+        if self.reason == POSTCOPY_INCOMING:
+            return words(
+                "Force off {vm} on {host}, which waits for memory from {lost}",
+                vm=self.name,
+                host=self.host,
+                lost=self.lost,
+            )
         return words("Remove the broken copy of {vm} from {host}", vm=self.name, host=self.host)
 
 

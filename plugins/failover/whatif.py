@@ -18,6 +18,7 @@ from bot.plugin_api import History, View
 from plugins.failover import boot, planner, recovery, reports
 from plugins.failover.candidates import StaysOff, Wanted, choose
 from plugins.failover.commands import chat
+from plugins.failover.corpses import without_corpses
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import PROTECT, Drill, Failover, Status
 from plugins.failover.places import Placed, place
@@ -40,7 +41,7 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     evidence: Evidence = view.found
     kept = view.history.definitions(host=host.name)
     intent = Failover(host.name, kept=kept, evidence=evidence)
-    placed, off = _outcome(settings, planner.without_corpses(view.snapshot), host, kept)
+    placed, off = _outcome(settings, without_corpses(view.snapshot, host.name, kept), host, kept)
     plan = planner.what_if(settings, intent, view.snapshot)
     said = nwords(
         "If {host} died now, {started} of its {n} running VM would start elsewhere.",
@@ -87,7 +88,9 @@ def status(
     reasons: list[Message] = []
     for host in sorted(view.snapshot.hosts, key=lambda each: each.name):
         kept = view.history.definitions(host=host.name)
-        placed, off = _outcome(settings, planner.without_corpses(view.snapshot), host, kept)
+        placed, off = _outcome(
+            settings, without_corpses(view.snapshot, host.name, kept), host, kept
+        )
         ready, running = ready + len(placed), running + len(placed) + len(off)
         reasons += [each.why.text for each in off]
         rows.append(
@@ -131,8 +134,9 @@ def readiness(
     settings: FailoverSettings, snapshot: Snapshot, history: History, host: str
 ) -> tuple[int, Mapping[str, Message]]:
     """How many VMs run on a host, and which of them could not start elsewhere today, with why."""
-    seen = planner.without_corpses(snapshot)
-    placed, off = _outcome(settings, seen, seen.host(host), history.definitions(host=host))
+    kept = history.definitions(host=host)
+    seen = without_corpses(snapshot, host, kept)
+    placed, off = _outcome(settings, seen, seen.host(host), kept)
     return len(placed) + len(off), {each.name: each.why.text for each in off}
 
 

@@ -240,6 +240,51 @@ def test_g21_a_host_that_dies_while_a_vm_leaves_it_or_comes_to_it(
         heal(lab, served, name, resident.name)
 
 
+def test_g22_a_host_that_loses_its_power_in_the_middle_of_a_vms_postcopy(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """Its target's libvirt calls it running for minutes, and hears nothing that closes the connection."""
+    lab, served = site
+    guest = lab.guest("half-1", host="host-a", memory_mib=192, dirty_mib_s=20)
+    resident = lab.guest("half-by", host="host-a")
+    try:
+        with bot_on(site, tmp_path, policy=ONE_FOR_MOVES, more=OFTEN) as stage:
+            knows(stage, guest, resident)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.limit_bandwidth("host-a", 4)  # most of its memory is still on the source then
+            stage.asks("migrate half-1 to host-b --policy postcopy --bandwidth 8")
+            stage.approves("bruno", stage.proposal("half-1"))
+            until(lambda: len(lab.where("half-1")) == 2, "it is on its way")
+            until(lambda: switched(lab, "half-1"), "it runs on the target", 60)
+            lab.cut_network("host-a")  # as a power cut: no word of an end leaves the host
+            lab.power_off("host-a")
+            with Watcher(lab, [guest.name, resident.name]) as watcher:
+                silent(stage, "host-a")
+                assert "running (post-copy)" in why(lab, "half-1")
+                proposal = approved_failover(stage, "Switch host-a off and start 2 VMs")
+                assert lab.where("half-1") == ["host-b"]
+                stage.ended("Done:", proposal, 180)
+                assert watcher.twice == []
+            for each in (guest, resident):
+                (host,) = lab.where(each.name)
+                assert host != "host-a"
+                until(lambda each=each: each.boots() == 2, "it boots again", 60)  # type: ignore[misc]
+    finally:
+        heal(lab, served, guest.name, resident.name)
+        lab.limit_bandwidth("host-a", None)
+
+
+def switched(lab: Lab, name: str) -> bool:
+    """Whether the migration from host-a, begun by the bot, goes on in post-copy by now."""
+    lab.virsh("host-a", "migrate-postcopy", name, check=False)
+    return "running (post-copy)" in why(lab, name)
+
+
+def why(lab: Lab, name: str) -> str:
+    """The state of a VM on host-b with its reason."""
+    return lab.virsh("host-b", "domstate", "--reason", name, check=False)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Postgres]:
     if postgres.missing():

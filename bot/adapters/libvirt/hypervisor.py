@@ -31,7 +31,18 @@ from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.adapters.libvirt.write import jobs
 from bot.adapters.libvirt.write.guests import LibvirtGuests
 from bot.adapters.powers import NoPowers, with_proofs
-from bot.domain.cluster import Disk, Host, Job, Scheduler, Seen, Sighting, Snapshot, Vm, VmDetail
+from bot.domain.cluster import (
+    POSTCOPY_SOURCE,
+    Disk,
+    Host,
+    Job,
+    Scheduler,
+    Seen,
+    Sighting,
+    Snapshot,
+    Vm,
+    VmDetail,
+)
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.message import Code, Message, words
 from bot.domain.steps import MigrateVm
@@ -49,7 +60,7 @@ Domain: TypeAlias = libvirt.virDomain
 
 # Half-moved copies: while a migration is under way the guest is on both hosts, and one copy only
 # waits.
-_WAITING = frozenset({"migration", "postcopy"})
+_WAITING = frozenset({"migration", POSTCOPY_SOURCE})
 
 # What cgroups report for "no ceiling", which libvirt hands on in µs.
 _NO_QUOTA = (1 << 64) // 1000 // 1000
@@ -108,7 +119,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         wanted = frozenset(focus)
         taken_at = self._clock.now()
         readings = self._readings(wanted)
-        vms = tuple(_without_copies([vm for reading in readings.values() for vm in reading.vms]))
+        seen = [vm for reading in readings.values() for vm in reading.vms]
+        silent = {name for name, reading in readings.items() if not reading.host.up}
+        vms = tuple(_without_copies(seen, silent))
         snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
         if not wanted:
             return snapshot
@@ -418,13 +431,20 @@ def _pools_of(source: Host, target: Host, disk: Disk) -> tuple[str, str] | None:
     return (here.name, there.name) if here and there else None
 
 
-def _without_copies(vms: Sequence[Vm]) -> Iterable[Vm]:
+def _without_copies(vms: Sequence[Vm], silent: Collection[str] = ()) -> Iterable[Vm]:
     """The guests without the waiting copy of one that is on its way.
 
-    Two waiting copies are both shown.
+    Two waiting copies are both shown, and so is the source of a post-copy migration on a host that
+    is ``silent``: what runs elsewhere cannot do without it.
     """
     settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
-    return (vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled)
+    return (
+        vm
+        for vm in vms
+        if vm.paused_by not in _WAITING
+        or vm.uuid not in settled
+        or (vm.paused_by == POSTCOPY_SOURCE and vm.host in silent)
+    )
 
 
 def _detail(connection: Connection, uuid: str) -> VmDetail | None:

@@ -101,7 +101,17 @@ def _mark(seen: Snapshot, host: str) -> Mark:
     What was read once and not again since is the same object, which makes comparing cheap.
     """
     return tuple(
-        (vm.uuid, vm.name, vm.state, vm.vcpus, vm.memory, vm.persistent, vm.tags, _devices(vm))
+        (
+            vm.uuid,
+            vm.name,
+            vm.state,
+            vm.paused_by,  # the end of a post-copy migration is seen by nothing else
+            vm.vcpus,
+            vm.memory,
+            vm.persistent,
+            vm.tags,
+            _devices(vm),
+        )
         for vm in seen.on(host)
     )
 

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cluster import GIB, MIB, CpuFit, Health, Job, Scheduler, VmState
+from bot.domain.cluster import (
+    GIB,
+    MIB,
+    POSTCOPY_FAILED,
+    POSTCOPY_INCOMING,
+    POSTCOPY_SOURCE,
+    CpuFit,
+    Health,
+    Job,
+    Scheduler,
+    VmState,
+)
 from bot.domain.errors import HostUnreachableError, HypervisorError
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.testing import Ending, FakeHypervisor, TickingClock, draw_cluster
@@ -93,6 +104,11 @@ def test_in_postcopy_it_runs_on_the_target_and_cannot_be_cancelled() -> None:
             hypervisor.start_postcopy(step.source, step.uuid)
             return
         seen.append(states(hypervisor))
+        assert [each.paused_by for each in hypervisor.sightings(step.uuid)] == [
+            POSTCOPY_SOURCE,
+            POSTCOPY_INCOMING,
+            "",
+        ]
         with pytest.raises(HypervisorError, match="post-copy"):
             hypervisor.cancel_job(step.source, step.uuid)
 
@@ -101,6 +117,34 @@ def test_in_postcopy_it_runs_on_the_target_and_cannot_be_cancelled() -> None:
     assert seen
     assert all(each == [VmState.PAUSED, VmState.RUNNING, None] for each in seen)
     assert states(hypervisor) == [None, VmState.RUNNING, None]
+    assert {each.paused_by for each in hypervisor.sightings(WEB.uuid)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("dies", "left"),
+    [
+        ("kill", (VmState.PAUSED, POSTCOPY_FAILED)),
+        ("die", (VmState.RUNNING, POSTCOPY_INCOMING)),
+    ],
+)
+def test_in_postcopy_the_target_hears_of_its_sources_end_only_from_the_sources_libvirt(
+    dies: str, left: tuple[VmState, str]
+) -> None:
+    hypervisor, _ = make()
+
+    def during(step: MigrateVm, job: Job) -> None:
+        if job.phase != "post-copy":
+            hypervisor.start_postcopy(step.source, step.uuid)
+        elif dies == "die":
+            hypervisor.die(step.source)
+        else:
+            hypervisor._stop(step.source, step.uuid)
+
+    hypervisor.during = during
+    with pytest.raises(HypervisorError):
+        hypervisor.migrate(move(policy=MigrationPolicy.POSTCOPY, bandwidth=100))
+    there = hypervisor.sightings(WEB.uuid)[1]
+    assert (there.state, there.paused_by) == left
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.stats import state_of
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.parts import count
-from bot.domain.cluster import POSTCOPY_FAILED, VmState
-from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of
+from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of, state_to_keep
 
 Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
@@ -51,9 +50,7 @@ def _definition(domain: Domain, host: str, at: datetime, known: Collection[str])
     flags = libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0
     xml = str(domain.XMLDesc(flags))
     sha = sha_of(xml)
-    state, why = state_of(*map(count, domain.state()))
-    if why == POSTCOPY_FAILED:
-        state = VmState.CRASHED  # what is left of it never runs: it is at home where it came from
+    state = state_to_keep(*state_of(*map(count, domain.state())))
     password = _has_password(domain, xml, flags)
     if sha in known:
         return Unchanged(domain.UUIDString(), host, sha, at, state, persistent, password)

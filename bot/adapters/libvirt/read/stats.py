@@ -19,7 +19,13 @@ from bot.adapters.libvirt.transport.parts import (
     reason,
     text,
 )
-from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, STARTING_UP, VmState
+from bot.domain.cluster import (
+    POSTCOPY_FAILED,
+    POSTCOPY_INCOMING,
+    POSTCOPY_SOURCE,
+    STARTING_UP,
+    VmState,
+)
 from bot.domain.errors import UnfitError
 from bot.domain.message import Message, words
 
@@ -54,7 +60,7 @@ _PAUSED_BY = {
     libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT: "snapshot",
     libvirt.VIR_DOMAIN_PAUSED_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: STARTING_UP,
-    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: "postcopy",
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: POSTCOPY_SOURCE,
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: POSTCOPY_FAILED,
 }
 

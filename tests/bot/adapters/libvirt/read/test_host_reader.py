@@ -12,7 +12,7 @@ import pytest
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.adapters.libvirt.hypervisor import _without_copies
 from bot.adapters.libvirt.read.stats import Meter
-from bot.domain.cluster import MIB, Health, Vm, VmState
+from bot.domain.cluster import MIB, POSTCOPY_INCOMING, POSTCOPY_SOURCE, Health, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.storage import Declared
 from bot.testing import TickingClock, draw_cluster
@@ -206,3 +206,11 @@ def test_a_guest_on_its_way_is_shown_where_it_runs(
         state, paused_by = states.get(how, (VmState.PAUSED, how))
         copies.append(replace(vm, host=host, state=state, paused_by=paused_by))
     assert [each.host for each in _without_copies(copies)] == shown
+
+
+def test_the_source_of_a_postcopy_is_shown_when_its_host_falls_silent() -> None:
+    vm = draw_cluster("host-a 1cpu 8G | web-1 1G").vm("web-1")
+    left = replace(vm, state=VmState.PAUSED, paused_by=POSTCOPY_SOURCE)
+    copies = [left, replace(vm, host="host-b", paused_by=POSTCOPY_INCOMING)]
+    assert [each.host for each in _without_copies(copies, {"host-b"})] == ["host-b"]
+    assert [each.host for each in _without_copies(copies, {"host-a"})] == ["host-a", "host-b"]
