@@ -129,6 +129,8 @@ const scenes = {
     const held = [];
     await last(page).getByRole("button", { name: "Details" }).click();
     await page.getByText("details only for you").waitFor();
+    // The message comes by the socket and may be there before the click's own answer.
+    await settled(page);
     return { disabledMeanwhile: held, enabledAfter: await page.locator(".actions button:disabled").count() };
   },
 
