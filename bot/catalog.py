@@ -450,6 +450,7 @@ def _keep_timing(context: click.Context, option: click.Parameter, value: str) ->
     context.meta.setdefault(TIMING, {})[option.name] = value
 
 
+@cache  # all actions share them
 def timing_options() -> tuple[click.Option, ...]:
     """The options that every action has beside its own: when it is to run."""
     return tuple(

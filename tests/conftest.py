@@ -16,13 +16,18 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests import one_dialect
+
 if TYPE_CHECKING:
     from lab import Lab
 
 LEFT_OUT = {"fast": ("lab", "browser", "process", "slow"), "usual": ("slow",), "slow": ()}
 """The marks that each kind of run leaves out."""
-NOT_FAST = tuple(Path(__file__).parent / name for name in ("e2e", "lab_slack"))
-"""Folders in which every test starts servers: the fast run does not even import them."""
+NOT_FAST = tuple(Path(__file__).parent / name for name in ("e2e", "lab_slack", "house"))
+"""Folders that the fast run does not even import: every test starts servers, or reads all of the source."""
+
+RARELY = (20_000, 20, 20)
+"""Thresholds of the garbage collector: with Python's own it takes a fifteenth of the time."""
 
 # As the bot itself does: a second BLAS thread brings the planner nothing, and on busy cores spins
 # for seconds.
@@ -56,6 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.set_threshold(*RARELY)
+    one_dialect.register()
     kind = _kind(config)
     settings.load_profile("fast" if kind == "fast" else "ci" if os.environ.get("CI") else "desk")
 
@@ -71,11 +78,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in set(left_out)]
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    if _kind(session.config) == "fast":
-        # What was imported stays: looking through it again and again takes a tenth of the time
-        gc.collect()
-        gc.freeze()
+def pytest_collection_finish() -> None:
+    # What was imported stays: looking through it again and again takes a tenth of the time
+    gc.collect()
+    gc.freeze()
 
 
 def _kind(config: pytest.Config) -> str:

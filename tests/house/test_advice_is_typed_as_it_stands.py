@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from bot import catalog
 from bot.flow.commands.decisions import DECISIONS
 from bot.flow.commands.queries import Core
+from tests.source import ROOT, calls, name_of
 
-ROOT = Path(__file__).parents[2]
 PLUGINS = ("migrate", "vm_lifecycle", "balance", "monitor", "failover", "host_check")
 NOT_CHAT = ("bot/setup", "bot/terminal.py", "bot/__main__.py", "bot/check.py", "bot/settings.py",
             "bot/flow/commands/agents.py", "bot/flow/commands/agent_answers.py")  # fmt: skip
@@ -29,22 +28,19 @@ def names() -> re.Pattern[str]:
     return re.compile(rf"(?:{whole})(?: |$)")
 
 
-def shown(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Commands in code marks of templates, and those that are values of their own."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-            continue
-        texts = [
-            each.value
-            for argument in node.args
-            for each in ast.walk(argument)
-            if isinstance(each, ast.Constant) and isinstance(each.value, str)
-        ]
-        if node.func.id in ("Code", "as_code"):
-            yield from ((node.lineno, text) for text in texts[:1])
-            yield from ((node.lineno, name) for name in first_names(node))
-        elif node.func.id in ("words", "nwords"):
-            yield from ((node.lineno, found) for text in texts for found in MARKED.findall(text))
+def shown(call: ast.Call) -> Iterator[str]:
+    """Commands in code marks of a template, and one that is a value of its own."""
+    texts = [
+        each.value
+        for argument in call.args
+        for each in ast.walk(argument)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    if name_of(call) in ("Code", "as_code"):
+        yield from texts[:1]
+        yield from first_names(call)
+    else:
+        yield from (found for text in texts for found in MARKED.findall(text))
 
 
 def first_names(call: ast.Call) -> Iterator[str]:
@@ -59,11 +55,10 @@ def first_names(call: ast.Call) -> Iterator[str]:
 def test_every_chat_command_in_advice_begins_with_the_slash_command() -> None:
     command = names()
     bare = [
-        f"{path.relative_to(ROOT)}:{line}: {text}"
-        for folder in ("bot", "plugins")
-        for path in sorted((ROOT / folder).rglob("*.py"))
+        f"{path.relative_to(ROOT)}:{call.lineno}: {text}"
+        for path, call in calls("Code", "as_code", "words", "nwords")
         if not str(path.relative_to(ROOT)).startswith(NOT_CHAT)
-        for line, text in shown(ast.parse(path.read_text(encoding="utf-8")))
+        for text in shown(call)
         if command.match(text) or text.startswith(CONSTANT)
     ]
     assert bare == []

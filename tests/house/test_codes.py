@@ -8,15 +8,13 @@ import pkgutil
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import bot
 import plugins
 from bot.domain.errors import DroverError
+from tests.source import ROOT, calls
 
-ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-CODED = {"Objection": "an objection", "Reason": "a reason"}
 
 
 def kinds_of_errors() -> set[type[DroverError]]:
@@ -44,16 +42,10 @@ def test_every_kind_of_error_has_a_code_of_its_own() -> None:
 
 def codes() -> Iterator[tuple[str, str]]:
     """Each literal code of an objection or a reason, with where it stands."""
-    for file in sorted((*ROOT.glob("bot/**/*.py"), *ROOT.glob("plugins/**/*.py"))):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in CODED
-            ):
-                code = node.args[0] if node.args else None
-                if isinstance(code, ast.Constant):
-                    yield str(code.value), f"{file.relative_to(ROOT)}:{node.lineno}"
+    for file, call in calls("Objection", "Reason"):
+        code = call.args[0] if call.args else None
+        if isinstance(code, ast.Constant):
+            yield str(code.value), f"{file.relative_to(ROOT)}:{call.lineno}"
 
 
 def test_codes_are_lower_case_words_with_hyphens() -> None:

@@ -259,7 +259,8 @@ def _begin(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
         # Several reads of one moment, as SQLite has them anyhow
         options["isolation_level"] = "REPEATABLE READ"
     try:
-        with engine.execution_options(**options).begin() as connection:
+        # Options of the connection; those of the engine would make another engine each time
+        with engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
     except SQLAlchemyError as error:
         raise store_error(error) from error

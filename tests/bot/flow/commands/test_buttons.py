@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from bot.flow.commands import command, decisions, dispatcher, form_pages
 from bot.flow.commands.buttons import ACTIONS, Permission
 from bot.flow.operations import operation_cards
 from tests.bot.flow.small_bot import Bot, small_bot
+from tests.source import ROOT, calls, name_of
 
-ROOT = Path(__file__).parents[4]
 CONSTANTS = {
     "PICK": operation_cards.PICK,
     "GO_ON": operation_cards.GO_ON,
@@ -32,24 +33,21 @@ def bot(tmp_path: Path) -> Iterator[Bot]:
     made.store.close()
 
 
+@cache
 def shown_actions() -> set[str]:
     """The ids of all buttons and dialogs that the source makes; a new way to write one fails here."""
     found = set()
-    for path in [*(ROOT / "bot").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
+    for path, call in calls("Button", "Form"):
         if path.is_relative_to(ROOT / "bot" / "adapters"):
             continue  # Slack's own buttons are dataclasses of another library
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                plugins_own = node.func.id == "Form" and path.is_relative_to(ROOT / "plugins")
-                # The core names a command's dialog after the command
-                found |= set() if plugins_own else {_id_of(each) for each in _action_of(node)}
+        plugins_own = name_of(call) == "Form" and path.is_relative_to(ROOT / "plugins")
+        # The core names a command's dialog after the command
+        found |= set() if plugins_own else {_id_of(each) for each in _action_of(call)}
     return found
 
 
 def _action_of(call: ast.Call) -> list[ast.expr]:
-    place = {"Button": 1, "Form": 0}.get(call.func.id)  # type: ignore[attr-defined]
-    if place is None:
-        return []
+    place = {"Button": 1, "Form": 0}[name_of(call)]
     named = [each.value for each in call.keywords if each.arg == "action"]
     return named or [call.args[place]]
 
