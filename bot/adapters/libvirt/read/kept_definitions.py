@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
@@ -19,28 +21,46 @@ from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of,
 Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
+_A_MOMENT = 0.1  # seconds, less than who else asks waits before one more connection is opened
 _VNC_MOST = 8  # characters that the protocol takes of a password
 
 
-def definitions(
-    connection: Connection, host: str, at: datetime, known: Collection[str] = ()
-) -> tuple[MaybeUnchanged, ...]:
-    """The definitions of all VMs of a host; one that goes away meanwhile is left out.
+@dataclass(slots=True)
+class Readout:
+    """The definitions of all VMs of a host, read a few at a time.
 
-    Those whose ``sha`` is ``known`` are told to be unchanged.
+    One that goes away meanwhile is left out. Those whose ``sha`` is ``known`` are told to be
+    unchanged. For one thread.
     """
-    return tuple(_all(connection, host, at, known))
 
+    host: str
+    at: datetime
+    known: Collection[str] = ()
+    found: dict[str, MaybeUnchanged] = field(default_factory=dict)  # by UUID
+    _tried: set[str] = field(default_factory=set)
 
-def _all(
-    connection: Connection, host: str, at: datetime, known: Collection[str]
-) -> Iterator[MaybeUnchanged]:
-    for domain in connection.listAllDomains():
+    def go_on(self, connection: Connection) -> bool:
+        """Read on for a moment, over any connection to the host; return whether all are read.
+
+        Handles of VMs belong to their connection, so VMs are listed anew each time.
+        """
+        until = time.monotonic() + _A_MOMENT
+        for domain in connection.listAllDomains():
+            uuid = domain.UUIDString()
+            if uuid in self._tried:
+                continue
+            self._read(domain, uuid)
+            if time.monotonic() >= until:
+                return False
+        return True
+
+    def _read(self, domain: Domain, uuid: str) -> None:
         try:
-            yield _definition(domain, host, at, known)
+            self.found[uuid] = _definition(domain, self.host, self.at, self.known)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
+        self._tried.add(uuid)
 
 
 def _definition(domain: Domain, host: str, at: datetime, known: Collection[str]) -> MaybeUnchanged:

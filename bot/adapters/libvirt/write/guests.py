@@ -160,11 +160,16 @@ class LibvirtGuests:
         )
 
     def definitions(self, host: str, known: Collection[str] = ()) -> tuple[MaybeUnchanged, ...]:
-        """The definitions of all its VMs; see the port."""
-        with self._at_length(
-            host, words("The definitions on {host} could not be read", host=host)
-        ) as connection:
-            return kept_definitions.definitions(connection, host, self._clock.now(), known)
+        """The definitions of all its VMs; see the port.
+
+        They are asked for a few at a time: who else asks the host meanwhile waits for no more
+        than that, and no connection is opened for it.
+        """
+        what = words("The definitions on {host} could not be read", host=host)
+        readout = kept_definitions.Readout(host, self._clock.now(), frozenset(known))
+        while not self._ask(host, readout.go_on, what):
+            pass  # every turn reads at least one of those that are left
+        return tuple(readout.found.values())
 
     def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
         """Store a definition that was read before; see the port."""
