@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bot.domain.cluster import Host, Snapshot, Vm, sound
+from bot.domain.cluster import Host, Snapshot, Vm
 from bot.domain.placement import APART, PIN, TOGETHER, is_pinned_here, pin_hosts
 
 
@@ -68,7 +68,7 @@ def rooms(seen: Snapshot, ratio: float) -> dict[str, Room]:
     apart = {name for name, host in hosts.items() if host.set_aside}
     huge = {vm.uuid for vm in seen.vms if vm.huge} if apart else set()
     memory, vcpus = dict.fromkeys(hosts, 0), dict.fromkeys(hosts, 0)
-    for vm in map(sound, seen.vms):
+    for vm in seen.sound_vms:
         if vm.state.active and vm.host in memory:
             memory[vm.host] += 0 if vm.host in apart and vm.uuid in huge else vm.memory
             vcpus[vm.host] += vm.vcpus
@@ -267,7 +267,7 @@ class _Rules:
 
 def _active(seen: Snapshot, free: Mapping[str, Room]) -> dict[str, list[Vm]]:
     active: dict[str, list[Vm]] = {name: [] for name in free}
-    for vm in map(sound, seen.vms):
+    for vm in seen.sound_vms:
         if vm.state.active and vm.host in active:
             active[vm.host].append(vm)
     return active

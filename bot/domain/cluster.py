@@ -513,6 +513,13 @@ class _Tables:
     _vms: dict[str, tuple[Vm, ...]] | None = None
     _promised: dict[str, int] | None = None
     _named: dict[str, list[Vm]] | None = None
+    _sound: tuple[Vm, ...] | None = None
+
+    def sound(self, of: Snapshot) -> tuple[Vm, ...]:
+        """VMs as ``sound`` has them, in the snapshot's order."""
+        if self._sound is None:
+            self._sound = tuple([sound(vm) for vm in of.vms])
+        return self._sound
 
     def hosts(self, of: Snapshot) -> Mapping[str, Host]:
         """Hosts by name."""
@@ -534,8 +541,9 @@ class _Tables:
         if self._named is None:
             found: dict[str, list[Vm]] = {}
             for vm in of.vms:
-                for name in dict.fromkeys((vm.name, vm.uuid)):
-                    found.setdefault(name, []).append(vm)
+                found.setdefault(vm.name, []).append(vm)
+                if vm.uuid != vm.name:
+                    found.setdefault(vm.uuid, []).append(vm)
             self._named = found
         return self._named
 
@@ -544,7 +552,7 @@ class _Tables:
         if self._promised is None:
             huge = {vm.uuid for vm in of.vms if vm.huge}
             found = dict.fromkeys(self.hosts(of), 0)
-            parts = [(vm.host, vm.uuid, sound(vm).memory) for vm in of.vms if vm.state.active]
+            parts = [(vm.host, vm.uuid, vm.memory) for vm in self.sound(of) if vm.state.active]
             parts += [(move.target, move.vm_uuid, move.memory) for move in of.inbound]
             for name, uuid, memory in parts:
                 host = self.hosts(of).get(name)
@@ -637,7 +645,12 @@ class Snapshot:
         A load far beyond the CPUs of its host is no measurement either.
         """
         cpus = {host.name: host.cpus for host in self.hosts}
-        return replace(self, vms=tuple(_measured_within(sound(vm), cpus) for vm in self.vms))
+        return replace(self, vms=tuple([_measured_within(vm, cpus) for vm in self.sound_vms]))
+
+    @property
+    def sound_vms(self) -> Sequence[Vm]:
+        """Its VMs, each as ``sound`` has it."""
+        return self._tables.sound(self)
 
     def on(self, host: str) -> tuple[Vm, ...]:
         """The guests on a host, by name."""
@@ -662,6 +675,10 @@ class Snapshot:
     def copies(self, uuid: str) -> Sequence[Vm]:
         """Every VM of this UUID, wherever it was seen."""
         return [vm for vm in self._tables.by_any_name(self).get(uuid, ()) if vm.uuid == uuid]
+
+    def namesakes(self, name: str) -> Sequence[Vm]:
+        """Every VM of exactly this name, wherever it was seen."""
+        return [vm for vm in self._tables.by_any_name(self).get(name, ()) if vm.name == name]
 
     def memory_promises(self, host: str) -> int:
         """Bytes of ordinary memory promised on a host.

@@ -37,4 +37,6 @@ def without_corpses(snapshot: Snapshot, lost: str, kept: Iterable[Definition]) -
     No rest of one stands for the whole.
     """
     dead = {(vm.host, vm.uuid) for vm in corpses(snapshot, lost, kept)}
+    if not dead:
+        return snapshot  # as it is, it keeps the tables that others made of it
     return replace(snapshot, vms=tuple(vm for vm in snapshot.vms if (vm.host, vm.uuid) not in dead))

@@ -48,7 +48,8 @@ def place(
     # One of a group on each host, and in each domain.
     sizes = dict.fromkeys((*groups, *(group for group, _ in held)), 1)
     spread = Spread(held, domains)
-    units = [_unit(seen, members, frozenset(free), here) for members in _together(candidates)]
+    able = _Able(snapshot, frozenset(free))
+    units = [_unit(able, members, here) for members in _together(candidates)]
     shelter = Shelter(free, spread, sizes)
     targets = _spread_out(units, shelter)
     if not all(targets.values()):
@@ -61,7 +62,7 @@ def place(
             shelter, targets = packed, tight
     placed = [Placed(each, targets[each.vm.uuid]) for each in candidates if targets[each.vm.uuid]]
     off = [
-        StaysOff(each.vm.uuid, each.vm.name, _why_nowhere(seen, each, shelter, frozenset(free)))
+        StaysOff(each.vm.uuid, each.vm.name, _why_nowhere(snapshot, each, shelter, frozenset(free)))
         for each in candidates
         if not targets[each.vm.uuid]
     ]
@@ -73,7 +74,11 @@ def _spread_out(units: Iterable[Unit], shelter: Shelter) -> dict[str, str]:
     found: dict[str, str] = {}
     for unit in units:
         order = sorted(shelter.rooms.items(), key=lambda item: (-item[1].memory, item[0]))
-        wanted = [name for name, _ in order if unit.hosts is None or name in unit.hosts]
+        wanted = [
+            name
+            for name, room in order
+            if room.holds(unit.memory, unit.vcpus) and (unit.hosts is None or name in unit.hosts)
+        ]
         takers = (shelter.put(replace(unit, hosts=frozenset({name}))) for name in wanted)
         target = next(filter(None, takers), "")
         found.update(dict.fromkeys(unit.members, target))
@@ -93,15 +98,33 @@ def _together(candidates: Sequence[Candidate]) -> Iterable[Sequence[Candidate]]:
     return groups.values()
 
 
-def _unit(
-    snapshot: Snapshot, members: Sequence[Candidate], free: frozenset[str], here: Sequence[Vm]
-) -> Unit:
-    names = frozenset(host.name for host in snapshot.hosts)
+class _Able:
+    """Which hosts have what a VM needs. Most need the same, which is looked for once."""
+
+    def __init__(self, snapshot: Snapshot, free: frozenset[str]) -> None:
+        self._snapshot = snapshot
+        self._known: dict[tuple[object, ...], frozenset[str]] = {}
+        self.names = frozenset(host.name for host in snapshot.hosts)
+        self.free = free
+
+    def hosts(self, candidate: Candidate) -> frozenset[str]:
+        """Those that may take VMs, lack nothing, and have no other VM of its name."""
+        detail = candidate.kept.detail
+        needs = (detail.machine, *((nic.kind, nic.source) for nic in detail.nics))
+        if needs not in self._known:
+            self._known[needs] = frozenset(
+                name for name in self.free if not _lacking(self._snapshot.host(name), detail)
+            )
+        return self._known[needs] - _hosts_with_namesake(self._snapshot, candidate)
+
+
+def _unit(able: _Able, members: Sequence[Candidate], here: Sequence[Vm]) -> Unit:
+    names, free = able.names, able.free
     allowed = [free]
     for each in members:
         pinned = pin_hosts(each.vm, names)
         allowed.append(pinned or (frozenset() if is_pinned_here(each.vm, names) else free))
-        allowed.append(frozenset(name for name in free if not lacks(snapshot, each, name)))
+        allowed.append(able.hosts(each))
         group = each.vm.tags.get(TOGETHER)
         joined = frozenset(vm.host for vm in here if group and vm.tags.get(TOGETHER) == group)
         allowed.append(joined or free)
@@ -129,15 +152,24 @@ def lacking_networks(host: Host, detail: VmDetail | None) -> tuple[str, ...]:
 
 def lacks(snapshot: Snapshot, candidate: Candidate, name: str) -> tuple[str, ...]:
     """What a host has not that a VM needs for its start, each as ``kind name``."""
-    host, detail = snapshot.host(name), candidate.kept.detail
-    found = [*lacking_networks(host, detail)]
+    found = _lacking(snapshot.host(name), candidate.kept.detail)
+    if name in _hosts_with_namesake(snapshot, candidate):
+        return (*found, f"name {candidate.vm.name}")
+    return found
+
+
+def _lacking(host: Host, detail: VmDetail) -> tuple[str, ...]:
+    """The networks and the machine type of a VM that a host has not."""
+    found = lacking_networks(host, detail)
     if host.machines and detail.machine and detail.machine not in host.machines:
-        found.append(f"machine {detail.machine}")
-    if any(
-        vm.name == candidate.vm.name and vm.uuid != candidate.vm.uuid for vm in snapshot.on(name)
-    ):
-        found.append(f"name {candidate.vm.name}")
-    return tuple(found)
+        return (*found, f"machine {detail.machine}")
+    return found
+
+
+def _hosts_with_namesake(snapshot: Snapshot, candidate: Candidate) -> frozenset[str]:
+    """The hosts on which another VM has its name: libvirt refuses a second one."""
+    vm = candidate.vm
+    return frozenset(each.host for each in snapshot.namesakes(vm.name) if each.uuid != vm.uuid)
 
 
 def _why_nowhere(
@@ -147,9 +179,9 @@ def _why_nowhere(
     names = frozenset(host.name for host in snapshot.hosts)
     if is_pinned_here(vm, names):
         return Objection("pinned", words("{vm} is pinned to {host}.", vm=vm.name, host=vm.host))
-    lacking = {name: lacks(snapshot, candidate, name) for name in sorted(free)}
-    if lacking and all(lacking.values()):
-        first, what = next(iter(lacking.items()))
+    if free and all(lacks(snapshot, candidate, name) for name in free):
+        first = min(free)
+        what = lacks(snapshot, candidate, first)
         return Objection(
             "lacks",
             words(

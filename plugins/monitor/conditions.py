@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bot.alert_rules import WORST_LIMITS, Condition, Limits, evaluate, worst
+from bot.alert_rules import AT_ONCE, WORST_LIMITS, Condition, Limits, evaluate, worst
 from bot.domain.card import Card, Line, Section, Words, join, nwords, said_elsewhere, words
 from bot.domain.cluster import POSTCOPY_FAILED, Pool, Snapshot
 from bot.domain.message import Code, Number, Percent, Size
@@ -44,10 +44,11 @@ def conditions(
 ) -> Iterator[Condition]:
     """Everything that may be wrong, whether it is or not.
 
-    ``known``: keys that are, or were a moment ago. VMs without any, about which nothing is wrong,
-    are left out: there are thousands of them. None: no VM is left out.
+    ``known``: keys that are, or were a moment ago. What is not among them, and not wrong now, is
+    left out where there is one for each VM, host or pool: there are thousands of them. None:
+    nothing is left out.
     """
-    yield from _hosts(seen, sweep)
+    yield from _hosts(seen, sweep, known)
     noted = {key.partition(":")[2] for key in known or ()} | {each.uuid for each in sweep.events}
     vms = [vm for vm in sweep.vms if known is None or vm.uuid in noted or not _is_sound(vm)]
     for vm in vms:
@@ -55,13 +56,18 @@ def conditions(
         yield _failed_postcopy(vm)
         yield _io_error(vm)
     yield from _events(sweep, vms)
-    yield from _pools(settings, seen)
+    yield from _pools(settings, seen, known)
     running = _running(sweep)
     for host in sweep.hosts:
-        yield _memory(settings, seen, host, running.get(host.name, ()))
-        yield _contention(settings, seen, host, running.get(host.name, ()))
+        yield from _memory(settings, seen, host, running.get(host.name, ()), known)
+        yield from _contention(settings, seen, host, running.get(host.name, ()), known)
     yield _snapshots(settings, sweep, now)
     yield _backups(settings, seen, sweep, now)
+
+
+def _is_calm(key: str, value: float | None, limits: Limits, known: Collection[str] | None) -> bool:
+    """Whether a look tells nothing of it: it is not wrong, and was not a moment ago."""
+    return known is not None and key not in known and (value is None or value < limits.limit)
 
 
 def _is_sound(vm: VmSample) -> bool:
@@ -81,7 +87,7 @@ def _look_at_host(host: str) -> Remedy:
     return Remedy(words("Show host"), command("show host {}", host))
 
 
-def _hosts(seen: Snapshot, sweep: Sweep) -> Iterator[Condition]:
+def _hosts(seen: Snapshot, sweep: Sweep, known: Collection[str] | None) -> Iterator[Condition]:
     """Hosts that do not answer. Half of them at once: it is more likely the bot's own network."""
     resting = {host.name for host in seen.hosts if host.maintenance}
     watched = [host for host in sweep.hosts if host.name not in resting]
@@ -90,7 +96,9 @@ def _hosts(seen: Snapshot, sweep: Sweep) -> Iterator[Condition]:
     yield _own_network(watched, silent, suspect=suspect)
     for host in watched:
         value = None if suspect and host.silent else float(host.silent)
-        yield _unreachable(host, value, len([v for v in seen.on(host.name) if v.state.active]))
+        if not _is_calm(f"host:{host.name}", value, AT_ONCE, known):
+            active = [vm for vm in seen.on(host.name) if vm.state.active]
+            yield _unreachable(host, value, len(active))
 
 
 def _own_network(
@@ -274,10 +282,14 @@ def _quiet_card(title: Words, vm: VmSample) -> Card:
     return _card(title, words("It did not happen to {vm} again for an hour.", vm=vm.name))
 
 
-def _pools(settings: MonitorSettings, seen: Snapshot) -> Iterator[Condition]:
+def _pools(
+    settings: MonitorSettings, seen: Snapshot, known: Collection[str] | None
+) -> Iterator[Condition]:
     limits = Limits(settings.pool_full, settings.pool_clear)
     for where, pool in pools(seen):
         share = (pool.capacity - pool.free) / pool.capacity
+        if _is_calm(f"pool:{where}/{pool.name}", share, limits, known):
+            continue
         remedies = (
             *_move_away(seen, where, _in_pool(seen, where, pool)),
             Remedy(words("Show growth"), command("forecast pool {}", pool.name)),
@@ -326,14 +338,22 @@ def pools(seen: Snapshot) -> Iterator[tuple[str, Pool]]:
 
 
 def _memory(
-    settings: MonitorSettings, seen: Snapshot, host: HostSample, running: Sequence[VmSample]
-) -> Condition:
+    settings: MonitorSettings,
+    seen: Snapshot,
+    host: HostSample,
+    running: Sequence[VmSample],
+    known: Collection[str] | None,
+) -> Iterator[Condition]:
     stall = host.pressure.memory if host.pressure else None
     share = memory_share(host)
     value = worst(
         (share, settings.memory_high, settings.memory_clear),
         (stall, settings.memory_stall, settings.memory_stall_clear),
     )
+    key, value = f"memory:{host.name}", None if host.silent else value
+    limits = Limits(*WORST_LIMITS, settings.memory_hold)
+    if _is_calm(key, value, limits, known):
+        return
     title = words("{host} is short of memory", host=host.name)
     used = words(
         "{share} of {all} in use.", host=host.name, share=percent(share), all=Size(host.memory)
@@ -349,19 +369,23 @@ def _memory(
         ),
     )
     well = _card(title, words("{share} in use.", share=percent(share)))
-    return Condition(
-        f"memory:{host.name}",
-        None if host.silent else value,
+    yield Condition(
+        key,
+        value,
         wrong,
         well,
-        Limits(*WORST_LIMITS, settings.memory_hold),
+        limits,
         _move_away(seen, host.name, [vm.name for vm in _by_memory(running)]),
     )
 
 
 def _contention(
-    settings: MonitorSettings, seen: Snapshot, host: HostSample, running: Sequence[VmSample]
-) -> Condition:
+    settings: MonitorSettings,
+    seen: Snapshot,
+    host: HostSample,
+    running: Sequence[VmSample],
+    known: Collection[str] | None,
+) -> Iterator[Condition]:
     cores = waiting(running)
     stall = host.pressure.cpu if host.pressure else None
     share = cores / host.cpus if host.cpus else None
@@ -369,6 +393,10 @@ def _contention(
         (share, settings.contention_high, settings.contention_clear),
         (stall, settings.cpu_stall, settings.cpu_stall_clear),
     )
+    key, value = f"contention:{host.name}", None if host.silent else value
+    limits = Limits(*WORST_LIMITS, settings.contention_hold)
+    if _is_calm(key, value, limits, known):
+        return
     waiters = [vm for vm in _by_wait(running) if vm.wait and vm.wait >= _FELT]
     well = _card(
         words("CPU of {host}", host=host.name),
@@ -378,12 +406,12 @@ def _contention(
             share=percent(cpu_share(host)),
         ),
     )
-    return Condition(
-        f"contention:{host.name}",
-        None if host.silent else value,
+    yield Condition(
+        key,
+        value,
         _contention_card(host, cores, waiters) if waiters else _cpu_pressure_card(host),
         well,
-        Limits(*WORST_LIMITS, settings.contention_hold),
+        limits,
         _move_away(seen, host.name, [vm.name for vm in waiters]),
     )
 

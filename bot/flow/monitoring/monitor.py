@@ -10,7 +10,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -208,7 +208,22 @@ class Monitor:
         self._sampler.close()
 
     def _report_notes(self) -> Mapping[str, Mapping[str, Any]]:
-        return {
-            key.removeprefix(REPORT): json.loads(text)
-            for key, text in self.notes.notes(REPORT).items()
-        }
+        texts = self.notes.notes(REPORT).items()
+        return _Kept({key.removeprefix(REPORT): text for key, text in texts})
+
+
+class _Kept(Mapping[str, Mapping[str, Any]]):
+    """What reports remembered, by name; read from its text when it is asked for, seldom."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = json.loads(self._texts[name])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)

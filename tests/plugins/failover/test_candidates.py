@@ -8,7 +8,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.cluster import Snapshot, VmDetail, VmState
+from bot.domain.cluster import Nic, Snapshot, VmDetail, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.placement import APART
 from bot.testing import draw_cluster
@@ -121,3 +121,34 @@ def test_l23_a_definition_that_is_older_than_it_should_be_is_warned_of(age: floa
     found, _ = chosen(seen)
     told = old_copies(found, seen.taken_at + timedelta(seconds=age), SETTINGS)
     assert [each.code for each in told] == (["old-definition"] if age > SETTINGS.stale else [])
+
+
+def test_no_vm_starts_where_another_one_has_its_name() -> None:
+    seen = draw_cluster("host-a 8cpu 16G | web 1G\nhost-b 8cpu 16G | other 1G\nhost-c 8cpu 8G")
+    other = replace(seen.vm("other"), name="web", state=VmState.SHUT_OFF)
+    twice = replace(seen, vms=(seen.vm("web"), other))
+    found, _ = choose(SETTINGS, twice, "host-a", kept_of(twice))
+    placed, off = place(SETTINGS, twice, "host-a", found)
+    assert ([each.target for each in placed], off) == (["host-c"], ())
+    alone = replace(twice, hosts=tuple(each for each in twice.hosts if each.name != "host-c"))
+    placed, (why,) = place(SETTINGS, alone, "host-a", found)
+    assert (placed, why.why.code) == ((), "lacks")
+    assert "host-b lacks: name web" in str(why.why.text)
+
+
+def test_each_vm_starts_where_its_own_networks_are() -> None:
+    seen = draw_cluster("host-a 8cpu 16G | web 1G | db 1G\nhost-b 8cpu 16G\nhost-c 8cpu 8G")
+    networks = {"host-b": frozenset({"front"}), "host-c": frozenset({"back"})}
+    hosts = tuple(
+        replace(each, networks=networks.get(each.name, each.networks)) for each in seen.hosts
+    )
+    wants = {"web": "front", "db": "back"}
+    vms = tuple(
+        replace(vm, detail=VmDetail(nics=(Nic("network", wants[vm.name], ""),))) for vm in seen.vms
+    )
+    seen = replace(seen, hosts=hosts, vms=vms)
+    placed, off = place(SETTINGS, seen, "host-a", chosen(seen)[0])
+    assert {each.candidate.vm.name: each.target for each in placed} == {
+        "web": "host-b", "db": "host-c",
+    }  # fmt: skip
+    assert off == ()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from bot.alert_rules import evaluate
 from bot.domain.cluster import GIB, Pool, Snapshot
 from bot.domain.metrics import Happening, Incident, Pressure, SnapshotSeen
 from bot.plugin_api import Alert, Measured, WatchView
@@ -288,6 +289,25 @@ def test_what_a_silent_host_has_is_not_over(cluster: Cluster) -> None:
     cluster.hypervisor.down("host-a")
     assert [alert.key for alert in cluster.look().values() if alert.over] == []
     assert f"io:{uuid_of('web-1')}" in cluster.memory
+
+
+@pytest.mark.parametrize("down", [(), ("host-b",), ("host-b", "host-c", "host-d")])
+def test_what_is_left_out_would_have_told_nothing(cluster: Cluster, down: tuple[str, ...]) -> None:
+    full = replace(POOL, name="full", free=5 * GIB)
+    for name in down:
+        cluster.hypervisor.down(name)
+    for free in (POOL, full, POOL):
+        seen = cluster.hypervisor.snapshot()
+        hosts = tuple(replace(host, pools=(free,)) for host in seen.hosts)
+        seen, sweep = replace(seen, hosts=hosts), cluster.sampler.sweep()
+        history: Any = None
+        view = WatchView(seen, (), history, Measured(sweep), cluster.memory, cluster.now)
+        every = list(conditions.conditions(SETTINGS, seen, sweep, cluster.now))
+        some = list(conditions.conditions(SETTINGS, seen, sweep, cluster.now, cluster.memory))
+        blind = any(host.silent for host in sweep.hosts)
+        assert len(some) < len(every)
+        assert evaluate(some, view, blind=blind) == evaluate(every, view, blind=blind)
+        cluster.look(hosts=hosts)
 
 
 def test_an_end_that_was_not_told_is_told_again(cluster: Cluster) -> None:

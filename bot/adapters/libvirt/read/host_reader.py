@@ -15,6 +15,7 @@ from bot.adapters.libvirt.read.domain_xml import Definition
 from bot.adapters.libvirt.read.inventory import (
     Definitions,
     Facts,
+    Pools,
     autostarting,
     facts,
     huge_pages,
@@ -34,10 +35,11 @@ from bot.adapters.libvirt.transport.connections import (
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
 from bot.adapters.libvirt.transport.shared_threads import SharedThreads
-from bot.domain.cluster import Health, Host, Scheduler, Vm, VmDetail
+from bot.domain.cluster import Health, Host, HugePages, Scheduler, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError
 from bot.domain.message import Message, join, words
 from bot.domain.storage import declare
+from bot.domain.unread import Unread
 from bot.ports import Clock
 
 _FACTS_OLDEST = 30.0  # seconds: what a host is changes rarely
@@ -59,6 +61,16 @@ class Reading:
     host: Host
     vms: tuple[Vm, ...] = ()
     facts: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What of a host differs from one reading to the next; as ``Host`` has it."""
+
+    free: int
+    cpu: float | None
+    huge_pages: tuple[HugePages, ...] | None
+    unread: tuple[Unread, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,8 @@ class HostReader:
         self.refreshes = Refreshes(address.name)
         self.storage = Storage(address, clock=clock, deadline=deadline, wires=self.wires)
         self._marks = Marks(frozenset(), frozenset())
-        self.last = Reading(self._unknown())
+        self._unseen = _unseen(address)
+        self.last = Reading(self._unseen)
 
     def begin(self, focus: Collection[str]) -> Pending[Reading]:
         """Start a reading; guests in ``focus`` (names or UUIDs).
@@ -191,18 +204,14 @@ class HostReader:
         shared = self._definitions.cached_bytes({vm.uuid for vm in vms if vm.state.active})
         free = parts.read("free-memory", "", lambda: free_memory(connection, shared))
         cpu = None if busy is None else self._host_meter.load(*busy)
-        host = self._host(known, free or 0, cpu)
         huge = parts.read("free-huge-pages", "", lambda: huge_pages(connection, known))
         stored = self.storage.finish(until)
         unnamed = {vm.name for vm in vms}  # those have their own problem
         unread = [each for each in parts.unread if each.kind != "VM" or each.name not in unnamed]
-        host = replace(
-            host,
-            huge_pages=huge,
-            pools=stored.pools,
-            unread=(*known.unread, *stored.unread, *unread),
-        )
-        host = declare(host, self.address.storage)
+        now = _Now(free or 0, cpu, huge, (*known.unread, *stored.unread, *unread))
+        host = self._host(known, stored, now)
+        if self.address.storage:
+            host = declare(host, self.address.storage)
         return Reading(host, tuple(vms), known)
 
     def _vm(self, connection: Connection, sample: Sample, at: float, *, fresh: bool) -> Vm | None:
@@ -232,7 +241,7 @@ class HostReader:
             tags=definition.tags,
             detail=detail,
             saved=not sample.state.active and sample.uuid in self._marks.saved,
-            problem=join((sample.problem, known.problem), "; "),
+            problem=_both(sample.problem, known.problem),
         )
 
     def _load(self, sample: Sample, at: float) -> float | None:
@@ -271,9 +280,9 @@ class HostReader:
         self._forget_facts()
         self._listening.begin(connection)
 
-    def _host(self, known: Facts, free: int, cpu: float | None) -> Host:
+    def _host(self, known: Facts, stored: Pools, now: _Now) -> Host:
         return replace(
-            self._unknown(),
+            self._unseen,
             health=Health.UP,
             seen_at=self._clock.now(),
             problem="",
@@ -281,8 +290,8 @@ class HostReader:
             hostname=known.hostname,
             cpus=known.cpus,
             memory=known.memory,
-            memory_free=free,
-            cpu=cpu,
+            memory_free=now.free,
+            cpu=now.cpu,
             cpu_model=known.cpu_model,
             cpu_signature=known.signature,
             arch=known.arch,
@@ -291,15 +300,23 @@ class HostReader:
             machines=known.machines,
             bridges=known.bridges,
             networks=known.networks,
+            pools=stored.pools,
+            huge_pages=now.huge_pages,
+            unread=now.unread,
         )
 
-    def _unknown(self) -> Host:
-        address = self.address
-        return Host(
-            name=address.name,
-            health=Health.UNREACHABLE,
-            problem=words("never seen"),
-            reserve=address.reserve,
-            tags=address.tags,
-            migrate_address=urlsplit(address.migrate_data_uri).hostname or "",
-        )
+
+def _unseen(address: HostAddress) -> Host:
+    """A host of which nothing is known but its configuration."""
+    return Host(
+        name=address.name,
+        health=Health.UNREACHABLE,
+        problem=words("never seen"),
+        reserve=address.reserve,
+        tags=address.tags,
+        migrate_address=urlsplit(address.migrate_data_uri).hostname or "",
+    )
+
+
+def _both(one: Message, other: Message) -> Message:
+    return join((one, other), "; ") if one or other else ""

@@ -6,7 +6,7 @@ import hashlib
 import time
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,11 +38,29 @@ NO_INTERFACE_DRIVER = "libvirt has no driver for interfaces"
 
 
 @dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What of a host's capabilities is of use.
+
+    ``mark`` tells the text that it was made of from others. ``pages``: size in KiB and count of
+    each size of each NUMA cell, as text.
+    """
+
+    mark: bytes = b""
+    uuid: str = ""
+    cpu_model: str = ""
+    cpu: frozenset[str] = frozenset()
+    arch: str = ""
+    machines: frozenset[str] = frozenset()
+    pages: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What changes seldom about a host. Memory in bytes; versions as libvirt counts them.
 
     ``cpu`` identifies the host's CPU (model, vendor, signature and features) for host-passthrough.
     ``unread``: parts that could not be read; what was known of them before stands in their place.
+    ``capabilities``: as they were read last.
     """
 
     uuid: str
@@ -59,6 +77,7 @@ class Facts:
     networks: frozenset[str]
     huge_pages: tuple[tuple[int, int], ...] = ()  # size in bytes and how many, of those set aside
     unread: tuple[Unread, ...] = ()
+    capabilities: Capabilities = Capabilities()
 
     @property
     def signature(self) -> str:
@@ -89,7 +108,7 @@ def facts(connection: Connection, before: Facts | None = None) -> Facts:
     """
     parts = Parts(connection)
     known = before or _NOTHING
-    told = parts.read("capabilities", "", lambda: document(connection.getCapabilities()))
+    told = parts.read("capabilities", "", lambda: _capabilities(connection, known.capabilities))
     arch, cpus = parts.read("cpus", "", lambda: _info(connection)) or (
         known.arch,
         known.cpus,
@@ -101,26 +120,50 @@ def facts(connection: Connection, before: Facts | None = None) -> Facts:
         )
     networks = _networks(parts, connection)
     return Facts(
-        uuid=known.uuid if told is None else told.findtext("host/uuid", ""),
+        uuid=known.uuid if told is None else told.uuid,
         hostname=parts.read("host-name", "", lambda: text(connection.getHostname()))
         or known.hostname,
         cpus=cpus,
         memory=memory,
-        cpu_model=known.cpu_model if told is None else told.findtext("host/cpu/model", ""),
-        cpu=known.cpu if told is None else frozenset(_cpu(told)),
-        arch=known.arch if told is None else told.findtext("host/cpu/arch", "") or arch,
+        cpu_model=known.cpu_model if told is None else told.cpu_model,
+        cpu=known.cpu if told is None else told.cpu,
+        arch=known.arch if told is None else told.arch or arch,
         hypervisor_version=parts.read("qemu-version", "", lambda: int(connection.getVersion()))
         or known.hypervisor_version,
         libvirt_version=parts.read("libvirt-version", "", lambda: int(connection.getLibVersion()))
         or known.libvirt_version,
-        machines=known.machines if told is None else frozenset(_machines(told)),
+        machines=known.machines if told is None else told.machines,
         bridges=frozenset(
             {*_bridges(parts, connection), *(bridge for _, bridge in networks if bridge)}
         ),
         networks=frozenset(name for name, _ in networks),
         huge_pages=huge if (huge := _huge_or_none(parts, told)) is not None else known.huge_pages,
         unread=parts.unread,
+        capabilities=told or known.capabilities,
     )
+
+
+def _capabilities(connection: Connection, before: Capabilities) -> Capabilities:
+    """Read them; a text that reads as before is not parsed again, for it is long."""
+    xml = text(connection.getCapabilities())
+    mark = mark_of(xml)
+    if mark == before.mark:
+        return before
+    root = document(xml)
+    return Capabilities(
+        mark=mark,
+        uuid=root.findtext("host/uuid", ""),
+        cpu_model=root.findtext("host/cpu/model", ""),
+        cpu=frozenset(_cpu(root)),
+        arch=root.findtext("host/cpu/arch", ""),
+        machines=frozenset(_machines(root)),
+        pages=pages_of(root),
+    )
+
+
+def mark_of(xml: str) -> bytes:
+    """What tells a text from others, in few bytes."""
+    return hashlib.blake2b(xml.encode(), digest_size=16).digest()
 
 
 _NOTHING = Facts("", "", 0, 0, "", frozenset(), "", 0, 0, frozenset(), frozenset(), frozenset())
@@ -145,6 +188,9 @@ class CachedVm:
     mark: bytes = b""
 
 
+_UNREAD = (0.0, CachedVm(None))
+
+
 class Definitions:
     """Parsed definitions of one host's guests.
 
@@ -161,6 +207,7 @@ class Definitions:
 
     def __init__(self, oldest: float) -> None:
         self._oldest = oldest
+        self._young = oldest * (1 - _SPREAD)
         self._known: dict[str, tuple[float, CachedVm]] = {}
         self._changed: set[str] = set()
 
@@ -191,7 +238,7 @@ class Definitions:
         What cannot be read is taken from the reading before, and told in ``problem``.
         """
         now = time.monotonic()
-        at, before = self._known.get(uuid, (0.0, CachedVm(None)))
+        at, before = self._known.get(uuid, _UNREAD)
         old = uuid in self._changed or self._is_old(uuid, now - at)
         if before.definition and not before.problem and not fresh and not old:
             return before
@@ -202,7 +249,7 @@ class Definitions:
         return read
 
     def _is_old(self, uuid: str, age: float) -> bool:
-        if age < self._oldest * (1 - _SPREAD):
+        if age < self._young:
             return False
         return age >= self._oldest * (1 - (zlib.crc32(uuid.encode()) % 100) / 100 * _SPREAD)
 
@@ -247,7 +294,7 @@ def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | Non
 def _definition(domain: libvirt.virDomain, before: CachedVm) -> tuple[Definition, bytes]:
     """Return the definition, and the mark of its text; what reads as before is not parsed again."""
     xml = text(domain.XMLDesc())
-    mark = hashlib.blake2b(xml.encode(), digest_size=16).digest()
+    mark = mark_of(xml)
     if before.definition is not None and mark == before.mark:
         return before.definition, mark
     return parse(xml), mark
@@ -317,24 +364,30 @@ def huge_pages(connection: Connection, known: Facts) -> tuple[HugePages, ...] | 
     )
 
 
-def _huge_or_none(
-    parts: Parts, capabilities: etree._Element | None
-) -> tuple[tuple[int, int], ...] | None:
+def _huge_or_none(parts: Parts, told: Capabilities | None) -> tuple[tuple[int, int], ...] | None:
     """The huge pages set aside; None where they cannot be read."""
-    if capabilities is None:
+    if told is None:
         return None
-    return parts.read("huge-pages", "", lambda: pages_set_aside(capabilities))
+    return parts.read("huge-pages", "", lambda: pages_set_aside(told.pages))
 
 
-def pages_set_aside(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
+def pages_of(capabilities: etree._Element) -> tuple[tuple[str, str], ...]:
+    """Size in KiB and count of each page size of each NUMA cell, as they are written."""
+    found = capabilities.iterfind("host/topology/cells/cell/pages")
+    return tuple((each.get("size", "0"), each.text or "0") for each in found)
+
+
+def pages_set_aside(pages: Iterable[tuple[str, str]]) -> tuple[tuple[int, int], ...]:
     """Size in bytes and count, over all NUMA cells, of each page size that the host sets aside.
 
     Smallest first.
+
+    Raises:
+        ValueError: what is written is no number.
     """
     counts: Counter[int] = Counter()
-    for each in capabilities.iterfind("host/topology/cells/cell/pages"):
-        # Libvirt counts sizes in KiB here
-        counts[int(each.get("size", "0")) << 10] += int(each.text or 0)
+    for size, number in pages:
+        counts[int(size) << 10] += int(number)
     return tuple(
         sorted(
             (size, number)

@@ -17,7 +17,7 @@ import libvirt
 
 from bot.adapters.libvirt.events.incidents import Alarms
 from bot.adapters.libvirt.read.domain_xml import document, parse
-from bot.adapters.libvirt.read.inventory import pages_set_aside
+from bot.adapters.libvirt.read.inventory import mark_of, pages_of, pages_set_aside
 from bot.adapters.libvirt.read.stats import Record, read_all, state_of
 from bot.adapters.libvirt.transport.connections import (
     LOOKS_WAIT,
@@ -92,6 +92,9 @@ class Costly(NamedTuple):
     written: float | None = None
     received: float | None = None
     sent: float | None = None
+
+
+_UNTOLD = Costly()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class HostSampler:
         # runs.
         self._shared: dict[tuple[str, int], bool] = {}
         self._resident: dict[tuple[str, int], int] = {}
-        self._huge = (float("-inf"), 0)
+        self._huge = (float("-inf"), b"", 0)
         self._last = _Answer(HostSample(address.name, None, "never seen"), (), Kept())
         self.alarms = Alarms(address.name, clock)
         uri = address.read_only_uri or address.uri
@@ -242,10 +245,13 @@ class HostSampler:
         parts = Parts(connection)
         records = read_all(connection, parts, _ALWAYS | (_SLOW if slow else 0))
         at = time.monotonic()
-        found = (self._try_vm(parts, domain, record, at, slow=slow) for domain, record in records)
-        vms = tuple(vm for vm in found if vm is not None)
+        found = [self._try_vm(parts, domain, record, at, slow=slow) for domain, record in records]
+        vms = tuple([vm for vm in found if vm is not None])
         self._forget_others({vm.uuid for vm in vms})
-        shared = sum(self._in_cache(parts, domain, record) for domain, record in records)
+        shared = sum(
+            self._in_cache(parts, domain, record, vm)
+            for (domain, record), vm in zip(records, found, strict=True)
+        )
         host = self._host(parts, connection, time.monotonic(), shared)
         kept = self._memory_of(connection)
         unread = (*parts.unread, *kept.unread)
@@ -274,14 +280,15 @@ class HostSampler:
         state, why = state_of(count(record["state.state"]), count(record.get("state.reason", 0)))
         if state is VmState.SHUT_OFF:
             why = _OFF_BY_ITSELF.get(record.get("state.reason", 0), "")
-        now, then = _fast_counts(record, at), self._fast.get(uuid, Counts(at))
+        now = _fast_counts(record, at)
+        then = self._fast.get(uuid, now)
         self._fast[uuid] = now
         cores = rate(then.busy, now.busy, now.at - then.at)
         waited = rate(then.waited, now.waited, now.at - then.at)
         if slow:
             costly = self._costly_of(uuid, record, at)
         else:
-            costly = self._costly.get(uuid, Costly()) if state.active else Costly()
+            costly = self._costly.get(uuid, _UNTOLD) if state.active else _UNTOLD
         self._costly[uuid] = costly
         return VmSample(
             uuid,
@@ -301,7 +308,8 @@ class HostSampler:
         )
 
     def _costly_of(self, uuid: str, record: Record, at: float) -> Costly:
-        now, then = _slow_counts(record, at), self._slow.get(uuid, Counts(at))
+        now = _slow_counts(record, at)
+        then = self._slow.get(uuid, now)
         self._slow[uuid] = now
         passed = now.at - then.at
         memory, used = _memory(record)
@@ -322,15 +330,17 @@ class HostSampler:
             self._shared.pop(run)
             self._resident.pop(run, None)
 
-    def _in_cache(self, parts: Parts, domain: libvirt.virDomain, record: Record) -> int:
+    def _in_cache(
+        self, parts: Parts, domain: libvirt.virDomain, record: Record, vm: VmSample | None
+    ) -> int:
         """Bytes of a guest that are taken and that its host counts as cached.
 
         What is resident is told with the balloon; of it, QEMU's own is beyond the guest's memory.
         """
         if record.get("state.state") not in _WITH_MEMORY:
             return 0
-        name = name_of(domain)
-        run = parts.read("VM", name, lambda: (text(domain.UUIDString()), domain.ID()))
+        name = vm.name if vm else name_of(domain)
+        run = parts.read("VM", name, lambda: _run_of(domain, vm))
         if run is None:
             return 0
         if run not in self._shared:
@@ -350,11 +360,19 @@ class HostSampler:
         """Bytes of huge pages: set aside rarely, so they are looked up now and then."""
         now = time.monotonic()
         if now - self._huge[0] > _HUGE_EVERY:
-            ask = lambda: pages_set_aside(document(connection.getCapabilities()))  # noqa: E731
-            found = parts.read("huge-pages", "", ask)
+            found = parts.read("huge-pages", "", lambda: self._huge_pages(connection))
             if found is not None:
-                self._huge = (now, sum(size * number for size, number in found))
-        return self._huge[1]
+                self._huge = (now, *found)
+        return self._huge[2]
+
+    def _huge_pages(self, connection: Connection) -> tuple[bytes, int]:
+        """The mark of the text that tells of them, and their bytes; as before when it reads so."""
+        _, mark, size = self._huge
+        xml = text(connection.getCapabilities())
+        if (new := mark_of(xml)) != mark:
+            found = pages_set_aside(pages_of(document(xml)))
+            mark, size = new, sum(size * number for size, number in found)
+        return mark, size
 
     def _host(self, parts: Parts, connection: Connection, at: float, shared: int) -> HostSample:
         cpus = count(connection.getInfo()[2])
@@ -387,6 +405,11 @@ class HostSampler:
             checkpoints = _list(parts, connection, self.name, "checkpoint")
             self._kept = (now, Kept(snapshots, checkpoints, parts.unread))
         return self._kept[1]
+
+
+def _run_of(domain: libvirt.virDomain, vm: VmSample | None) -> tuple[str, int]:
+    """The UUID and the number of a run; what was read of the VM spares writing its UUID again."""
+    return vm.uuid if vm else text(domain.UUIDString()), domain.ID()
 
 
 def _fast_counts(record: Record, at: float) -> Counts:

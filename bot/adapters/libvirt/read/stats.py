@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import libvirt
 
@@ -193,6 +193,7 @@ _RUNNING_WHY = {
 }
 
 
+@lru_cache(maxsize=256)  # asked for each VM at each look, of a few pairs
 def state_of(state: int, reason: int) -> tuple[VmState, str]:
     """Return our state and libvirt's reason where it matters.
 

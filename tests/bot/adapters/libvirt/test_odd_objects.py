@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.libvirt.read import target_equipment
+from bot.adapters.libvirt.read import domain_xml, inventory, target_equipment
 from bot.adapters.libvirt.read.domain_xml import parse
 from bot.adapters.libvirt.read.sampling import LibvirtSampler
 from bot.adapters.libvirt.transport import connections
@@ -216,6 +216,25 @@ def test_what_was_known_of_a_part_stands_while_it_cannot_be_read(
     assert "error 1" in str(seen.vm("vm-2").problem)
     assert seen.hosts[0].pools == before.hosts[0].pools
     assert seen.hosts[0].cpu_model == "EPYC"
+
+
+def test_capabilities_are_read_anew_when_their_text_is_another(
+    host: OddHost, hypervisor: LibvirtHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+
+    def document(xml: str) -> object:
+        parsed.append(xml)
+        return domain_xml.document(xml)
+
+    monkeypatch.setattr(inventory, "document", document)
+    first, second = (hypervisor.snapshot(["vm-1"]).hosts[0] for _ in "12")
+    told = host.truth["getCapabilities"]()
+    host.truth["getCapabilities"] = lambda: told.replace("EPYC", "Broadwell")
+    third = hypervisor.snapshot(["vm-1"]).hosts[0]
+    assert [each.cpu_model for each in (first, second, third)] == ["EPYC", "EPYC", "Broadwell"]
+    assert (second.uuid, second.arch, second.machines) == (first.uuid, first.arch, first.machines)
+    assert len([each for each in parsed if "<capabilities>" in each]) == 2
 
 
 def test_a_host_that_does_not_tell_its_size_is_told_and_not_planned_with() -> None:

@@ -10,6 +10,7 @@ import libvirt
 import pytest
 
 from bot.adapters.libvirt.events.incidents import Alarms
+from bot.adapters.libvirt.read import domain_xml, sampling
 from bot.adapters.libvirt.read.sampling import GAP, HostSampler, LibvirtSampler
 from bot.adapters.libvirt.transport.connections import HostAddress
 from bot.domain.metrics import CLUSTER, Metric, Point, Sweep, points, rate
@@ -105,6 +106,30 @@ RUNNING = {
     "balloon.current": 400, "balloon.available": 390, "balloon.usable": 90, "block.count": 2,
     "block.0.rd.bytes": 0, "block.1.rd.bytes": 0, "block.0.wr.bytes": 0, "net.0.rx.bytes": 0, "net.0.tx.bytes": 0,
 }  # fmt: skip
+
+
+def test_huge_pages_that_are_set_aside_later_are_seen_and_those_that_read_as_before_not_read_again(
+    seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def document(xml: str) -> object:
+        read.append(xml)
+        return domain_xml.document(xml)
+
+    monkeypatch.setattr(sampling, "document", document)
+    made, host, huge = sampled(), Host(memory={"total": 8192, "free": 8000}), []
+    for pages in (
+        "",
+        "",
+        "<pages unit='KiB' size='2048'>2</pages>",
+        "<pages unit='KiB' size='2048'>2</pages>",
+    ):
+        host.pages = pages
+        huge.append(made._measure(host).host.huge)
+        seconds.now += 61
+    assert huge == [0, 0, 4 << 20, 4 << 20]
+    assert len(read) == 2
 
 
 def test_rates_are_what_grew_between_two_sweeps(seconds: Seconds) -> None:
