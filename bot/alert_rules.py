@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from bot.domain.card import Card, Section
 from bot.domain.message import words
@@ -121,7 +120,7 @@ def evaluate(conditions: Iterable[Condition], view: WatchView, *, blind: bool) -
     ``blind``: not everything could be looked at, so a condition that is missing may still be wrong.
     """
     alerts: list[Alert] = []
-    memory: dict[str, Any] = {}
+    memory: dict[str, object] = {}
     seen: set[str] = set()
     # People still see them as active: the word that they are resolved was lost
     shown = {incident.key for incident in view.measured.incidents if incident.open}

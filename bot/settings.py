@@ -386,7 +386,7 @@ class TellSection(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_secret(cls, given: object) -> Any:
+    def _no_secret(cls, given: object) -> object:
         if isinstance(given, Mapping) and {"url", "urls"} & set(given):
             raise UnfitError(
                 words(

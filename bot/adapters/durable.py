@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Never
+from typing import Never
 
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
@@ -325,5 +325,5 @@ class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage().startswith("Exception encountered in background workflow"):
             return  # performing failed: told already, with the operation's name
-        details: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        details: dict[str, object] = {"exc_info": record.exc_info} if record.exc_info else {}
         log.log(record.levelno, record.getMessage(), vendor="dbos", **details)

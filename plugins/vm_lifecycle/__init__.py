@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import click
 
@@ -203,7 +202,7 @@ def _action(  # noqa: PLR0917 - one line for each command, above
 
 
 def _queries() -> list[Query]:
-    def query(name: str, answer: Any, gather: Any) -> Query:
+    def query(name: str, answer: Callable[..., Card], gather: Callable[..., object]) -> Query:
         return Query(
             f"vm {name}",
             intents.SUMMARIES[f"vm {name}"],

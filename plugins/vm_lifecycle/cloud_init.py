@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 HEADER = "#cloud-config\n"
 
@@ -32,9 +31,9 @@ def meta_data(who: VmIdentity) -> str:
 
 def cloud_config(who: VmIdentity) -> str:
     """A user who may log in by key alone, and the name."""
-    config: dict[str, Any] = {"hostname": who.name, "preserve_hostname": False}
+    config: dict[str, object] = {"hostname": who.name, "preserve_hostname": False}
     if who.user:
-        person: dict[str, Any] = {"name": who.user, "lock_passwd": True, "shell": "/bin/bash"}
+        person: dict[str, object] = {"name": who.user, "lock_passwd": True, "shell": "/bin/bash"}
         person |= {"sudo": "ALL=(ALL) NOPASSWD:ALL"}
         config["users"] = [
             person | ({"ssh_authorized_keys": list(who.ssh_keys)} if who.ssh_keys else {})
@@ -46,7 +45,7 @@ def cloud_config(who: VmIdentity) -> str:
 
 def network_config(who: VmIdentity) -> str:
     """Version 2; the NIC is found by its MAC address, whatever the VM calls it."""
-    card: dict[str, Any] = {"match": {"macaddress": who.mac}}
+    card: dict[str, object] = {"match": {"macaddress": who.mac}}
     card |= {"addresses": [who.address]} if who.address else {"dhcp4": True}
     if who.gateway:
         card["routes"] = [{"to": "0.0.0.0/0", "via": who.gateway}]

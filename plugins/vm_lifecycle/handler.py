@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from bot.domain.backing import Looked, Storage
 from bot.domain.cluster import Sighting, Snapshot, VmState
@@ -72,6 +72,8 @@ from plugins.vm_lifecycle.steps import (
     TagVm,
     UndeleteVm,
 )
+
+T = TypeVar("T")
 
 _JOB_SECONDS = 600.0  # the memory of a large VM takes minutes to be written
 _AT_ONCE = 16  # hosts that are asked side by side, so that a silent one delays no other
@@ -798,15 +800,15 @@ def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> VmRe
     vm = snapshot.vm(intent.vm)
     troubles: list[Message] = []
 
-    def attempt(look: Callable[[str, str], tuple[Any, ...]]) -> tuple[Any, ...]:
+    def attempt(look: Callable[[str, str], tuple[T, ...]]) -> tuple[T, ...]:
         try:
             return look(vm.host, vm.uuid)
         except DroverError as error:
             troubles.append(error.text)
             return ()
 
-    looks = (hypervisor.addresses, hypervisor.disks, hypervisor.snapshots, hypervisor.file_systems)
-    addresses, disks, snapshots, mounted = [attempt(each) for each in looks]
+    addresses, disks = attempt(hypervisor.addresses), attempt(hypervisor.disks)
+    snapshots, mounted = attempt(hypervisor.snapshots), attempt(hypervisor.file_systems)
     return VmReading(addresses, disks, snapshots, tuple(dict.fromkeys(troubles)), mounted)
 
 

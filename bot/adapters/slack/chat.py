@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from http.client import HTTPException
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from slack_sdk import WebClient
@@ -52,6 +52,8 @@ from bot.domain.errors import ChatError
 from bot.domain.message import words
 from bot.ports import MessageRef, Urgency
 from bot.ports.chat import NOWHERE, AnswerPlace, Lost, Shown
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -411,8 +413,8 @@ class SlackChat:
         self._deliver(card, send, edit=True)
 
     def _deliver(
-        self, card: Card, send: Callable[[str, list[Json]], Any], *, edit: bool = False
-    ) -> Any:
+        self, card: Card, send: Callable[[str, list[Json]], T], *, edit: bool = False
+    ) -> T:
         """Send a card in its best form that Slack takes: see ``_forms``."""
         refusal: SlackRefusedError | None = None
         for text, blocks, drawn in self._forms(card, edit=edit):
@@ -434,8 +436,8 @@ class SlackChat:
         raise refusal or ChatError(words("There was nothing to send."))
 
     def _send_with_files(
-        self, text: str, blocks: list[Json], send: Callable[[str, list[Json]], Any]
-    ) -> Any:
+        self, text: str, blocks: list[Json], send: Callable[[str, list[Json]], T]
+    ) -> T:
         """Send; a picture that was just uploaded is refused for a moment.
 
         Until Slack has looked at it.

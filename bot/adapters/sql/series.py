@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -33,6 +33,8 @@ _SPANS: Mapping[str, tuple[int, ...]] = {
     "cluster": (MINUTE, HOUR, DAY),
 }
 # From which a rollup is made; 0: from the raw values
+T = TypeVar("T")
+
 _SOURCE = {MINUTE: 0, FIVE: 0, HOUR: 0, DAY: HOUR}
 # How far back a late one is still made, seconds
 _CATCH_UP = {MINUTE: 7200, FIVE: 7200, HOUR: 86400, DAY: 3 * 86400}
@@ -240,7 +242,7 @@ def _coarse(kind: str, since: datetime, until: datetime) -> int:
     return fine if asked <= _FINE_SUMMARY else hour if asked <= _HOURS_SUMMARY else day
 
 
-def _batches(rows: Sequence[object]) -> Iterator[list[Any]]:
+def _batches(rows: Sequence[T]) -> Iterator[list[T]]:
     for start in range(0, len(rows), _AT_ONCE):
         yield list(rows[start : start + _AT_ONCE])
 

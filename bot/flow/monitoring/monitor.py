@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import structlog
 
@@ -35,7 +34,7 @@ from bot.flow.monitoring.background import Gathering
 from bot.flow.monitoring.history_writer import Recorder
 from bot.flow.monitoring.incident_notes import all_incidents
 from bot.flow.monitoring.pressure import Pressures
-from bot.plugin_api import Alert, Measured
+from bot.plugin_api import Alert, Measured, Memory
 from bot.ports import Clock
 from bot.ports.series import Notes, Past, Sampler, Series
 
@@ -207,19 +206,19 @@ class Monitor:
         self.write()
         self._sampler.close()
 
-    def _report_notes(self) -> Mapping[str, Mapping[str, Any]]:
+    def _report_notes(self) -> Mapping[str, Memory]:
         texts = self.notes.notes(REPORT).items()
         return _Kept({key.removeprefix(REPORT): text for key, text in texts})
 
 
-class _Kept(Mapping[str, Mapping[str, Any]]):
+class _Kept(Mapping[str, Memory]):
     """What reports remembered, by name; read from its text when it is asked for, seldom."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
 
-    def __getitem__(self, name: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = json.loads(self._texts[name])
+    def __getitem__(self, name: str) -> Memory:
+        found: Memory = json.loads(self._texts[name])
         return found
 
     def __iter__(self) -> Iterator[str]:

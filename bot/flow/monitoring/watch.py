@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,7 +25,17 @@ from bot.flow.context import OPEN, Services, complete
 from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents, storms
 from bot.flow.monitoring.monitor import REPORT, Monitor
 from bot.flow.operations import effect, propose
-from bot.plugin_api import Alert, Composed, Measured, Proposal, Report, ReportView, Watch, WatchView
+from bot.plugin_api import (
+    Alert,
+    Composed,
+    Measured,
+    Memory,
+    Proposal,
+    Report,
+    ReportView,
+    Watch,
+    WatchView,
+)
 
 log = structlog.get_logger()
 
@@ -239,7 +249,7 @@ def compose_report(
     seen: Snapshot,
     *,
     slot: datetime,
-    kept: Mapping[str, Any],
+    kept: Memory,
 ) -> Composed:
     """A report's card and memory, from what the last one remembered."""
     since = datetime.fromisoformat(kept["slot"]) if kept.get("slot") else None
