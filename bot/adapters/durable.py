@@ -165,10 +165,8 @@ class DurableWork:
         """See that the operation is performed; repeating it is harmless.
 
         An operation that was performed to its end, or is waiting or under way, is left alone. One
-        whose ``perform``
-        raised is performed anew, under an id with the number of the attempt: two replicas that see
-            the failure at
-        once choose the same id, and so cause one new attempt.
+        whose ``perform`` raised is performed anew, under an id with the number of the attempt: two
+        replicas that see the failure at once choose the same id, and so cause one new attempt.
 
         Raises:
             StoreError: the queue's database failed.

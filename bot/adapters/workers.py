@@ -58,7 +58,7 @@ class Workers:
         Whether all did in ``patience`` seconds.
 
         A thread whose present call has lasted longer than that is not waited for: it ends when that
-            call returns.
+        call returns.
         """
         until = time.monotonic() + patience
         self._last = last

@@ -29,8 +29,7 @@ class Migrations(Protocol):
         Looked for afresh.
 
         On the target before a move: what a copy would overwrite. After one that failed: what was
-            made for the copy.
-        On the source after one that succeeded: what is left there.
+        made for the copy. On the source after one that succeeded: what is left there.
         """
         ...
 

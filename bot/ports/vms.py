@@ -59,8 +59,8 @@ class VmDefinitions(VmLookup, Protocol):
         """Store a definition that was read before, on this host; it does not start, nor at boot.
 
         A screen that had a password gets a new one that nobody knows: without one it would be open
-            to all. With
-        ``reset_nvram`` its UEFI variables are made anew from the template at its start.
+        to all. With ``reset_nvram`` its UEFI variables are made anew from the template at its
+        start.
         """
         ...
 
@@ -85,7 +85,7 @@ class VmDefinitions(VmLookup, Protocol):
         Whether all of it holds now.
 
         The stored size changes as a whole or not at all: an error says which if it could not be put
-            back.
+        back.
         """
         ...
 

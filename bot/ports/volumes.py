@@ -57,7 +57,7 @@ class Volumes(Protocol):
         One of this name is replaced.
 
         ``form`` is ``raw``, or ``qcow2`` around the image: a writable disk of a guest that is to
-            have snapshots.
+        have snapshots.
         """
         ...
 

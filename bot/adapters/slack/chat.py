@@ -461,11 +461,9 @@ class SlackChat:
         Each made only when Slack refused the one before.
 
         Everything; charts as pictures; tables, plans, charts and pictures in words; text alone. An
-        edit shows no
-        picture that the message did not show before: Slack shares a file with a message's readers
-            when it is posted,
-        and an edit with a new one shows "file not found" (bolt-python#1295). It is told in words
-        there.
+        edit shows no picture that the message did not show before: Slack shares a file with a
+        message's readers when it is posted, and an edit with a new one shows "file not found"
+        (bolt-python#1295). It is told in words there.
         """
         files = self._upload_pictures(pictures(card), known_only=edit)
         drawable = charts_of(card)
@@ -628,9 +626,8 @@ class SlackChat:
         As far as pages reach.
 
         A channel is read from now backwards: with ``oldest`` alone Slack would begin at the horizon
-            and page forward,
-        and a busy channel's newest messages would never be reached. A thread comes oldest first,
-        with no other order.
+        and page forward, and a busy channel's newest messages would never be reached. A thread
+        comes oldest first, with no other order.
         """
         method = (
             self._client.conversations_replies if thread else self._client.conversations_history

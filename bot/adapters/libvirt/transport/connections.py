@@ -405,7 +405,7 @@ class HostConnection:
         """Put a question to the host without waiting.
 
         A question that finds its connection dead is put once more on a new one: it must be harmless
-            to repeat.
+        to repeat.
         """
         future: Future[T] = Future()
         stuck = self._hang_seconds()
