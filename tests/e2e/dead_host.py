@@ -20,6 +20,7 @@ from lab.bmc import Bmcs
 from lab.slack import Workspace
 from lab.slack.shown import Message
 from lab.sshd import Door
+from plugins.failover import guard
 from tests.e2e.play import Play, play
 from tests.waiting import until
 
@@ -84,16 +85,19 @@ def bot_on(
     deadline: float = 6,
     more: Mapping[str, Any] = NO_TABLES,
     also: tuple[str, ...] = (),
+    reserve: Mapping[str, int] = NO_TABLES,
     **settings: Any,
 ) -> Iterator[Play]:
     """A bot that has the hosts' power controllers, and knows whose they are.
 
     ``deadline`` of a controller's answer in seconds; ``more``: whole tables of its configuration;
-    ``also``: more plugins;
+    ``also``: more plugins; ``reserve``: bytes of memory that are kept free on each host;
     ``settings`` of the plugin.
     """
     lab, served = site
     hosts = with_power(hosts_for(lab, doors or {}), served, directory, deadline)
+    for each in hosts:
+        each["reserve"] = reserve.get(each["name"], 0)
     plugins = {
         "enabled": ["host_check", "vm_lifecycle", "migrate", "monitor", "failover", *also],
         "failover": {**SETTINGS, **settings},
@@ -132,6 +136,19 @@ def heard_again(stage: Play, host: str) -> bool:
     """Whether the bot's own alert that the host does not answer is over."""
     found = rows(stage, "select text from notes where key = :key", key=f"incident:host:{host}")
     return any(json.loads(text)["over_at"] for (text,) in found)
+
+
+def pings(lab: Lab, host: str) -> int:
+    """How many pings the host has received since its last start.
+
+    The bot lets each other host send two once it hears them all; only then their silence counts.
+    """
+    names, values = (
+        line.split()[1:]
+        for line in lab.run(host, "cat", "/proc/net/snmp").splitlines()
+        if line.startswith("Icmp:")
+    )
+    return int(dict(zip(names, values, strict=True))["InEchos"])
 
 
 def approved_failover(stage: Play, what: str) -> Message:
@@ -185,6 +202,28 @@ def bound(stage: Play, host: str) -> bool:
     """Whether the host's controller was shown to be its own."""
     found = rows(stage, "select data from bonds where host = :host", host=host)
     return any(json.loads(data)["by"] == "uuid" for (data,) in found)
+
+
+def boot_kept(stage: Play, host: str) -> bool:
+    """Whether the host's boot id is in the database."""
+    found = rows(stage, "select data from last_seen where host = :host", host=host)
+    return any(json.loads(data)["boot"] for (data,) in found)
+
+
+def put_guard(lab: Lab, host: str) -> None:
+    """The hook on a host, whose daemon then finds it."""
+    hook = lab.hosts[host].directory / "etc" / "hooks" / "qemu.d" / "drover"
+    hook.parent.mkdir(parents=True)
+    hook.write_text(guard.SCRIPT)
+    hook.chmod(0o755)
+    lab.kill_libvirtd(host)
+    lab.start_libvirtd(host)
+
+
+def admitted(lab: Lab, host: str) -> bool:
+    """Whether its guard was told that the host is admitted since its last start."""
+    mark = lab.run(host, "cat", guard.ADMITTED, check=False)
+    return bool(mark) and mark == lab.run(host, "cat", "/proc/sys/kernel/random/boot_id")
 
 
 AUTOMATIC = {

@@ -5,7 +5,6 @@ Whatever it is, no VM ever runs twice; that is watched from outside the bot 20 t
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,19 +17,21 @@ from lab import Lab
 from lab.bmc import Bmcs
 from lab.errors import LabError
 from lab.sshd import serve
-from plugins.failover import guard
 from tests import postgres
 from tests.e2e.dead_host import (
     OFTEN,
     POLICY,
     Watcher,
+    admitted,
     approved_failover,
     begun,
+    boot_kept,
     bot_on,
     bound,
     heal,
     heard_again,
     knows,
+    put_guard,
     rows,
     silent,
     starts,
@@ -433,28 +434,6 @@ def test_g7_a_liar_whose_frozen_host_wakes_is_found_out_and_both_copies_are_paus
     finally:
         lab.heal_network("host-a")
         heal(lab, served, "liar-1")
-
-
-def boot_kept(stage: Play, host: str) -> bool:
-    """Whether the host's boot id is in the database."""
-    found = rows(stage, "select data from last_seen where host = :host", host=host)
-    return any(json.loads(data)["boot"] for (data,) in found)
-
-
-def put_guard(lab: Lab, host: str) -> None:
-    """The hook on a host, whose daemon then finds it."""
-    hook = lab.hosts[host].directory / "etc" / "hooks" / "qemu.d" / "drover"
-    hook.parent.mkdir(parents=True)
-    hook.write_text(guard.SCRIPT)
-    hook.chmod(0o755)
-    lab.kill_libvirtd(host)
-    lab.start_libvirtd(host)
-
-
-def admitted(lab: Lab, host: str) -> bool:
-    """Whether its guard was told that the host is admitted since its last start."""
-    mark = lab.run(host, "cat", guard.ADMITTED, check=False)
-    return bool(mark) and mark == lab.run(host, "cat", "/proc/sys/kernel/random/boot_id")
 
 
 def test_l21_a_host_with_the_guard_starts_no_old_copy_before_it_is_admitted(

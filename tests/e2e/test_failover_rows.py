@@ -24,6 +24,7 @@ from tests.e2e.dead_host import (
     bot_on,
     bound,
     heal,
+    heard_again,
     knows,
     rows,
     silent,
@@ -259,3 +260,121 @@ def test_l5_l13_l15_killed_after_every_event_of_a_failover(
             assert watcher.twice == []
     finally:
         heal(lab, served, "often-1")
+
+
+def test_g4_a_host_that_is_cut_off_and_whose_vm_works_on_stays_on(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """To switch it off would end what works. Another host sees that its VM writes a disk that both reach."""
+    lab, served = site
+    guest = lab.guest("isle-1", host="host-a", disk=None, running=False)
+    image = lab.directory / "isle-1.img"
+    image.write_bytes(bytes(1 << 20))
+    how = ("vda", "--config", "--targetbus", "virtio", "--subdriver", "raw")
+    lab.virsh("host-a", "attach-disk", guest.name, str(image), *how)
+    lab.virsh("host-a", "start", guest.name)
+    until(lambda: guest.boots() == 1, "it is up", 60)
+    doors = {name: serve(lab, name) for name in ("host-b", "host-c")}
+    ordered = len(served.orders("host-a"))
+    try:
+        with bot_on(site, tmp_path, doors, more=OFTEN) as stage, Watcher(lab, [guest.name]) as seen:
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.cut_network("host-a")
+            daemon = lab.hosts["host-a"].libvirtd_pid
+            assert daemon is not None
+            os.kill(daemon, signal.SIGSTOP)  # the bot's way to it is no cable
+            stage.message("#ops", "host-a is cut off, but its VMs still work", timeout=120)
+            stage.asks("host failover host-a")
+            stage.told("ana", "host-a is cut off, but its VMs still work", timeout=60)
+            assert len(served.orders("host-a")) == ordered
+            assert (lab.where(guest.name), guest.boots()) == (["host-a"], 1)
+            assert seen.twice == []
+    finally:
+        lab.heal_network("host-a")
+        heal(lab, served, guest.name)
+
+
+def test_g17_memory_saved_on_a_returned_host_is_removed_before_it_is_admitted(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """People started the VM elsewhere meanwhile: a start from the old memory would spoil its disk."""
+    lab, served = site
+    names = ["kept-1", "lost-1"]
+    saved, lost = (lab.guest(name, host="host-a") for name in names)
+    definition = tmp_path / "kept-1.xml"
+    definition.write_text(lab.virsh("host-a", "dumpxml", "--inactive", saved.name))
+    lab.virsh("host-a", "managedsave", saved.name)
+    try:
+        with bot_on(site, tmp_path, more=OFTEN) as stage, Watcher(lab, names) as watcher:
+            knows(stage, saved, lost)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+            stage.ended("Done:", proposal, 180)
+            assert lab.where(saved.name) == []
+            lab.virsh("host-b", "define", str(definition))
+            lab.virsh("host-b", "start", saved.name)
+            until(lambda: saved.boots() == 2, "it boots on host-b", 60)
+            lab.power_on("host-a")
+            until(lambda: heard_again(stage, "host-a"), "the bot hears host-a again", 90)
+            assert saved.name in lab.virsh("host-a", "list", "--with-managed-save", "--all")
+            stage.asks("host readmit host-a")
+            back = stage.proposal("Admit host-a again")
+            assert "Memory saved on host-a is removed: kept-1" in back.plain()
+            stage.approves("bruno", back)
+            stage.approves("carla", back)
+            stage.ended("Done:", back, 60)
+            left = lab.virsh("host-a", "list", "--all", "--name").split()
+            assert not {*names} & {*left}
+            assert lab.where(saved.name) == ["host-b"]
+            assert saved.boots() == 2
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, *names)
+
+
+def test_g29_what_has_no_room_stays_off_and_starts_when_there_is_some(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """host-b has room for one VM, host-c for none; the first one by its tag starts."""
+    lab, served = site
+    names = ["first-1", "last-1"]
+    first = lab.guest(names[0], host="host-a", tags={"failover": "first"})
+    last = lab.guest(names[1], host="host-a", tags={"failover": "last"})
+    rest = {"host-b": 192 << 20, "host-c": 64 << 20}
+    keep = {host: max(0, memory_of(lab) - rest[host]) for host in rest}
+    try:
+        with (
+            bot_on(site, tmp_path, reserve=keep, more=OFTEN) as stage,
+            Watcher(lab, names) as watcher,
+        ):
+            knows(stage, first, last)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            stage.asks("host failover host-a")
+            proposal = stage.proposal("Switch host-a off and start 1 VM")
+            assert "last-1 stays off: last-1 needs 128 MiB" in proposal.plain()
+            stage.approves("bruno", proposal)
+            stage.approves("carla", proposal)
+            stage.ended("Done:", proposal, 180)
+            assert (lab.where("first-1"), lab.where("last-1")) == (["host-b"], [])
+            lab.virsh("host-b", "destroy", "first-1")
+            lab.virsh("host-b", "undefine", "first-1")
+            stage.asks("host failover host-a --only last-1")
+            proposal = stage.proposal("Switch host-a off and start 1 VM")
+            stage.approves("bruno", proposal)
+            stage.approves("carla", proposal)
+            stage.ended("Done:", proposal, 180)
+            assert lab.where("last-1") == ["host-b"]
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, *names)
+
+
+def memory_of(lab: Lab) -> int:
+    """Bytes of memory that each host has, for all are on one machine."""
+    (line,) = [each for each in lab.virsh("host-b", "nodeinfo").splitlines() if "Memory" in each]
+    return int(line.split()[-2]) << 10

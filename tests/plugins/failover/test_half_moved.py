@@ -22,6 +22,7 @@ from bot.domain.cluster import (
 from bot.domain.definition import state_to_keep
 from bot.domain.errors import HypervisorError
 from bot.domain.operation import State
+from bot.domain.power import ProofKind
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.flow.monitoring.definitions import KeptDefinitions
 from bot.testing.power import Fault
@@ -61,13 +62,14 @@ def started(room: Room, name: str = "db-1") -> list[str]:
     return [call[1] for call in room.bot.hypervisor.calls if call[0] == "start" and call[2] == uuid]
 
 
-def watched(room: Room) -> None:
+def watched(room: Room, by: ProofKind = ProofKind.DEVICE) -> None:
     """Fail at once when what may live is ended, or a start makes a second copy."""
     guests, end, start = room.bot.hypervisor._guests, *_acts(room)
 
     def only_what_is_dead(host: str, uuid: str) -> None:
         (hold,) = room.bot.store.holds()
         assert hold.proof is not None
+        assert hold.proof.kind is by
         assert "host-a" not in room.power.on
         assert guests[host, uuid].vm.paused_by in {POSTCOPY_INCOMING, POSTCOPY_FAILED}
         assert room.runs("db-1") == [host]
@@ -385,3 +387,34 @@ def test_the_home_follows_when_all_memory_has_arrived(room: Room) -> None:
     for _ in range(2):  # what was kept of another host is read whole in the next turn
         keeper.keep(room.bot.hypervisor.snapshot())
     assert room.bot.store.definitions(uuid=vm.uuid)[0].host == TARGET
+
+
+def test_two_peoples_word_is_proof_enough_and_one_persons_is_none(room: Room) -> None:
+    half_moved(room)
+    kept(room)
+    room.asks("failover status")  # its controller was shown to be its own
+    room.power.fault(A, Fault.DEAD)
+    power_fails(room)
+    room.asks('host attest-off host-a --seen "the rack has no power"')
+    assert any(isinstance(each, ClearCorpse) for each in room.bot.operation().plan.steps)
+    watched(room, by=ProofKind.ATTESTED)
+    room.bot.works()
+    assert forced_off(room) == []
+    assert room.works() is State.DONE, room.why()
+    assert [call[1] for call in forced_off(room)] == [TARGET]
+    assert len(room.runs("db-1")) == 1
+
+
+@pytest.mark.parametrize("event", [arrives, has_another_source, gets_power])
+def test_what_shows_only_in_the_second_look_counts(
+    room: Room, event: Callable[[Room, str], None]
+) -> None:
+    """Sightings are not taken at one instant. The first look at it is the step's settling."""
+    half_moved(room)
+    power_fails(room)
+    room.asks()
+    watched(room)
+    meanwhile(room, event, at=3)
+    room.works()
+    assert forced_off(room) == []
+    assert TARGET in room.runs("db-1")
