@@ -673,10 +673,11 @@ def _live(
 def _print_plan(planned: Any, say: Callable[[Message], str]) -> None:
     from bot.flow.operations import operation_cards
 
-    click.echo(say(planned.title))
     if isinstance(planned, Refused):
+        click.echo(say(planned.heading))
         click.echo(say(operation_cards.objections_text(planned.objections)))
         return
+    click.echo(say(planned.title))
     for index, step in enumerate(planned.steps, 1):
         click.echo(f"  {index}. {say(step.title)}")
     for reason in (*planned.reasons, *planned.warnings):

@@ -122,7 +122,10 @@ class Catalog:
     def _unknown(self, typed: Sequence[str], slash: str) -> UsageError:
         group, ends = self._group([word.lower() for word in typed])
         lines = self.suggestions(typed, slash)
-        if ends and (" " in group or not lines.items):
+        # The group itself is no slip, however near another command's name is
+        guessed = [f" {str(each).strip('`')} " for each in lines.items]
+        meant = len(typed) == 1 and not any(f" {group} " in each for each in guessed)
+        if ends and (meant or " " in group or not lines.items):
             return UsageError(
                 words("{command} needs a subcommand: {names}.", command=Code(group), names=ends),
                 words("See {help}.", help=Code(f"{slash} help {group}".strip())),

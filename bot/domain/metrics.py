@@ -263,6 +263,10 @@ class Incident:
         """Whether it still stands."""
         return self.over_at is None
 
+    def is_silenced(self, now: datetime) -> bool:
+        """Whether people asked to hear no more of it for now."""
+        return self.muted or (self.silent_until is not None and now < self.silent_until)
+
 
 GRAVEST = (AlertSeverity.CRITICAL, AlertSeverity.WARNING, AlertSeverity.INFO)
 """Every severity, the one that waits least first."""

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from bot.domain import codec
 from bot.domain.codec import later
-from bot.domain.message import Message, Words
+from bot.domain.message import Message, Words, words
 from bot.domain.steps import Step
 
 
@@ -168,7 +168,19 @@ def _without_wording(stored: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No plan: everything that stands against it at once, so that one reading is enough."""
+    """No plan: everything that stands against it at once, so that one reading is enough.
+
+    Attributes:
+        title: the title of the plan that there is none of, or a whole sentence that says so.
+        objections: why, each with what to do.
+        sentence: the title is such a sentence, as "Cannot move web-1 to host-b:".
+    """
 
     title: Message
     objections: tuple[Objection, ...]
+    sentence: bool = False
+
+    @property
+    def heading(self) -> Message:
+        """What is read first. A plan's title alone would read as if it were done."""
+        return self.title if self.sentence else words("Not proposed: {title}", title=self.title)

@@ -459,9 +459,9 @@ def simulation_card(found: Plan | Refused, without: Sequence[str], cpus: int, me
     if isinstance(found, Refused):
         lines = join((with_remedy(each) for each in found.objections), "\n")
         return Card(
-            words("{title}: {found}", title=title, found=found.title),
+            words("{title}: {found}", title=title, found=found.heading),
             title,
-            (Section(words("*{title}*\n{lines}", title=found.title, lines=lines)), small),
+            (Section(words("*{title}*\n{lines}", title=found.heading, lines=lines)), small),
         )
     head = next(each.text for each in found.reasons if each.code == "summary")
     elements = [Section(head), *_move_table(found)]

@@ -50,7 +50,9 @@ def plan_pick(
     )
     before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
     if not moves or then.total >= before.total:
-        return Refused(NO_MOVES, (*left, *((cards.no_gain(before, then),) if moves else ())))
+        return Refused(
+            NO_MOVES, (*left, *((cards.no_gain(before, then),) if moves else ())), sentence=True
+        )
     gib = float(sum(case.problem.transfer[move.vm] for move in moves))
     warnings = [Reason(each.code, each.text) for each in left]
     return plan_of(

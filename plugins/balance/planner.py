@@ -68,7 +68,7 @@ def plan(
     """The moves that pay, in an order in which each is legal, or why there are none."""
     case, result = find_plan(settings, intent, snapshot, rules)
     if not result.moves:
-        return Refused(NO_MOVES, tuple(_nothing(settings, intent, case, result)))
+        return Refused(NO_MOVES, tuple(_nothing(settings, intent, case, result)), sentence=True)
     return plan_of(settings, case, result, title_of(len(result.moves)), why=intent.reason)
 
 
@@ -198,7 +198,7 @@ def plan_of(
     touched = list(dict.fromkeys(move.vm for move in result.moves))
     last = {move.vm: case.hosts[move.target].name for move in result.moves}
     memory = sum(step.memory for step in moves)
-    summary = cards.summary(result.before, result.after, len(moves), memory)
+    summary = (cards.summary(result.before, result.after, len(moves), memory),) if moves else ()
     asked = (Reason("asked", words("Requested because: {why}", why=why)),) if why else ()
     return Plan(
         title=title,
@@ -210,7 +210,7 @@ def plan_of(
             memory=memory,
         ),
         prediction=prediction(settings, result.gib, len(moves)),
-        reasons=(*asked, summary, *told),
+        reasons=(*asked, *summary, *told),
         warnings=(*warnings, *_warnings(case, result)),
         bars=placement.bars(case.snapshot, [(case.vms[vm], host) for vm, host in last.items()]),
         tags=tags_of(case.vms[vm] for vm in touched),
@@ -244,8 +244,10 @@ def step_for(
 def prediction(settings: BalanceSettings, gib: float, count: int) -> Prediction:
     """Predict migrations one after another, at the assumed rate.
 
-    ``gib`` includes what is sent again, where writing was measured.
+    ``gib`` includes what is sent again, where writing was measured. Of none nothing is predicted.
     """
+    if not count:
+        return Prediction()
     rate = (settings.bandwidth_mib_s or settings.assumed_mib_s) * MIB
     basis = nwords(
         "{n} migration, {sent} at an assumed {rate}",

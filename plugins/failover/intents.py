@@ -27,7 +27,9 @@ PROTECT_SUMMARY = words("Let Drover start VMs at boot, so that a dead host's old
 RESUME_SUMMARY = words("Start the VMs of a host that has started anew, in order of priority.")
 _OFF = words("Give autostart back to libvirt.")
 QUIET, TEST = "host quiet", "failover test"
-QUIET_SUMMARY = words("Expect a host's silence for a while, so that it is not taken for death.")
+QUIET_SUMMARY = words(
+    "Expect a host to be unreachable for a while, so that it is not taken for dead."
+)
 TEST_SUMMARY = words(
     "Switch an empty host off and on, and so show whose its power controllers are."
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.domain.cluster import Snapshot
-from bot.domain.message import words
+from bot.domain.message import Duration, words
 from bot.domain.operation import Operation, State
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.plugin_api import Rules
@@ -30,21 +30,30 @@ def plan(
 ) -> Plan | Refused:
     """Expect it from now on, or not any more."""
     host = snapshot.host(intent.host)
-    title = words("Expect the silence of {host}", host=host.name)
+    title = (
+        words(
+            "Expect {host} to be unreachable for {time}",
+            host=host.name,
+            time=Duration(intent.seconds),
+        )
+        if intent.seconds
+        else words("Expect {host} to be reachable again", host=host.name)
+    )
     if intent.seconds > _MOST:
         return Refused(
             title,
             (
                 Objection(
                     "too-long",
-                    words("A host may be quiet for 24 hours at most."),
+                    words("A host may be expected to be unreachable for 24 hours at most."),
                     words("For longer, use `/kvm host maintenance`."),
                 ),
             ),
         )
+    until = snapshot.taken_at + timedelta(seconds=intent.seconds)
     return Plan(
         title,
-        (ExpectSilence(host.name, snapshot.taken_at + timedelta(seconds=intent.seconds)),),
+        (ExpectSilence(host.name, until, over=not intent.seconds),),
         Risk.MEDIUM,
         Blast(hosts=(host.name,)),
         reasons=(

@@ -321,7 +321,7 @@ def _attest(host: str) -> Message:
 def _expected_text(host: str, judged: Judged) -> tuple[Message, Message]:
     if judged.until is None:
         return (
-            words("{host} is in maintenance, so its silence is expected.", host=host),
+            words("{host} is in maintenance, so it is expected to be unreachable.", host=host),
             words(
                 "If it is dead, end its maintenance first: {command}.",
                 command=chat("host maintenance {} off", host),

@@ -227,10 +227,13 @@ class ExpectSilence(Step):
 
     host: str
     until: datetime
+    over: bool = later(False)  # taken back: the host is expected to answer
 
     @property
     def title(self) -> Message:
         """The step as one sentence."""
+        if self.over:
+            return words("Expect {host} to be reachable again", host=self.host)
         return words(
             "Expect {host} to be unreachable until {at}", host=self.host, at=When(self.until)
         )

@@ -39,7 +39,7 @@ NAME = "failover"
 EVERY = timedelta(seconds=5)  # so after each sweep
 RECENT = 200  # operations among which the last failovers are looked for
 # no message: the title of its lines in a digest, as they are kept
-READINESS = "Failover readiness"
+READINESS = str(words("Failover readiness"))  # the digest translates it
 _READY_EVERY = timedelta(minutes=5)  # what could start elsewhere is planned host by host
 _SETTLED = timedelta(minutes=2)  # after its start the bot has kept the definitions of all VMs
 _MUTE = timedelta(minutes=3)  # so long a controller may be without an answer

@@ -508,7 +508,7 @@ def _change(before: Severity | None, finding: Finding) -> Line:
     return f"{before} → {now}" if before else words("new → {verdict}", verdict=now)
 
 
-READINESS = "Readiness"
+READINESS = str(words("Readiness"))  # the digest translates it
 
 
 def change_line(host: str, before: str, finding: Finding) -> Line:

@@ -42,7 +42,7 @@ def plan(
     if not intent.to:
         return _plan_best(settings, intent, case, rules)
     if against := _against(case, intent.to, rules):
-        return Refused(_refusal_title(found.name, intent.to), against)
+        return Refused(_refusal_title(found.name, intent.to), against, sentence=True)
     asked = verdict(case, intent.to, ())
     reason = Reason(
         "asked-for",
@@ -77,7 +77,8 @@ def _find_vm(intent: Migrate, snapshot: Snapshot) -> Vm | Refused:
     except UnknownNameError as error:
         against.append(Objection("unknown-host", error.text, error.advice))
     if vm is None or against:
-        return Refused(_refusal_title(vm.name if vm else intent.vm, intent.to), tuple(against))
+        title = _refusal_title(vm.name if vm else intent.vm, intent.to)
+        return Refused(title, tuple(against), sentence=True)
     return vm
 
 
@@ -107,7 +108,7 @@ def _plan_best(
         )
     if not stuck:
         against += dict.fromkeys(each for place in places for each in place.objections)
-    return Refused(_refusal_title(vm.name), tuple(against))
+    return Refused(_refusal_title(vm.name), tuple(against), sentence=True)
 
 
 def _choice(places: Sequence[HostVerdict], possible: Sequence[HostVerdict]) -> tuple[Reason, ...]:

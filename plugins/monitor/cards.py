@@ -31,6 +31,7 @@ from bot.domain.message import (
     Names,
     Number,
     Percent,
+    Person,
     Rate,
     Size,
     Value,
@@ -140,14 +141,23 @@ def use_of(pool: Pool) -> float | None:
     return (pool.capacity - pool.free) / pool.capacity if pool.capacity else None
 
 
-def hosts_up(up: int, hosts: int, running: int) -> Words:
-    """``3 of 3 hosts up, 5 VMs running``."""
+def hosts_up(up: int, hosts: int, running: int, resting: int = 0) -> Words:
+    """``3 of 3 hosts up, 2 of them in maintenance, 5 VMs running``.
+
+    ``resting``: those that are up and in maintenance.
+    """
+    vms = nwords("{n} VM running", "{n} VMs running", n=running)
+    if resting:
+        return nwords(
+            "{up} of {n} host up, {resting} of them in maintenance, {vms}",
+            "{up} of {n} hosts up, {resting} of them in maintenance, {vms}",
+            n=hosts,
+            up=up,
+            resting=resting,
+            vms=vms,
+        )
     return nwords(
-        "{up} of {n} host up, {vms}",
-        "{up} of {n} hosts up, {vms}",
-        n=hosts,
-        up=up,
-        vms=nwords("{n} VM running", "{n} VMs running", n=running),
+        "{up} of {n} host up, {vms}", "{up} of {n} hosts up, {vms}", n=hosts, up=up, vms=vms
     )
 
 
@@ -172,8 +182,9 @@ def status_card(
     """The cluster on one card; ``whole``: with every host, for a file."""
     sweep = measured.sweep
     active = len({vm.uuid for vm in seen.vms if vm.state.active})
-    title = hosts_up(sum(host.up for host in seen.hosts), len(seen.hosts), active)
+    up = sum(host.up for host in seen.hosts)
     resting = [host.name for host in seen.hosts if host.up and host.maintenance]
+    title = hosts_up(up, len(seen.hosts), active, len(resting))
     standing = [each for each in gravest_first(measured.incidents) if each.open]
     columns = (
         HOST,
@@ -332,7 +343,7 @@ def outlook(was: Sequence[Loss], between: Iterable[Sequence[Loss]], end: Sequenc
     if during := next((each for each in between if _may_be_lost(each)), None):
         text = words("N+1 OK at the end, but *lost meanwhile*: {why}", why=_why_lost(during))
         return Reason("n-plus-one-meanwhile", text)
-    return Reason("n-plus-one", words("N+1 OK"))
+    return Reason("n-plus-one", words("N+1 OK."))
 
 
 def _may_be_lost(found: Sequence[Loss]) -> bool:
@@ -865,6 +876,10 @@ def alerts_card(
 def _incident_row(each: Incident, now: datetime) -> tuple[Line, ...]:
     state = words("active") if each.open else words("resolved")
     if each.open and each.acknowledged_by:
-        state = words("acknowledged")
+        state = words("acknowledged by {who}", who=Person(each.acknowledged_by))
+    if each.open and each.muted:
+        state = words("silenced until resolved")
+    elif each.open and each.is_silenced(now) and each.silent_until is not None:
+        state = words("silenced until {at}", at=When(each.silent_until))
     lasts = Duration(((each.over_at or now) - each.opened_at).total_seconds())
     return (each.title, state, show(When(each.opened_at)), show(lasts), str(each.times))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.alert_rules import AT_ONCE, WORST_LIMITS, Condition, Limits, evaluate, worst
@@ -58,9 +59,17 @@ def conditions(
     yield from _events(sweep, vms)
     yield from _pools(settings, seen, known)
     running = _running(sweep)
+    memory = {host.name: _memory_level(settings, host) for host in sweep.hosts}
+    cpu = {
+        host.name: _cpu_level(settings, host, running.get(host.name, ())) for host in sweep.hosts
+    }
+    spare_memory, spare_cpu = _calm(seen, memory), _calm(seen, cpu)
     for host in sweep.hosts:
-        yield from _memory(settings, seen, host, running.get(host.name, ()), known)
-        yield from _contention(settings, seen, host, running.get(host.name, ()), known)
+        mine = running.get(host.name, ())
+        pressed = Pressed(memory[host.name], settings.memory_hold, spare_memory)
+        yield from _memory(seen, host, mine, pressed, known)
+        pressed = Pressed(cpu[host.name], settings.contention_hold, spare_cpu)
+        yield from _contention(seen, host, mine, pressed, known)
     yield _snapshots(settings, sweep, now)
     yield _backups(settings, seen, sweep, now)
 
@@ -337,23 +346,67 @@ def pools(seen: Snapshot) -> Iterator[tuple[str, Pool]]:
             yield ("shared" if pool.shared else host.name), pool
 
 
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """How far a host's memory or CPU is from its limit, as ``worst`` has it.
+
+    Attributes:
+        level: None where it is not measured.
+        hold: seconds above the limit before it is told.
+        calm: the hosts in service that are far below the limit.
+    """
+
+    level: float | None
+    hold: float
+    calm: frozenset[str]
+
+    def relief(self, host: str) -> bool:
+        """Whether another host could take a VM without the same trouble."""
+        return bool(self.calm - {host})
+
+
+def _calm(seen: Snapshot, levels: Mapping[str, float | None]) -> frozenset[str]:
+    clear = WORST_LIMITS[1]
+    return frozenset(
+        host.name
+        for host in seen.hosts
+        if host.up and not (host.maintenance or host.held)
+        if (level := levels.get(host.name)) is not None and level <= clear
+    )
+
+
+def _memory_level(settings: MonitorSettings, host: HostSample) -> float | None:
+    stall = host.pressure.memory if host.pressure else None
+    return worst(
+        (memory_share(host), settings.memory_high, settings.memory_clear),
+        (stall, settings.memory_stall, settings.memory_stall_clear),
+    )
+
+
+def _cpu_level(
+    settings: MonitorSettings, host: HostSample, running: Sequence[VmSample]
+) -> float | None:
+    stall = host.pressure.cpu if host.pressure else None
+    share = waiting(running) / host.cpus if host.cpus else None
+    return worst(
+        (share, settings.contention_high, settings.contention_clear),
+        (stall, settings.cpu_stall, settings.cpu_stall_clear),
+    )
+
+
 def _memory(
-    settings: MonitorSettings,
     seen: Snapshot,
     host: HostSample,
     running: Sequence[VmSample],
+    pressed: Pressed,
     known: Collection[str] | None,
 ) -> Iterator[Condition]:
-    stall = host.pressure.memory if host.pressure else None
-    share = memory_share(host)
-    value = worst(
-        (share, settings.memory_high, settings.memory_clear),
-        (stall, settings.memory_stall, settings.memory_stall_clear),
-    )
-    key, value = f"memory:{host.name}", None if host.silent else value
-    limits = Limits(*WORST_LIMITS, settings.memory_hold)
+    key, value = f"memory:{host.name}", None if host.silent else pressed.level
+    limits = Limits(*WORST_LIMITS, pressed.hold)
     if _is_calm(key, value, limits, known):
         return
+    stall = host.pressure.memory if host.pressure else None
+    share = memory_share(host)
     title = words("{host} is short of memory", host=host.name)
     used = words(
         "{share} of {all} in use.", host=host.name, share=percent(share), all=Size(host.memory)
@@ -361,42 +414,36 @@ def _memory(
     told: Line = used
     if stall is not None:
         told = join((used, words("Memory pressure (PSI) {share}.", share=Percent(stall))))
+    relief = pressed.relief(host.name)
     wrong = _card(
         title,
         told,
         words(
             "A host that runs out of memory kills VMs. Move a VM away, and start no other VM there."
+        )
+        if relief
+        else words(
+            "A host that runs out of memory kills VMs. No other host has memory to spare: shut a "
+            "VM down, and start no other VM."
         ),
     )
     well = _card(title, words("{share} in use.", share=percent(share)))
-    yield Condition(
-        key,
-        value,
-        wrong,
-        well,
-        limits,
-        _move_away(seen, host.name, [vm.name for vm in _by_memory(running)]),
-    )
+    movable = [vm.name for vm in _by_memory(running)] if relief else []
+    yield Condition(key, value, wrong, well, limits, _move_away(seen, host.name, movable))
 
 
 def _contention(
-    settings: MonitorSettings,
     seen: Snapshot,
     host: HostSample,
     running: Sequence[VmSample],
+    pressed: Pressed,
     known: Collection[str] | None,
 ) -> Iterator[Condition]:
-    cores = waiting(running)
-    stall = host.pressure.cpu if host.pressure else None
-    share = cores / host.cpus if host.cpus else None
-    value = worst(
-        (share, settings.contention_high, settings.contention_clear),
-        (stall, settings.cpu_stall, settings.cpu_stall_clear),
-    )
-    key, value = f"contention:{host.name}", None if host.silent else value
-    limits = Limits(*WORST_LIMITS, settings.contention_hold)
+    key, value = f"contention:{host.name}", None if host.silent else pressed.level
+    limits = Limits(*WORST_LIMITS, pressed.hold)
     if _is_calm(key, value, limits, known):
         return
+    relief = pressed.relief(host.name)
     waiters = [vm for vm in _by_wait(running) if vm.wait and vm.wait >= _FELT]
     well = _card(
         words("CPU of {host}", host=host.name),
@@ -409,14 +456,18 @@ def _contention(
     yield Condition(
         key,
         value,
-        _contention_card(host, cores, waiters) if waiters else _cpu_pressure_card(host),
+        _contention_card(host, waiting(running), waiters, relief=relief)
+        if waiters
+        else _cpu_pressure_card(host),
         well,
         limits,
-        _move_away(seen, host.name, [vm.name for vm in waiters]),
+        _move_away(seen, host.name, [vm.name for vm in waiters] if relief else []),
     )
 
 
-def _contention_card(host: HostSample, cores: float, waiters: Sequence[VmSample]) -> Card:
+def _contention_card(
+    host: HostSample, cores: float, waiters: Sequence[VmSample], *, relief: bool
+) -> Card:
     told: list[Line] = [
         words(
             "CPU contention: {cores} cores of demand unmet (of {all}).",
@@ -434,6 +485,7 @@ def _contention_card(host: HostSample, cores: float, waiters: Sequence[VmSample]
         words("VMs on {host} wait for CPU", host=host.name),
         join(told),
         words("Worst: {vms}.", vms=names(waits, _WORST_SHOWN)),
+        *(() if relief else (words("No other host has CPU to spare, so no move would help."),)),
     )
 
 

@@ -19,6 +19,7 @@ from bot.domain.card import (
     Words,
     join,
     nwords,
+    said_elsewhere,
     words,
 )
 from bot.domain.message import Duration, Number, Percent, Size, Value
@@ -136,7 +137,10 @@ def _told_parts(found: Digest) -> Iterator[tuple[Line, Line]]:
         ]
         yield words("Alerts"), bullets(alerts)
     for about in dict.fromkeys(each.about for each in found.notes):
-        yield about, bullets([each.text for each in found.notes if each.about == about])
+        yield (
+            said_elsewhere(about),
+            bullets([each.text for each in found.notes if each.about == about]),
+        )
 
 
 def _capacity_parts(found: Digest) -> Iterator[tuple[Line, Line]]:

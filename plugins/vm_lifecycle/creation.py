@@ -80,13 +80,14 @@ def plan(
     slips = [*_slips(settings, intent, snapshot)]
     recipe = _recipe(settings, intent, snapshot)
     if slips or isinstance(recipe, tuple):
-        return Refused(refused, (*slips, *(recipe if isinstance(recipe, tuple) else ())))
+        against = (*slips, *(recipe if isinstance(recipe, tuple) else ()))
+        return Refused(refused, against, sentence=True)
     placed: list[PlacedVm] = []
     so_far = snapshot
     for name in names(intent):
         found = _place(settings, intent, recipe, _draft(name, recipe, snapshot), so_far, rules)
         if isinstance(found, tuple):
-            return Refused(refused, found)
+            return Refused(refused, found, sentence=True)
         placed.append(found)
         so_far = _with(so_far, found.vm, settings.pool, recipe.disk)
     return _plan(settings, intent, recipe, placed, snapshot)

@@ -93,10 +93,10 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     """The plan of ``work`` for the VM that ``intent`` names, or for all that have its tag."""
     title = cards.refused_title(intent)
     if bad := tuple(texts.slips(intent)):
-        return Refused(title, bad)
+        return Refused(title, bad, sentence=True)
     found = choose(intent, snapshot)
     if isinstance(found, Objection):
-        return Refused(title, (found,))
+        return Refused(title, (found,), sentence=True)
     rules = tuple(rules)
     steps: list[Step] = []
     touched: list[Vm] = []
@@ -111,7 +111,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
         touched += [vm] if mine else []
     if against or not steps:
         against = against or [Objection(each.code, each.text) for each in idle]
-        return Refused(title, tuple(dict.fromkeys(against)))
+        return Refused(title, tuple(dict.fromkeys(against)), sentence=True)
     touches = [_touches(vm) for vm in touched] if len(found) > 1 else []
     return Plan(
         title=steps[0].title if len(steps) == 1 else cards.title(intent, touched),

@@ -38,7 +38,7 @@ BANNED = {
     "most used": r"hungr(?:y|iest)",
     "purge": r"end(?:s|ed)? for good",
     "clone": r"ma[dk]e alike",
-    "unreachable": r"silent|says nothing",
+    "unreachable": r"silent|says nothing|(?:the|its|'s|’s) silence|falls? quiet",
     "spare capacity": r"room",
     "threshold": r"band",
     "keep running": r"let it run",

@@ -247,19 +247,26 @@ def _look(services: Services, request: Request, asked: Looking) -> Card | None:
     if shared and (query.live or query.public(asked.intent)):
         live_message.post(services, query, asked.intent, asked.person, request)
         return None
-    return asked.card(services)
+    return list_files.with_button(asked.card(services), request.text)
 
 
 def _as_file(services: Services, request: Request, asked: Looking) -> Card | None:
     """Send the list that a query shows as a file; None when it is in sight."""
     name, form = asked.query.name, asked.form
-    table = list_files.table_of(asked.card(services), f"{services.slash} {name}")
+    card, command = asked.card(services), f"{services.slash} {name}"
     file = list_files.name_of(name, form, asked.person.now)
-    data, caption = list_files.content(table, form), list_files.caption(table, file)
+    if form == list_files.TEXT:
+        text = list_files.text_of(card, command)
+        data, caption = text.encode(), list_files.text_caption(text, file)
+        sent = list_files.text_sent_card(file)
+    else:
+        table = list_files.table_of(card, command)
+        data, caption = list_files.content(table, form), list_files.caption(table, file)
+        sent = list_files.sent_card(table, file)
     services.messages.answer(
         request.by, lambda: services.chat.send_file(request.by, file, data, caption)
     )
-    return None if request.channel.startswith("D") else list_files.sent_card(table, file)
+    return None if request.channel.startswith("D") else sent
 
 
 def _propose(

@@ -1,4 +1,4 @@
-"""Any list as a file: the table that a query shows, whole, as CSV or JSON."""
+"""What a query shows as a file: its table, whole, as CSV or JSON; its text to copy as it stands."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from bot.domain.card import Card, Line, Section, Table
+from bot.domain.card import Button, Buttons, Card, Line, Listing, Section, Table
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Words, nwords, words
 from bot.domain.words import split_words
 
-FORMATS = ("csv", "json")
+TEXT = "txt"
+FORMATS = ("csv", "json", TEXT)
+_LONGEST = 1500  # of a line that a button types; Slack's buttons hold 2,000 characters
 _FORMULA = ("=", "+", "@", "\t", "\r")  # with these a spreadsheet begins a formula
 
 
 def file_kind(text: str) -> tuple[str, str]:
-    """A line without ``--csv`` or ``--json``, and which of them it had; '' for none."""
+    """A line without ``--csv``, ``--json`` or ``--txt``, and which of them it had; '' for none."""
     try:
         given = split_words(text)
     except ValueError:
@@ -42,6 +45,31 @@ def table_of(card: Card, command: str) -> Table:
             code="no-list",
         )
     return found
+
+
+def text_of(card: Card, command: str) -> str:
+    """The text to copy that a card shows: a definition, a script, the lines of a console.
+
+    Raises:
+        UsageError: it shows none.
+    """
+    found = [str(each.text) for each in card.elements if isinstance(each, Listing)]
+    if not found:
+        raise UsageError(
+            words(
+                "{command} shows no text to copy, so there is no file of it.", command=Code(command)
+            ),
+            code="no-text",
+        )
+    return "\n".join(found)
+
+
+def with_button(card: Card, line: str) -> Card:
+    """A card, and where it shows text to copy a button that sends it as a file."""
+    if not any(isinstance(each, Listing) for each in card.elements) or len(line) > _LONGEST:
+        return card
+    button = Button(words("As a file"), "run", f"{line} --{TEXT}")
+    return replace(card, elements=(*card.elements, Buttons((button,))))
 
 
 def content(table: Table, form: str) -> bytes:
@@ -75,6 +103,18 @@ def name_of(command: str, form: str, now: datetime) -> str:
 def caption(table: Table, name: str) -> Card:
     """What is said above the file."""
     said = nwords("{n} row: {file}", "{n} rows: {file}", n=len(table.rows), file=name)
+    return Card(said, elements=(Section(said),))
+
+
+def text_caption(text: str, name: str) -> Card:
+    """What is said above a file of text."""
+    said = nwords("{n} line: {file}", "{n} lines: {file}", n=len(text.splitlines()), file=name)
+    return Card(said, elements=(Section(said),))
+
+
+def text_sent_card(name: str) -> Card:
+    """Told where it was asked for."""
+    said = words("{file} is in your direct messages with Drover.", file=Code(name))
     return Card(said, elements=(Section(said),))
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
-from bot.domain.card import Card
+from bot.domain.card import Card, Context
 from bot.domain.errors import ChatError, DroverError
+from bot.domain.message import words
 from bot.flow.commands import queries
 from bot.flow.context import Services, whisper
 from bot.flow.monitoring import incident_cards
 from bot.flow.monitoring.monitor import Monitor
+from bot.flow.operations.operation_cards import who
 from bot.plugin_api import Asker, Query
 from bot.ports import MessageRef, Request
 
@@ -33,11 +35,18 @@ def post(services: Services, query: Query, intent: object, person: Asker, reques
     lives = query.live > 0 and monitor is not None and monitor.live_places.acquire(blocking=False)
     if monitor is not None and lives:
         monitor.sweep(older_than=EVERY)
-    redraw = partial(queries.answer, services, query, intent, person)
+    redraw = partial(_draw, services, query, intent, person)
     card = redraw()
     services.messages.answer(
         request.by, lambda: _post(services, request, query, redraw, card, lives=lives)
     )
+
+
+def _draw(services: Services, query: Query, intent: object, person: Asker) -> Card:
+    """The answer, with who asked for it: everybody in the channel sees it."""
+    card = queries.answer(services, query, intent, person)
+    asked = Context((words("asked by {who}", who=who(person.id)),))
+    return replace(card, elements=(*card.elements, asked))
 
 
 def _post(

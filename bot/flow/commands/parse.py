@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Any
 import click
 
 from bot.catalog import TIMING, Catalog
+from bot.domain.card import Line, said_elsewhere
 from bot.domain.errors import MISSING, UsageError
-from bot.domain.message import Code, Join, Message, Names, Words, words
+from bot.domain.message import Code, Join, Message, Names, Words, join, words
 from bot.domain.timing import Timing
 from bot.domain.words import NOT_CLOSED, split_words
 from bot.plugin_api import Command, Instead
@@ -82,11 +84,26 @@ def _usage(grammar: click.Command, name: str, *, full: bool) -> str:
     return text if optional or full else text.replace(" [OPTIONS]", "")
 
 
-def options(command: Command) -> tuple[tuple[str, str], ...]:
-    """Each option as it is typed, and what it does."""
+def options(command: Command) -> tuple[tuple[str, Line], ...]:
+    """Each option as it is typed; and what it does, its default, what it may be."""
     context = click.Context(command.grammar, terminal_width=WIDTH)
-    records = (each.get_help_record(context) for each in command.grammar.params)
-    return tuple(record for record in records if record is not None)
+    found: list[tuple[str, Line]] = []
+    for each in command.grammar.params:
+        record = each.get_help_record(context)
+        if record is not None and isinstance(each, click.Option):
+            found.append((_RANGE.sub("N", record[0]), _meaning(each, context)))
+    return tuple(found)
+
+
+_RANGE = re.compile(r"(?:INTEGER|FLOAT)(?: RANGE)?$")  # click's own words for a number
+
+
+def _meaning(option: click.Option, context: click.Context) -> Line:
+    """An option's help, apart from what click adds to it in English."""
+    more = option.get_help_extra(context)
+    default = words("Default: {value}.", value=Code(more["default"])) if "default" in more else ""
+    allowed = words("Allowed: {range}.", range=Code(more["range"])) if "range" in more else ""
+    return join((said_elsewhere(option.help or ""), default, allowed))
 
 
 def as_typed(grammar: click.Command, answers: Mapping[str, str]) -> str:

@@ -188,7 +188,7 @@ def _without_stop(summary: Line) -> Line:
 def usage_card(
     usage: str,
     grammar: click.Command,
-    options: Sequence[tuple[str, str]],
+    options: Sequence[tuple[str, Line]],
     *,
     example: str = "",
     related: Sequence[str] = (),
@@ -204,11 +204,8 @@ def usage_card(
     ]
     if example:
         elements.append(Section(words("For example {command}", command=Code(example))))
-    if options := [each for each in options if each[1]]:  # an argument's name says what it is
-        rows = tuple(
-            (words("`{option}`", option=option), said_elsewhere(meaning))
-            for option, meaning in options
-        )
+    if options:
+        rows = tuple((words("`{option}`", option=option), meaning) for option, meaning in options)
         elements.append(Table((words("Option"), words("Meaning")), rows))
     if related:
         others = Names(tuple(Code(each) for each in related))
@@ -267,7 +264,7 @@ def hosts_card(
         for host in hosts
         if (parts := unread_parts(seen, host))
     ]
-    title = nwords("{up} of {n} host up", "{up} of {n} hosts up", n=len(hosts), up=up)
+    title = _hosts_up(len(hosts), up, sum(host.up and host.maintenance for host in hosts))
     text = (
         words("{title}; down: {names}", title=title, names=tuple(host.name for host in down))
         if down
@@ -275,6 +272,18 @@ def hosts_card(
     )
     notes = (page.text, *_as_of(seen).lines) if page.count > 1 else _as_of(seen).lines
     return Card(text=text, title=title, elements=(*elements, Context(notes)), export=whole)
+
+
+def _hosts_up(count: int, up: int, resting: int) -> Words:
+    if resting:
+        return nwords(
+            "{up} of {n} host up, {resting} of them in maintenance",
+            "{up} of {n} hosts up, {resting} of them in maintenance",
+            n=count,
+            up=up,
+            resting=resting,
+        )
+    return nwords("{up} of {n} host up", "{up} of {n} hosts up", n=count, up=up)
 
 
 HEALTH = {
@@ -436,8 +445,7 @@ def audit_card(
 ) -> Card:
     """A page of an operation's history, newest first, and whether the chain of the trail holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (_moment(event), words("{who}", who=operation_cards.who(event.by)), event_text(event))
-        for event in events
+        (_moment(event), _actor(event), event_text(event)) for event in events
     )
     columns = (WHEN, WHO, WHAT)
     notes = (_chain_text(broken), words("plan {digest}", digest=operation.digest))
@@ -477,7 +485,7 @@ def trail_card(
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
             _moment(event),
-            words("{who}", who=operation_cards.who(event.by)),
+            _actor(event),
             Words("{id}", {"id": Ref(id_)}) if id_ else "",
             event_text(event),
         )
@@ -590,6 +598,12 @@ def _replan(event: Replanned) -> Line:
     return words("the rest planned anew, {why} {steps}", why=event.why, steps=steps)
 
 
+def _actor(event: Event) -> Words:
+    """Who did it. That the votes were enough is found by the bot, whoever gave the last of them."""
+    by = BOT if isinstance(event, Approved) else event.by
+    return words("{who}", who=operation_cards.who(by))
+
+
 def _approval(event: Approved) -> Line:
     return (
         words("approved: every vote was given")
@@ -643,8 +657,7 @@ def approvals_card(operations: Sequence[Operation], asker: Asker) -> Card:
         return operation_cards.note_card(words("Nothing waits for your vote."))
     elements: list[Element] = []
     for each in waiting[:10]:
-        elements.append(Section(_waiting_line(each)))
-        elements.append(Buttons(operation_cards.voting_buttons(each, mine=False)))
+        elements += _waiting(each)
     title = nwords(
         "{n} operation waits for your vote",
         "{n} operations wait for your vote",
@@ -653,8 +666,9 @@ def approvals_card(operations: Sequence[Operation], asker: Asker) -> Card:
     return Card(text=title, title=title, elements=tuple(elements))
 
 
-def _waiting_line(operation: Operation) -> Words:
-    return words(
+def _waiting(operation: Operation) -> tuple[Element, ...]:
+    """A proposal to vote on: what it is, what it leaves or takes away, and the buttons."""
+    line = words(
         "*{id}* {title}\n{blast}; asked by {who}; expires {at}",
         id=operation.id,
         title=operation.plan.title,
@@ -662,6 +676,8 @@ def _waiting_line(operation: Operation) -> Words:
         who=operation_cards.requester(operation.origin),
         at=operation.expires_at,
     )
+    buttons = Buttons(operation_cards.voting_buttons(operation, mine=False))
+    return (Section(line), *operation_cards.notes(operation.plan), buttons)
 
 
 def may_vote(operation: Operation, asker: Asker) -> bool:
@@ -861,10 +877,7 @@ def home_card(
         Section(words("*Waiting for your vote:* {count}", count=len(waiting))),
     ]
     for each in waiting[:5]:
-        elements += [
-            Section(_waiting_line(each)),
-            Buttons(operation_cards.voting_buttons(each, mine=False)),
-        ]
+        elements += _waiting(each)
     if "ops" in commands:
         elements += _open_operations(operations, asker)
     if incidents is not None:

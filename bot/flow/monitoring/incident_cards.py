@@ -37,7 +37,7 @@ def incident_card(
     """An alert's card with its state, and buttons while it stands."""
     elements: list[Element] = [*card.elements, Context(tuple(_state(incident, now)))]
     if incident.open:
-        elements.append(Buttons(tuple(_buttons(incident, remedies))))
+        elements.append(Buttons(tuple(_buttons(incident, remedies, now))))
     title = (
         card.title or incident.title
         if incident.open
@@ -61,23 +61,24 @@ def _state(incident: Incident, now: datetime) -> list[Line]:
     return said
 
 
-def _buttons(incident: Incident, remedies: Sequence[Remedy]) -> list[Button]:
+def _buttons(incident: Incident, remedies: Sequence[Remedy], now: datetime) -> list[Button]:
     row = [Button(each.text, "run", each.command, Style.PRIMARY) for each in remedies[:3]]
-    return row + _answers(
-        incident.key, acknowledged=bool(incident.acknowledged_by), muted=incident.muted
-    )
+    silenced = incident.is_silenced(now)
+    acknowledged = bool(incident.acknowledged_by)
+    return row + _answers(incident.key, acknowledged=acknowledged, silenced=silenced)
 
 
-def _answers(key: str, *, acknowledged: bool, muted: bool) -> list[Button]:
+def _answers(key: str, *, acknowledged: bool, silenced: bool) -> list[Button]:
     """What people can say to an alert, or to all that share a message."""
     row = [] if acknowledged else [Button(words("Acknowledge"), "alert.ack", f"{key}|")]
-    if not muted:
-        row += [
-            Button(words("Silence 1 h"), "alert.silence", f"{key}|1h"),
-            Button(words("Silence 8 h"), "alert.silence", f"{key}|8h"),
-            Button(words("Silence until resolved"), "alert.silence", f"{key}|fixed"),
-        ]
-    return row
+    if silenced:
+        return [*row, Button(words("End silence"), "alert.silence", f"{key}|off")]
+    return [
+        *row,
+        Button(words("Silence 1 h"), "alert.silence", f"{key}|1h"),
+        Button(words("Silence 8 h"), "alert.silence", f"{key}|8h"),
+        Button(words("Silence until resolved"), "alert.silence", f"{key}|fixed"),
+    ]
 
 
 def storm_card(members: Sequence[Incident], alerts: Mapping[str, Alert], now: datetime) -> Card:
@@ -102,9 +103,9 @@ def storm_card(members: Sequence[Incident], alerts: Mapping[str, Alert], now: da
     elements.append(Context(tuple(_storm_state(members, now))))
     if standing:
         acknowledged = all(each.acknowledged_by for each in standing)
-        muted = all(each.muted for each in standing)
-        buttons = _answers(members[0].storm, acknowledged=acknowledged, muted=muted)
-        elements += [Buttons(tuple(buttons))] if buttons else []
+        silenced = all(each.is_silenced(now) for each in standing)
+        buttons = _answers(members[0].storm, acknowledged=acknowledged, silenced=silenced)
+        elements.append(Buttons(tuple(buttons)))
     return Card(
         Words("{title}: {counted}", {"title": title, "counted": counted}), title, tuple(elements)
     )

@@ -76,7 +76,7 @@ def show(
 
 def tell_owners(services: Services, incident: Incident, card: Card, seen: Snapshot | None) -> None:
     """Tell those whose VMs it is about; not each time that it flaps, nor while it is silenced."""
-    if seen is None or incident.times > 1 or is_silenced(incident, services.clock.now()):
+    if seen is None or incident.times > 1 or incident.is_silenced(services.clock.now()):
         return
     personal_settings.tell_owners(services, incident, card, seen)
 
@@ -145,7 +145,7 @@ def _note_in_thread(services: Services, after: Incident, card: Card) -> None:
 
     What flaps says so in its message alone; silence is kept.
     """
-    if after.times > 1 or is_silenced(after, services.clock.now()):
+    if after.times > 1 or after.is_silenced(services.clock.now()):
         return
     note = incident_cards.again_note(after, card) if after.open else incident_cards.over_note(after)
     key = f"incident:{after.key}:{after.opened_at.isoformat()}:{after.times}:{after.open}"
@@ -155,22 +155,23 @@ def _note_in_thread(services: Services, after: Incident, card: Card) -> None:
     )
 
 
-def is_silenced(incident: Incident, now: datetime) -> bool:
-    """Whether people asked to hear no more of it for now."""
-    return incident.muted or (incident.silent_until is not None and now < incident.silent_until)
-
-
 def acknowledge(services: Services, request: Request) -> Card | None:
     """Answer a click on Acknowledge under an alert."""
     return _decide(services, request, lambda incident: _acknowledge(incident, request.by))
 
 
 def silence(services: Services, request: Request) -> Card | None:
-    """Answer a click on Silence under an alert: its value is ``KEY|1h``, ``8h`` or ``fixed``."""
+    """Answer a click on Silence or End silence under an alert.
+
+    Its value is ``KEY|1h``, ``8h``, ``fixed`` (until it is resolved) or ``off``. Who
+    silences it has seen it, and stays named as who acknowledged it.
+    """
     length = request.value.rpartition("|")[2]
     until = services.clock.now() + timedelta(hours=8 if length == "8h" else 1)
 
     def change(incident: Incident) -> Incident:
+        if length == "off":
+            return replace(incident, muted=False, silent_until=None)
         after = _acknowledge(incident, request.by)
         return (
             replace(after, muted=True) if length == "fixed" else replace(after, silent_until=until)
@@ -237,7 +238,7 @@ def draw_storm(services: Services, monitor: Monitor, members: Sequence[Incident]
     monitor.drawn.storms[first.storm] = card
     ref = MessageRef(first.channel, first.ts)
     services.chat.later(ref, card, urgency=Urgency.ALERT)
-    if any(each.open or is_silenced(each, now) for each in members):
+    if any(each.open or each.is_silenced(now) for each in members):
         return
     note = incident_cards.storm_over_note(members)
     key = f"{first.storm}:over:{max(each.times for each in members)}"

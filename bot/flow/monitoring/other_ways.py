@@ -24,7 +24,6 @@ from bot.domain.operation import MOST_OPEN, Operation, State
 from bot.flow.context import Services
 from bot.flow.monitoring import incident_cards
 from bot.flow.monitoring.incident_notes import all_incidents
-from bot.flow.monitoring.incidents import is_silenced
 from bot.flow.monitoring.monitor import Monitor
 from bot.flow.operations import operation_cards
 from bot.ports.notifier import Notifier
@@ -162,7 +161,7 @@ class OtherWays:
                 yield Notice(subject, OVER, over_card(incident), None)
             return
         unseen = silent and not incident.ts
-        heard = incident.acknowledged_by or is_silenced(incident, now)
+        heard = incident.acknowledged_by or incident.is_silenced(now)
         if stage != OPEN and not heard and (unseen or incident.severity in way.severities):
             alert = self.monitor.drawn.alerts.get(incident.key)
             fixes = tuple(each.command for each in alert.remedies) if alert is not None else ()

@@ -255,7 +255,7 @@ def _votes_missing(
             n=lost,
             count=len(operation.votes),
         )
-        advice = words("Somebody who has the role now must approve the new plan.")
+        advice = words("A new plan needs votes of people who have the role now.")
         return (Objection("votes", said, advice),)
     said = nwords(
         "Today's rule “{rule}” asks for {n} vote, and {count} of those given count.",
@@ -264,7 +264,7 @@ def _votes_missing(
         rule=today.rule,
         count=len(good),
     )
-    return (Objection("votes", said, words("The new plan must be approved by that rule.")),)
+    return (Objection("votes", said, words("A new plan must be approved by that rule.")),)
 
 
 @dataclass(frozen=True, slots=True)

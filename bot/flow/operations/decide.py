@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from bot.domain import policy as policies
 from bot.domain.card import Card
-from bot.domain.message import Words, words
+from bot.domain.message import Code, Words, words
 from bot.domain.operation import (
     BOT,
     SCRIPTS,
@@ -209,11 +209,18 @@ def _may_decide(services: Services, operation: Operation, by: str) -> Card | Non
         return None
     if by == operation.origin.by:
         return operation_cards.note_card(
-            words("{id} is your own.", id=operation.id), words("Use Withdraw to take it back.")
+            words("{id} is your own.", id=operation.id),
+            words("Take it back with {command}.", command=_line(services, "withdraw", operation)),
         )
     return operation_cards.forbidden_card(
         words("You may not decide on {id}.", id=operation.id), _takes(roles)
     )
+
+
+def _line(services: Services, verb: str, operation: Operation) -> Code:
+    """A decision as it is typed; a denial needs a reason."""
+    reason = " REASON" if verb == "deny" else ""
+    return Code(f"{services.slash} {verb} {operation.id}{reason}")
 
 
 def withdraw(services: Services, request: Request) -> Card | None:
@@ -226,7 +233,11 @@ def withdraw(services: Services, request: Request) -> Card | None:
         if request.by != operation.origin.by:
             return operation_cards.forbidden_card(
                 words("Only the person who asked for {id} can withdraw it.", id=operation.id),
-                words("Use Deny instead."),
+                ""
+                if _may_decide(services, operation, request.by)
+                else words(
+                    "To stop it, deny it: {command}.", command=_line(services, "deny", operation)
+                ),
             )
         if not policies.may_ask(
             services.policy, operation.action, roles_known_of(services, request.by)

@@ -92,6 +92,7 @@ BOXES = 10  # steps under one heading of the dialog that picks some…
 FEW = 50  # …while they are few; then lists of a hundred
 UNITS = ("ms", "s", "%")  # what the name of a fact that version 0.1 stored may end with
 MENTIONED = 20  # people called by name in one message
+NOTED = 5  # notes of a plan where it is not shown whole
 SAID = 5  # reasons told in one sentence
 BARS = 6  # steps whose progress is shown side by side; the checklist has them all
 
@@ -583,6 +584,21 @@ def _reasons(plan: Plan) -> list[Element]:
         lines = bullets(warning.text for warning in plan.warnings[first : first + 8])
         found.append(Section(lines if first else join((words("*Please note:*"), lines), "\n")))
     return found
+
+
+def notes(plan: Plan) -> tuple[Section, ...]:
+    """What a voter agrees to besides the steps, where the whole plan is not shown."""
+    said: list[Line] = []
+    if plan.outlook:
+        after = join(each.text for each in plan.outlook)
+        said.append(words("After it: {outlook}", outlook=after))
+    if plan.warnings:
+        said += [words("*Please note:*"), bullets(each.text for each in plan.warnings[:NOTED])]
+    if (more := len(plan.warnings) - NOTED) > 0:
+        said.append(
+            nwords("{n} more note: press Details.", "{n} more notes: press Details.", n=more)
+        )
+    return (Section(join(said, "\n")),) if said else ()
 
 
 def _picture(plan: Plan) -> list[Element]:
@@ -1159,8 +1175,8 @@ def pick_form(operation: Operation) -> Form:
 def refused_card(refused: Refused) -> Card:
     """Why there is no plan: every objection with its remedy."""
     why = objections_text(refused.objections)
-    line = join((Words("*{title}*", {"title": refused.title}), why), "\n")
-    return Card(text=join((refused.title, why)), elements=(Section(line),), not_done=True)
+    line = join((Words("*{title}*", {"title": refused.heading}), why), "\n")
+    return Card(text=join((refused.heading, why)), elements=(Section(line),), not_done=True)
 
 
 def may_not_card(may_not: MayNot) -> Card:
@@ -1212,7 +1228,7 @@ def twin_card(operation: Operation, *, mine: bool) -> Card:
         if mine
         else voting_buttons(operation, mine=False)
     )
-    return Card(text=text, elements=(Section(said), Buttons(buttons)))
+    return Card(text=text, elements=(Section(said), *notes(operation.plan), Buttons(buttons)))
 
 
 def proposed_note(operation: Operation, slash: str) -> Card:
@@ -1226,7 +1242,7 @@ def proposed_note(operation: Operation, slash: str) -> Card:
         )
         return Card(
             text=words("{id} starts now: {title}", id=operation.id, title=title),
-            elements=(Section(line),),
+            elements=(Section(line), *notes(operation.plan)),
         )
     line = nwords(
         "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) in the approvals "
@@ -1241,7 +1257,7 @@ def proposed_note(operation: Operation, slash: str) -> Card:
     )
     return Card(
         text=words("{id} is proposed: {title}", id=operation.id, title=title),
-        elements=(Section(line),),
+        elements=(Section(line), *notes(operation.plan)),
     )
 
 
@@ -1271,7 +1287,7 @@ def _scheduled_note(operation: Operation, slot: Slot, slash: str) -> Card:
         command=Code(f"{slash} reschedule {operation.id} tomorrow 22:00"),
         slash=slash,
     )
-    return Card(text=text, elements=(Section(join((said, how))),))
+    return Card(text=text, elements=(Section(join((said, how))), *notes(operation.plan)))
 
 
 def ended_note(operation: Operation) -> Card:
@@ -1284,6 +1300,14 @@ def ended_note(operation: Operation) -> Card:
     if buttons := _remedies(operation):
         elements.append(Buttons(buttons))
     return Card(text=id_line(operation, headline), elements=tuple(elements))
+
+
+def successor_note(operation: Operation) -> Card:
+    """Told in the thread of the operation that it follows."""
+    title = operation.plan.title
+    line = words("*{id}* proposes it again: {title}", id=Ref(operation.id), title=title)
+    text = words("{id} proposes it again: {title}", id=operation.id, title=title)
+    return Card(text=text, elements=(Section(line),))
 
 
 def agents_note(operation: Operation) -> Card:

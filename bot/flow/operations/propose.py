@@ -145,11 +145,11 @@ def consider(
     if isinstance(planned, Refused):
         return planned
     if strange := _no_handler(services, planned):
-        return Refused(operation_cards.NOT_PROPOSED, (strange,))
+        return Refused(operation_cards.NOT_PROPOSED, (strange,), sentence=True)
     if fault := whole.too_long(planned, origin.command, str(origin.reason)):
-        return Refused(operation_cards.NOT_PROPOSED, (fault,))
+        return Refused(operation_cards.NOT_PROPOSED, (fault,), sentence=True)
     if slot is None and (busy := busy_with(services, planned)):
-        return Refused(words("Not now."), busy)
+        return Refused(words("Not now."), busy, sentence=True)
     ruling = current_rules.ruling_now(services, action.name, planned, origin, slot)
     if isinstance(ruling, policies.MayNot):
         return ruling
@@ -247,6 +247,8 @@ def lay_out(services: Services, operation: Operation) -> Operation:
         return operation
     services.messages.post(operation.id, services.places.approvals)
     attach(services, operation)
+    if operation.replaces:
+        _tell_successor(services, operation)
     if operation.ruling.automatic and services.places.ops:
         services.messages.post(
             operation.id, services.places.ops
@@ -256,6 +258,14 @@ def lay_out(services: Services, operation: Operation) -> Operation:
     if operation.state in BUSY and not services.catalog.unable(operation):
         scheduled.hand_over(services, operation)
     return operation
+
+
+def _tell_successor(services: Services, operation: Operation) -> None:
+    """Lead from the message of what it follows to its own; one that was replaced says so itself."""
+    before = services.store.operation(operation.replaces)
+    if before.instead != operation.id:
+        card = operation_cards.successor_note(operation)
+        services.messages.note(before, card, f"followed-{operation.id}")
 
 
 def attach(services: Services, operation: Operation) -> None:

@@ -295,6 +295,8 @@ def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(
     [
         ("vm", "See `/kvm help vm`"),
         ("vm dance", "`vm` needs a subcommand"),
+        ("host", "`host` needs a subcommand"),  # though `hosts` is but a letter away
+        ("show", "Did you mean `/kvm show host`"),
         ("vm snapshot web-1", "`vm snapshot` needs a subcommand: create, delete, list, revert."),
         ("vm strat web-1", "Did you mean `/kvm vm start web-1`?"),
         ("migrat web-1", "Did you mean `/kvm migrate web-1`?"),
@@ -304,7 +306,7 @@ def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(
 def test_a_word_that_is_no_command_is_answered_with_the_nearest_or_with_how_it_goes_on(
     tmp_path: Path, typed: str, told: str
 ) -> None:
-    bot = small_bot(tmp_path, plugins=("migrate", "vm_lifecycle"))
+    bot = small_bot(tmp_path, plugins=("migrate", "vm_lifecycle", "host_check", "monitor"))
     said = bot.types(typed)
     bot.store.close()
     assert said is not None

@@ -152,9 +152,22 @@ LINES = (
     "host check host-a", "host pair --all", "host drain host-a", "balance", "balance why web-1",
     "status", "top", "alerts", "fits", "forecast", "vm show web-1", "vm pause web-1", "vm start web-1", "vm delete web-1",
     "vm snapshot list web-1", "vm resize web-1 --memory 8GiB",
+    "help balance", "help vm create", "help vm resize", "host", "me", "host undrain host-a",
 )  # fmt: skip
 PLAYS = (migrates, denies, *map(asks, LINES), asks("migrate web-1", "UGIL"))
-NAMES_COMMANDS = frozenset({"help", "help migrate", "vm", "migrat web-1", "policy migrate"})
+NAMES_COMMANDS = frozenset(
+    {
+        "help",
+        "help migrate",
+        "vm",
+        "host",
+        "help balance",
+        "help vm create",
+        "help vm resize",
+        "migrat web-1",
+        "policy migrate",
+    }
+)
 STILL_ENGLISH: frozenset[str] = frozenset()
 """Plays that still show some English. One that shows none leaves this list and stays out."""
 

@@ -42,6 +42,15 @@ def test_l10_a_host_that_is_expected_to_be_silent_is_not_switched_off(room: Room
     assert room.bot.operation(2).action == "host failover"
 
 
+def test_what_is_expected_is_said_in_plain_words(room: Room) -> None:
+    room.asks("host quiet host-a --for 30m")
+    room.asks("host quiet host-a --off")
+    first, second = (room.bot.operation(number).plan for number in (1, 2))
+    assert str(first.title) == "Expect host-a to be unreachable for 30 min"
+    assert "to be unreachable until" in str(first.steps[0].title)
+    assert str(second.title) == str(second.steps[0].title) == "Expect host-a to be reachable again"
+
+
 def test_another_hosts_silence_is_not_expected(room: Room) -> None:
     says(room, "host quiet host-b --for 10m")
     room.dies()

@@ -225,6 +225,24 @@ def test_an_alert_says_that_vms_wait_only_where_they_do(cluster: Cluster) -> Non
     assert "nobody" not in text(alert.card)
 
 
+def test_no_move_is_offered_where_no_other_host_is_better(cluster: Cluster) -> None:
+    """To a host with the same trouble, in maintenance or not measured no move helps."""
+    stalled = {"pressure": Pressure(0.9, 0.3, 0.0, 0.0, 0.0)}
+    cluster.sampler.vms["db-1"] = {"wait": 0.4}
+    for name in ("host-a", "host-b", "host-c", "host-d"):
+        cluster.sampler.hosts[name] = stalled
+    cluster.look(seconds=300)
+    found = cluster.look()
+    assert found["contention:host-a"].remedies == found["memory:host-a"].remedies == ()
+    assert "No other host has CPU to spare" in text(found["contention:host-a"].card)
+    assert "No other host has memory to spare" in text(found["memory:host-a"].card)
+    cluster.sampler.hosts["host-c"] = {"pressure": Pressure(0.1, 0.0, 0.0, 0.0, 0.0)}
+    found = cluster.look()
+    assert found["contention:host-a"].remedies[0].command == "migrate db-1"
+    assert found["memory:host-a"].remedies[0].command == "migrate db-1"
+    assert "to spare" not in text(found["contention:host-a"].card)
+
+
 def test_idle_huge_pages_are_no_memory_in_use(cluster: Cluster) -> None:
     """Nine tenths of the host are set aside: of what is left, little is used."""
     cluster.sampler.hosts["host-a"] = {"memory": 2 * GIB, "used": GIB, "huge": 14 * GIB}

@@ -13,7 +13,7 @@ import pytest
 from bot import catalog
 from bot.adapters.language import Languages
 from bot.domain.capacity import losses
-from bot.domain.card import Card, Chart, Table
+from bot.domain.card import Card, Chart, Section, Table
 from bot.domain.cluster import GIB, Pool, Snapshot
 from bot.domain.errors import UnknownNameError
 from bot.domain.metrics import (
@@ -47,6 +47,7 @@ from bot.domain.plan import HostBar, Plan, Prediction, Risk, Spread
 from bot.domain.policy import Ruling
 from bot.domain.steps import MigrateVm
 from bot.flow.commands.parse import parse
+from bot.flow.commands.query_cards import hosts_card
 from bot.plugin_api import Asker, Measured, Query, Report, ReportView, View
 from bot.testing import draw_cluster, uuid_of
 from bot.testing.draw import TAKEN_AT as NOW
@@ -186,6 +187,52 @@ def test_changes_since_the_last_digest_are_told_under_their_heading() -> None:
     assert found.notes == told[1:]
     assert not found.quiet
     assert "Readiness" in text(digest_card(found, "/kvm", weekly=False))
+
+
+@pytest.mark.parametrize(
+    ("plugin", "heading", "told"),
+    [
+        ("host_check", "Readiness", "Prontidão"),
+        ("failover", "Failover readiness", "Prontidão de failover"),
+    ],
+)
+def test_what_watches_tell_is_headed_in_the_reader_s_language(
+    plugin: str, heading: str, told: str
+) -> None:
+    change = Change(NOW - timedelta(hours=2), heading, "host-a")
+    measured = Measured(Sweep(NOW), changes=(change,))
+    card = digest_card(
+        digest(MonitorSettings(), report(BEFORE, measured=measured), DAY), "/kvm", weekly=False
+    )
+    portuguese = Languages(folders=catalog.load((plugin, "monitor")).translations).of("pt-BR")
+    assert told in repr([str(portuguese.translate(each.line)) for each in card.elements
+                         if isinstance(each, Section)])  # fmt: skip
+
+
+def test_hosts_in_maintenance_are_counted_in_the_title() -> None:
+    seen = draw_cluster("host-a 8cpu 16G\nhost-b 8cpu 16G\nhost-c 8cpu 16G down")
+    resting = replace(seen.hosts[1], maintenance=True)
+    seen = replace(seen, hosts=(seen.hosts[0], resting, seen.hosts[2]))
+    assert str(hosts_card(seen).title) == "2 of 3 hosts up, 1 of them in maintenance"
+    status = cards.status_card(seen, Measured(), (), (), NOW)
+    assert str(status.title) == "2 of 3 hosts up, 1 of them in maintenance, 0 VMs running"
+
+
+def test_a_list_of_alerts_says_who_heard_of_it_and_until_when_it_is_silenced() -> None:
+    until = NOW + timedelta(hours=1)
+    told = Incident("a", "a pool fills", NOW)
+    heard = replace(told, key="b", acknowledged_by="UANA")
+    silent = replace(heard, key="c", silent_until=until)
+    muted, ended = replace(heard, key="d", muted=True), replace(silent, key="e", silent_until=NOW)
+    card = cards.alerts_card((told, heard, silent, muted, ended), NOW, 1, str)
+    (table,) = [each for each in card.elements if isinstance(each, Table)]
+    assert [str(row[1]) for row in table.rows] == [
+        "active",
+        "acknowledged by UANA",
+        "silenced until 2026-01-05 10:00 UTC",
+        "silenced until resolved",
+        "acknowledged by UANA",
+    ]
 
 
 def test_the_first_digest_has_nothing_to_compare_with() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.card import Table
 from bot.domain.operation import State
 from bot.flow.commands import decisions, dispatcher, late_requests
 from bot.flow.commands.buttons import Lane
@@ -96,6 +97,26 @@ def test_withdraw_is_for_the_requester(proposed: Bot) -> None:
     assert "Only the person who asked" in text(proposed.types("withdraw op-1", "UBRUNO"))
     assert "You withdrew it." in text(proposed.types("withdraw op-1", "UANA"))
     assert proposed.operation().state is State.WITHDRAWN
+
+
+def test_only_who_may_deny_is_told_to_deny(proposed: Bot) -> None:
+    """Advice that its reader can follow: an approver denies, the requester withdraws, others do neither."""
+    assert "`/kvm deny op-1 REASON`" in text(proposed.types("withdraw op-1", "UBRUNO"))
+    other = text(proposed.types("withdraw op-1", "UEVA"))
+    assert "Only the person who asked" in other
+    assert "deny" not in other
+    assert "`/kvm withdraw op-1`" in text(proposed.types("deny op-1 not now", "UANA"))
+    assert proposed.operation().state is State.PROPOSED
+
+
+def test_the_trail_says_that_the_bot_found_the_votes_to_be_enough(proposed: Bot) -> None:
+    proposed.types(f"approve op-1 {digest(proposed)}", "UBRUNO")
+    trail = proposed.types("audit op-1")
+    assert trail is not None
+    table = next(each for each in trail.elements if isinstance(each, Table))
+    found = {str(what): str(who) for _, who, what in table.rows}
+    assert found["approved: every vote was given"] == "Drover"
+    assert next(who for what, who in found.items() if "approved the plan" in what) == "UBRUNO"
 
 
 def test_cancel_of_what_is_only_proposed_says_how_to_take_it_back(proposed: Bot) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.card import Button, Buttons, Card, Menu, Section, Table
+from bot.domain.card import Button, Buttons, Card, Listing, Menu, Section, Table
 from bot.domain.cluster import VmState
 from bot.domain.message import Words, words
 from bot.domain.pages import Page
@@ -308,6 +308,32 @@ def test_any_list_is_sent_as_a_file_with_all_its_rows(tmp_path: Path, form: str)
     assert [each["VM"] for each in found] == [f"vm-{number:03}" for number in range(45)]
     assert found[0]["State"] == "running"
     assert "45 rows" in text(said)
+    bot.store.close()
+
+
+def test_text_to_copy_has_a_button_that_sends_it_as_a_file(tmp_path: Path) -> None:
+    bot = small_bot(tmp_path, CLUSTER, plugins=("host_check",))
+    card = bot.types("host baseline")
+    assert card is not None
+    (shown,) = [str(each.text) for each in card.elements if isinstance(each, Listing)]
+    (button,) = [
+        each
+        for row in card.elements
+        if isinstance(row, Buttons)
+        for each in row.buttons
+        if isinstance(each, Button)
+    ]
+    said = bot.clicks("run", button.value, "UANA")
+    ((user, name, content),) = bot.chat.files
+    assert (user, name.startswith("drover-host-baseline-"), name.endswith(".txt")) == (
+        "UANA",
+        True,
+        True,
+    )
+    assert content.decode() == shown
+    assert shown.startswith("<cpu")
+    assert "direct messages" in text(said)
+    assert "no text to copy" in text(bot.types("hosts --txt"))
     bot.store.close()
 
 

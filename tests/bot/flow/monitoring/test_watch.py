@@ -200,6 +200,21 @@ def test_who_takes_an_alert_up_is_named_and_silence_is_kept(watched: Watched) ->
     assert watched.replies() == []
 
 
+def test_a_silence_is_ended_by_a_button(watched: Watched) -> None:
+    watched.tick(DOWN)
+    _, hour, *_ = [each for each in buttons(watched.shown()[0]) if each.action.startswith("alert.")]
+    watched.bot.clicks(hour.action, hour.value, "UCARLA")
+    (card,) = watched.shown()
+    assert "acknowledged by UCARLA" in state_of(card), "who silences it has seen it, and is named"
+    (end,) = [each for each in buttons(card) if each.action.startswith("alert.")]
+    assert str(end.text) == "End silence"
+    watched.bot.clicks(end.action, end.value, "UBRUNO")
+    (card,) = watched.shown()
+    assert "silenced" not in state_of(card)
+    watched.tick(BACK)
+    assert len(watched.replies()) == 1, "its end is told again"
+
+
 def test_a_trail_that_was_tampered_with_is_an_incident_until_it_holds_again(
     watched: Watched, tmp_path: Path
 ) -> None:
@@ -383,6 +398,7 @@ def test_a_live_answer_edits_its_message_until_its_time_is_over(watched: Watched
     assert watched.bot.types("hosts") is None
     until(lambda: "no longer live" in text(watched.shown()[0]), "it stops being live")
     assert 6 <= len(watched.bot.chat.edits) <= 8
+    assert "asked by UANA" in text(watched.shown()[0]), "everybody sees it"
 
 
 def test_the_history_gets_minutes_and_says_when_it_loses_some(watched: Watched) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bot.adapters.language import Languages
 from bot.adapters.linked_chat import LinkedChat
 from bot.adapters.slack.blocks import render
 from bot.adapters.slack.plaintext import as_text
@@ -17,7 +19,9 @@ from bot.domain.cluster import GIB
 from bot.domain.message import Duration, Ref, words
 from bot.domain.operation import State
 from bot.domain.steps import MigrateVm
+from bot.flow.commands import dispatcher
 from bot.flow.operations import operation_cards, perform, propose
+from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import until
 
@@ -125,7 +129,7 @@ def test_a_request_read_a_second_time_after_a_crash_is_no_twin_of_itself(bot: Bo
 def test_a_card_says_that_a_plan_takes_n_plus_one_away(tmp_path: Path) -> None:
     bot = bot_with(tmp_path, CLUSTER + "host-d  16cpu 64G down")
     bot.types("host drain host-c")
-    assert field(bot.shown(), "After it") == "N+1 OK"
+    assert field(bot.shown(), "After it") == "N+1 OK."
     approve(bot)
     bot.works()
     assert field(bot.shown(), "After it") == "", "what was foretold is no result"
@@ -172,6 +176,85 @@ def test_a_drain_with_a_vm_left_is_not_done(bot: Bot) -> None:
     assert "pin" in told, "and why"
     assert {"Shut down db-1", "Undrain host-a"} <= set(buttons_of(bot.shown()))
     assert "⚠️ done" in text(bot.types("ops"))
+
+
+def test_what_stays_is_told_to_who_asked_and_to_who_votes(bot: Bot) -> None:
+    """Also where the whole card is not shown: the note, the list of votes, the Home, a second request."""
+    asked = bot.types("host drain host-a")
+    votes = bot.types("approvals", "UBRUNO")
+    dispatcher.handle(bot.services, Request("home-1", "home", "UBRUNO", bot.clock.now()))
+    again = bot.types("host drain host-a", "UEVA")
+    for shown in (asked, votes, bot.chat.homes["UBRUNO"], again):
+        assert "db-1 stays on host-a" in text(shown)
+        assert "pin" in text(shown), "and why"
+        assert "After it: " in text(shown)
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("host undrain host-c", "Undrain host-c"),
+        ("host maintenance host-c off", "Take host-c out of maintenance"),
+        ("vm limit web-1 --cpu 900%", "Limit web-1 to 9 cores"),
+    ],
+)
+def test_what_is_refused_is_not_headed_as_if_it_were_done(
+    tmp_path: Path, line: str, title: str
+) -> None:
+    bot = small_bot(tmp_path, CLUSTER, (*PLUGINS, "host_check"))
+    card = bot.types(line)
+    assert card is not None
+    assert str(card.text).startswith(f"Not proposed: {title}")
+    portuguese = Languages(folders=bot.services.catalog.translations).of("pt-BR")
+    assert str(portuguese.translate(card.text)).startswith("Não proposto: ")
+
+
+def test_a_refusal_in_a_sentence_of_its_own_is_not_said_twice(bot: Bot) -> None:
+    assert str(bot.types("vm start web-1").text).startswith("Cannot start web-1")  # type: ignore[union-attr]
+    assert "Not proposed" not in text(bot.types("migrate web-1 to host-a"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vm resize off-1 --memory 4G",
+        "vm limit web-1 --cpu 50%",
+        "vm clone off-1 copy-1",
+        "vm snapshot create off-1 before",
+        "migrate web-1 to host-b",
+    ],
+)
+def test_what_was_done_is_told_without_words_of_code(bot: Bot, line: str) -> None:
+    bot.types(line)
+    approve(bot)
+    bot.works()
+    assert bot.operation().state is State.DONE, bot.operation().outcome
+    said = re.sub(r"<!date[^>]*>", "", as_text(bot.shown()))
+    assert not re.search(r"\b(?:True|False|None)\b|[a-z]_[a-z]|\d{4}-\d\d-\d\dT", said), said
+
+
+def test_a_drain_of_which_nothing_moves_predicts_nothing(tmp_path: Path) -> None:
+    bot = bot_with(tmp_path, "host-a 16cpu 64G | db-1 8G [pin=here]\nhost-b 16cpu 64G")
+    bot.types("host drain host-a")
+    shown = text(bot.shown())
+    assert "db-1 stays on host-a" in shown
+    assert "0 migration" not in shown
+    assert field(bot.shown(), "Prediction") == ""
+
+
+def test_the_thread_of_an_old_proposal_leads_to_the_one_that_follows(bot: Bot) -> None:
+    bot.types("migrate web-1 to host-b")
+    approve(bot)
+    bot.clicks("op.cancel", bot.value(), "UANA")
+    assert bot.operation().state is State.CANCELLED
+    bot.clicks("op.again", bot.value(), "UANA")
+    assert bot.operation(2).replaces == "op-1"
+    (old, *_) = bot.store.copies("op-1")
+    replies = [
+        text(bot.chat.messages[ref]) for ref, parent in bot.chat.threads.items() if parent == old
+    ]
+    assert any("op-2 proposes it again" in each for each in replies)
+    assert "proposes it again" not in text(bot.shown(2))
 
 
 def test_a_drain_that_emptied_its_host_says_so(bot: Bot) -> None:
