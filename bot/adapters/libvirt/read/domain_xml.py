@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
+from typing import TypeVar, cast
 
 from lxml import etree
 
@@ -13,6 +16,8 @@ from bot.adapters.libvirt.read.ties import device_name, ties
 from bot.domain.cluster import Disk, Nic, Scheduler, VmDetail
 from bot.domain.errors import UnfitError
 from bot.domain.message import Message, Words, words
+
+T = TypeVar("T")
 
 TAGS = "https://drover.dev/tags/1"
 """Namespace of ``<drover:tags><drover:tag key= value=/></drover:tags>`` in ``<metadata>``."""
@@ -83,18 +88,32 @@ def parse(xml: str) -> Definition:
     return Definition(
         uuid=root.findtext("uuid", ""),
         name=root.findtext("name", ""),
-        virt_type=root.get("type", ""),
-        arch=_of(root, "os/type", "arch"),
+        virt_type=sys.intern(root.get("type", "")),
+        arch=sys.intern(_of(root, "os/type", "arch")),
         vcpus=numbers.vcpus(root.find("vcpu")),
         memory=memory,
         memory_max=memory_max,
-        scheduler=numbers.scheduler(root.find("cputune")),
+        scheduler=_share(numbers.scheduler(root.find("cputune"))),
         tags=_tags(root),
         detail=detail,
-        cpu_xml="" if cpu is None else etree.tostring(cpu, encoding="unicode", with_tail=False),
+        cpu_xml="" if cpu is None else _share(_text_of(cpu)),
         problem=numbers.problem,
         in_cache=_in_cache(root),
     )
+
+
+def _share(value: T) -> T:
+    """The first value that was equal to this one: thousands of VMs are alike in most."""
+    return cast("T", _first_of_equals(value))
+
+
+@lru_cache(maxsize=2048)
+def _first_of_equals(value: object) -> object:
+    return value
+
+
+def _text_of(element: etree._Element) -> str:
+    return str(etree.tostring(element, encoding="unicode", with_tail=False))
 
 
 def _in_cache(root: etree._Element) -> bool:
@@ -130,10 +149,10 @@ def document(xml: str) -> etree._Element:
 
 def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
     return VmDetail(
-        machine=_of(root, "os/type", "machine"),
-        emulator=root.findtext("devices/emulator", ""),
-        cpu_mode=_of(root, "cpu", "mode"),
-        cpu_features=_cpu_features(root),
+        machine=sys.intern(_of(root, "os/type", "machine")),
+        emulator=sys.intern(root.findtext("devices/emulator", "")),
+        cpu_mode=sys.intern(_of(root, "cpu", "mode")),
+        cpu_features=_share(_cpu_features(root)),
         disks=tuple(_disk(each) for each in root.iterfind("devices/disk")),
         nics=tuple(_nic(each) for each in root.iterfind("devices/interface")),
         hostdevs=tuple(_hostdevs(root)),
@@ -152,7 +171,7 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         pflash=_of(root, "os", "firmware") == "efi" or _of(root, "os/loader", "type") == "pflash",
         loader=(root.findtext("os/loader") or "").strip(),
         nvram_format=_of(root, "os/nvram", "format"),
-        ties=ties(root),
+        ties=_share(ties(root)),
     )
 
 
@@ -334,11 +353,13 @@ _MOST_BYTES = 1 << 62  # more is a slip: it would fit into no column of the data
 _MOST_TUNE = (1 << 63) - 1  # cgroups write "no ceiling" so large
 
 
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
 def _tags(root: etree._Element) -> Mapping[str, str]:
     found = root.iterfind(f"metadata/{{{TAGS}}}tags/{{{TAGS}}}tag")
-    return MappingProxyType(
-        {each.get("key", ""): each.get("value", "") for each in found if each.get("key")}
-    )
+    tags = {each.get("key", ""): each.get("value", "") for each in found if each.get("key")}
+    return MappingProxyType(tags) if tags else _NO_TAGS
 
 
 def _of(element: etree._Element, path: str, attribute: str) -> str:

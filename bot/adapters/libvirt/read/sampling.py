@@ -5,6 +5,7 @@ One bulk question to each, under a deadline.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -276,7 +277,7 @@ class HostSampler:
 
     def _vm(self, domain: libvirt.virDomain, record: Record, at: float, *, slow: bool) -> VmSample:
         # The handle keeps name and UUID; asking them costs no call
-        uuid = text(domain.UUIDString())
+        uuid = sys.intern(text(domain.UUIDString()))
         state, why = state_of(count(record["state.state"]), count(record.get("state.reason", 0)))
         if state is VmState.SHUT_OFF:
             why = _OFF_BY_ITSELF.get(record.get("state.reason", 0), "")
@@ -292,7 +293,7 @@ class HostSampler:
         self._costly[uuid] = costly
         return VmSample(
             uuid,
-            text(domain.name()),
+            sys.intern(text(domain.name())),
             self.name,
             state.value,
             count(record.get("vcpu.current", 0)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -208,17 +209,16 @@ def state_of(state: int, reason: int) -> tuple[VmState, str]:
 def _sample(parts: Parts, domain: libvirt.virDomain, record: Record) -> Sample | None:
     """One guest; None for a handle that cannot even be named."""
     name = name_of(domain)
-    uuid = parts.read("VM", name, lambda: text(domain.UUIDString()))
+    uuid = parts.read("VM", name, lambda: sys.intern(text(domain.UUIDString())))
     if uuid is None:
         return None
     state, paused_by, problem = _state(domain, record)
     problem = parts.why("VM", name) or problem
     cpu = record.get("cpu.time")
     known = isinstance(cpu, int) and 0 <= cpu < 1 << 63
-    # The handle keeps both; asking them costs no call.
-    return Sample(
-        uuid, uuid if name == "?" else name, state, paused_by, cpu if known else None, problem
-    )
+    # The handle keeps both; asking them costs no call. Each look would keep texts of its own
+    name = uuid if name == "?" else sys.intern(name)
+    return Sample(uuid, name, state, paused_by, cpu if known else None, problem)
 
 
 def _state(domain: libvirt.virDomain, record: Record) -> tuple[VmState, str, Message]:
