@@ -81,6 +81,8 @@ class Gatherer:
         self.sight.note(snapshot)
         silent = [host for host in snapshot.hosts if not host.up]
         back = witnesses.read_boots(self.sight, snapshot, hypervisor)
+        # Before it is proposed to start its VMs again, whatever other hosts are silent
+        guard.admit(self.sight, snapshot, hypervisor)
         found = witnesses.gather_all(self.sight, silent, snapshot, hypervisor)
         if not any(not (host.maintenance or host.held) for host in silent):
             self._routine(snapshot, hypervisor)  # which may take long, and nobody waits for it
@@ -89,7 +91,6 @@ class Gatherer:
 
     def _routine(self, snapshot: Snapshot, hypervisor: Hypervisor) -> None:
         """Read the controllers, and hear whether hosts hear each other, each in its time."""
-        guard.admit(self.sight, snapshot, hypervisor)
         now = snapshot.taken_at.timestamp()
         if now - self.read_at >= _POWER_EVERY:
             self.read_at = now

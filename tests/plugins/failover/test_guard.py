@@ -16,6 +16,7 @@ from bot.domain.readiness import CommandResult
 from bot.testing import FakeHypervisor, TickingClock, draw_cluster
 from plugins.failover import guard
 from plugins.failover.sight import Sight
+from plugins.failover.watch import Gatherer
 from plugins.host_check.probes import GUARD
 from tests.bot.flow.small_bot import small_bot, text
 
@@ -111,6 +112,27 @@ def test_a_host_that_could_not_be_admitted_is_told_again(
     admitted(hypervisor, sight)
     admitted(hypervisor, sight)
     assert len(shells.told) == 2
+
+
+def test_a_host_that_is_back_is_admitted_while_another_one_is_still_silent(
+    hypervisor: FakeHypervisor,
+) -> None:
+    """Both lost their power. Its VMs are proposed to start there: its guard must let them."""
+    told: list[str] = []
+
+    def answer(argv: Sequence[str]) -> CommandResult:
+        if any(guard.ADMITTED in each for each in argv):
+            told.append(argv[-1])
+        return CommandResult(0, "boot-2" if argv[-1] == BOOT else "")
+
+    hypervisor.give_shell("host-a", answer)
+    gatherer = Gatherer(Sight(boots={"host-a": "boot-1"}, admitted={"host-a": "boot-1"}))
+    for host in ("host-a", "host-b"):
+        hypervisor.down(host, "no route to host")
+    gatherer(hypervisor.snapshot(), hypervisor)
+    hypervisor.up("host-a")
+    gatherer(hypervisor.snapshot(), hypervisor)
+    assert told == ["boot-2"]
 
 
 def test_a_silent_host_is_not_admitted(hypervisor: FakeHypervisor) -> None:
