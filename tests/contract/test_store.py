@@ -57,6 +57,7 @@ from bot.domain.steps import SetMaintenance
 from bot.ports import MessageRef, Store
 from bot.testing.clock import TickingClock
 from tests import postgres
+from tests.bot.flow.small_bot import empty_database
 from tests.operations import CODEC, START, later, move, planned, proposal, request
 
 Reopen = Callable[[], SqlStore]
@@ -65,7 +66,9 @@ Reopen = Callable[[], SqlStore]
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/drover.sqlite"
+        file = tmp_path / "drover.sqlite"
+        file.write_bytes(empty_database())
+        return f"sqlite:///{file}"
     server: postgres.Postgres = request.getfixturevalue("server")
     return server.database()
 
@@ -927,6 +930,8 @@ def test_a_chain_rewritten_from_a_point_on_is_caught_by_its_content(
 
 
 def test_replicas_may_start_together_on_an_empty_database(url: str) -> None:
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).unlink()  # it has tables already
     ready = threading.Barrier(4)
 
     def start(_: int) -> str:

@@ -185,12 +185,16 @@ def _as_read(shown: Any) -> Any:
 
 
 @cache
-def _empty_database() -> bytes:
+def empty_database() -> bytes:
     """A new database as the store makes it: making one costs more than most tests do with it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "drover.sqlite"
         SqlStore(f"sqlite:///{file}", Codec(()), clock=TickingClock()).close()
         return file.read_bytes()
+
+
+_drawn = cache(draw_cluster)
+"""Most tests have the same few clusters, and a snapshot is a value that nothing changes."""
 
 
 def small_bot(
@@ -208,12 +212,12 @@ def small_bot(
     ``services_of``: fields of the services that differ.
     """
     clock = clock or TickingClock()
-    hypervisor = FakeHypervisor(draw_cluster(cluster), clock)
+    hypervisor = FakeHypervisor(_drawn(cluster), clock)
     chat = FakeChat()
     loaded = catalog.load(plugins, tables, extra=(Core(), *extra))
     file = tmp_path / "drover.sqlite"
     if not file.exists():
-        file.write_bytes(_empty_database())
+        file.write_bytes(empty_database())
     store = SqlStore(f"sqlite:///{file}", loaded.codec(), clock=clock)
     work = QueuedWork()
     usual: dict[str, Any] = {"policy": POLICY, "roles": ROLES, "patience": 30.0}

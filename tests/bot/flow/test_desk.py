@@ -62,7 +62,7 @@ def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
     real = dispatcher.handle
 
     def slow(services: object, request: Request) -> None:
-        if request.text == "status":
+        if request.text == "ops":
             assert go.wait(60)
         order.append(request.key)
         real(bot.services, request)
@@ -72,7 +72,7 @@ def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
     monkeypatch.setattr(dispatcher, "handle", slow)
     workers.start()
     for number in range(1000):
-        request = asked(bot, f"query-{number}", text="status", by=f"U{number % 50}")
+        request = asked(bot, f"query-{number}", text="ops", by=f"U{number % 50}")
         workers._put(request)
     click = asked(bot, "vote", kind="click", action="op.approve", value=bot.value(), by="UBRUNO")
     dialog = asked(bot, "dialog", text="host maintenance")
