@@ -29,7 +29,8 @@ from tests.e2e.dead_host import (
 from tests.e2e.play import Play
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+# Each waits for several bounded things one after the other, on a machine that may be busy.
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,8 @@ from tests.e2e.dying import BEFORE
 from tests.e2e.play import holds
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+# Each waits for several bounded things one after the other, on a machine that may be busy.
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
