@@ -214,7 +214,7 @@ def _card(services: Services, mine: Personal) -> Card:
         (_KINDS[each], yes if mine.wants(each) else no) for each in About
     ]
     quiet = words("{hours} ({zone})", hours=mine.quiet, zone=mine.zone or services.zone)
-    pairs.append((words("Quiet hours"), quiet if mine.quiet else words("none")))
+    pairs.append((words("Quiet hours"), quiet if mine.quiet else words("not set")))
     pairs.append((words("Language"), mine.language or words("as in Slack")))
     title = words("Your settings")
     hint = words(

@@ -221,8 +221,10 @@ def status_card(
         Section(
             words(
                 "*Running operations* {operations}",
-                operations=_names_or_none([operation_line(each) for each in running]),
+                operations=names([operation_line(each) for each in running]),
             )
+            if running
+            else words("*Running operations* 0")  # a “none” has a gender in other languages
         ),
         Context(_as_of(measured, now)),
     ]
