@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.fence import FenceAddress, FenceControl, agents
+from bot.adapters.fence import control as fence_control
 from bot.adapters.fence.device import Answer
 from bot.domain.errors import PowerError
 from bot.domain.power import Device, Power
@@ -186,7 +187,8 @@ def test_those_who_ask_at_once_all_get_an_answer_that_began_after_they_asked() -
     assert all(not each.problem for each in answers)
 
 
-def test_a_controller_that_hangs_is_not_asked_again() -> None:
+def test_a_controller_that_hangs_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence_control, "_GRACE", 0.1)
     agent = SlowAgent()
     control = control_with(agent, 0.01)
     with ThreadPoolExecutor(1) as pool:
