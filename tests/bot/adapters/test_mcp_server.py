@@ -1,31 +1,34 @@
-"""The tools of agents, with the SDK's own client: in memory and over streamable HTTP on loopback."""
+"""The tools of agents, with the SDK's own client: in memory and over streamable HTTP on loopback.
+
+The SDK is imported where it is used: half a second that only those pay who run these tests.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-import httpx2
 import pytest
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
-from bot.adapters import mcp_server
-from bot.adapters.mcp_server import Bridge, Data
 from bot.domain.errors import DroverError, NotAllowedError
 from bot.flow.commands import agent_answers
 from bot.flow.commands.agents import Agent, AgentLimits, Agents
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import until
 
+if TYPE_CHECKING:
+    import httpx2
+    from mcp import Client
+
+    from bot.adapters.mcp_server import Data
+
 TOKENS = {"t" * 32: Agent("triage", "UANA"), "": Agent("", "UANA"), "g" * 32: Agent("g", "UGIL")}
 T = TypeVar("T")
-Session = Callable[[], AbstractAsyncContextManager[Client]]
 
 
 class NearBot:
@@ -61,6 +64,9 @@ def near(bot: Bot) -> NearBot:
 
 def run(act: Callable[[Client], Awaitable[T]], near: NearBot) -> T:
     """Act as an agent over a connection in memory."""
+    from mcp import Client
+
+    from bot.adapters.mcp_server import Bridge
 
     async def session() -> T:
         async with Client(Bridge(near).server()) as client:
@@ -153,6 +159,8 @@ def test_the_bot_that_is_away_is_told(near: NearBot) -> None:
     "command", ["hosts", "vm show", "snapshot list", "vm force-off", "a_b c", "plan", "follow"]
 )
 def test_the_name_of_a_tool_leads_back_to_its_command(command: str) -> None:
+    from bot.adapters import mcp_server
+
     assert mcp_server.command_of(mcp_server.tool_name(command)) == command
 
 
@@ -161,6 +169,8 @@ def test_the_name_of_a_tool_leads_back_to_its_command(command: str) -> None:
 
 @pytest.fixture
 def url(near: NearBot) -> Iterator[str]:
+    from bot.adapters import mcp_server
+
     listening = mcp_server.listen(0)
     port = listening.getsockname()[1]
     server = mcp_server.serve_http(near)
@@ -175,6 +185,10 @@ def url(near: NearBot) -> Iterator[str]:
 
 @asynccontextmanager
 async def over_http(url: str, token: str) -> Any:
+    import httpx2
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
@@ -202,6 +216,8 @@ def test_over_http_the_token_says_who_the_agent_is_and_for_whom(url: str, bot: B
 def post(
     url: str, headers: Mapping[str, str] | Mapping[bytes, bytes], body: bytes = b"{}"
 ) -> httpx2.Response:
+    import httpx2
+
     with httpx2.Client() as client:
         return client.post(url, headers=headers, content=body)
 
@@ -225,6 +241,8 @@ def test_over_http_a_page_in_a_browser_comes_not_in(url: str) -> None:
 
 
 def test_over_http_a_body_that_is_too_big_is_refused(url: str) -> None:
+    from bot.adapters import mcp_server
+
     known = {"Authorization": f"Bearer {'t' * 32}", "Content-Type": "application/json",
              "Accept": "application/json, text/event-stream"}  # fmt: skip
     assert post(url, known, b" " * (mcp_server.BIGGEST_BODY + 1)).status_code == 413

@@ -15,8 +15,6 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from bot.adapters.language import Languages
 from bot.adapters.terminal import client
@@ -154,6 +152,9 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_drover_mcp_over_standard_input_and_output(desk: Desk) -> None:
+    from mcp import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "bot", "mcp", "--socket", str(desk.path)],
