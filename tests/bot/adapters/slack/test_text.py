@@ -107,9 +107,10 @@ def test_a_name_copied_from_a_message_works_in_a_command(name: str) -> None:
 
 @given(NASTY | st.text(alphabet=st.sampled_from("` a*_<"), max_size=30))
 def test_prose_shows_commands_as_code_and_nothing_else_of_it_acts(text: str) -> None:
-    shown = mrkdwn(prose(text))
-    assert_inert(re.sub(r"`([^`]*)`", "", shown))
-    assert "*" not in re.sub(r"`([^`]*)`", "", shown)
+    # Two words for code: what follows does not begin the line, and no colons meet around it
+    shown = re.sub(r"`[^`]*`", "a b", mrkdwn(prose(text)))
+    assert_inert(shown)
+    assert "*" not in shown
 
 
 def test_a_command_in_prose_is_code() -> None:
