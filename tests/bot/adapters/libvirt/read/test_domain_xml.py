@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pytest
 
 from bot.adapters.libvirt.read.domain_xml import parse
@@ -154,6 +156,13 @@ def test_the_cpu_is_kept_as_written() -> None:
     assert cpu.startswith("<cpu mode=")
     assert cpu.endswith("</cpu>")
     assert "invtsc" in cpu
+
+
+def test_what_many_vms_have_alike_is_kept_once() -> None:
+    one, other = parse(LIVE), parse(LIVE.replace("web-1", "web-2"))
+    assert (one.name, other.name) == ("web-1", "web-2")
+    for shared in ("detail.cpu_features", "detail.ties", "detail.machine", "cpu_xml", "scheduler"):
+        assert attrgetter(shared)(one) is attrgetter(shared)(other), shared
 
 
 def test_what_keeps_a_guest_where_it_is() -> None:
