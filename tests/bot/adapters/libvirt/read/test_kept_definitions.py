@@ -27,6 +27,9 @@ def hypervisor(tmp_path: Path) -> Iterator[LibvirtHypervisor]:
     file.write_text(f"<node>{vms}</node>")
     address = HostAddress("host-t", f"test://{file}", f"test://{file}")
     made = LibvirtHypervisor([address], clock=TickingClock(), deadline=PATIENCE)
+    reader = made._reader("host-t")
+    for line in (reader.look, reader.act, reader.storage._line):
+        line.patience = PATIENCE  # however slow the machine is: another is opened for no wait
     yield made
     made.close()
 
