@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from bot import catalog
-from bot.adapters.language import Languages
+from bot.adapters.language import Language, Languages
 from bot.domain.errors import CatalogError, SettingsError
 from bot.domain.message import Message
 from bot.settings import load
@@ -24,8 +25,13 @@ WRONG = {
 }  # fmt: skip
 
 
+@cache  # reading all that the bot says takes longer than the tests
+def portuguese_language() -> Language:
+    return Languages().of("pt_BR")
+
+
 def in_portuguese(said: Message) -> str:
-    return str(Languages().of("pt_BR").translate(said))
+    return str(portuguese_language().translate(said))
 
 
 @pytest.mark.parametrize("case", WRONG)
