@@ -277,6 +277,10 @@ CRASHES, REPLICAS, LINE = (
     "tests/e2e/test_replicas.py",
     "tests/e2e/test_line.py",
 )
+MOVES, STEPS = (
+    "tests/plugins/migrate/test_handler.py",
+    "tests/plugins/vm_lifecycle/test_handler.py",
+)
 LIVES, BESIDE = "tests/bot/flow/test_lives.py", "tests/bot/flow/test_side_by_side.py"
 STORE, ENGINE = (
     "tests/bot/domain/test_operation_machine.py",
@@ -297,6 +301,9 @@ ROWS = (
     Row("Bot", "a replica frozen, replaced, and woken", "it gives way; one outcome", slow=True, test=REPLICAS),
     Row("Bot", "two replicas decide in the same moment", "one move out of a host begins", test=BESIDE),
     Row("Bot", "killed with several steps under way", "each settled again, none repeated", test=BESIDE),
+    Row("Bot", "killed before libvirt removes the source's definition", MOVED, test=MOVES),
+    Row("Bot", "kill -9 while a host copies a disk", "waited for, and copied anew", test=STEPS),
+    Row("Bot", "kill -9 while a snapshot is taken or a VM starts", "not done before it is", test=STEPS),
     Row("Bot", "the clock jumps in the middle, and back", MOVED, clock_jumps_in_the_middle),
     Row("Bot", "the clock jumps past the expiry, and back", "no vote; told so", clock_jumps_past_the_expiry),
     Row("Bot", "the clock jumps at any moment, forwards or back", "nothing is done twice", test=LIVES),
