@@ -86,13 +86,21 @@ def runs_once(lab: Lab, guest: Guest, host: str) -> None:
     assert guest.boots() == 1, (
         f"{guest.name} came up {guest.boots()} times; it said:\n{guest.serial_log()[-4000:]}"
     )
-    before = guest.ticks()
+    before, used = guest.ticks(), guest.cpu_seconds()
     try:
         until(lambda: guest.ticks() > before, f"{guest.name} stands still")
     except AssertionError as error:
+        # What tells a VM that hangs from one whose serial line or clock does
         state = lab.virsh(host, "domstate", guest.name, "--reason", check=False).strip()
+        now = guest.cpu_seconds()
+        asked = ("qemu-monitor-command", guest.name, "--hmp")
+        seen = [
+            lab.virsh(host, *asked, what, check=False)
+            for what in ("info status", "info pic", "info registers")
+        ]
         raise AssertionError(
-            f"{error}: libvirt says {state}, its CPU time is {guest.cpu_seconds():g} s"
+            f"{error}: libvirt says {state}, it used {now - used:g} s of CPU meanwhile, "
+            f"{now:g} s in all; {' '.join(seen)}; it said:\n{guest.serial_log()[-1000:]}"
         ) from error
 
 
