@@ -260,8 +260,10 @@ def _begin(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
         options["isolation_level"] = "REPEATABLE READ"
     try:
         # Options of the connection; those of the engine would make another engine each time
-        with engine.connect().execution_options(**options) as connection, connection.begin():
-            yield connection
+        with engine.connect() as connection:
+            connection.execution_options(**options)
+            with connection.begin():
+                yield connection
     except SQLAlchemyError as error:
         raise store_error(error) from error
 

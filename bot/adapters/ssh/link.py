@@ -8,7 +8,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import paramiko
@@ -19,6 +20,7 @@ from bot.domain.message import Code, Duration, Message, words
 from bot.domain.readiness import CommandResult
 
 _CONNECT_SECONDS = 10.0  # a host that resolves names slowly needs some of them
+_END_SECONDS = 1.0  # a transport that breaks wakes its channels first, and ends a moment later
 _MOST_OUTPUT = 4 << 20  # bytes; what is beyond is not read
 _CHUNK = 1 << 16  # bytes read at once
 
@@ -43,8 +45,8 @@ class SshLink:
         until = time.monotonic() + deadline
         began = time.monotonic()
         try:
-            channel = self._transport().open_session(timeout=deadline)
-            with channel:
+            transport = self._transport()
+            with transport.open_session(timeout=deadline) as channel, _told_as_broken(transport):
                 channel.exec_command(shlex.join(argv))
                 channel.shutdown_write()
                 out, err = _drain(channel, until)
@@ -143,6 +145,24 @@ class SshLink:
             ),
             _advice(error),
         )
+
+
+@contextmanager
+def _told_as_broken(transport: paramiko.Transport) -> Iterator[None]:
+    """Tell a connection that breaks as that, in whatever step it is noticed.
+
+    Raises:
+        paramiko.SSHException: it broke.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        transport.join(_END_SECONDS)
+        if transport.is_active():
+            raise  # the server refused
+        raise paramiko.SSHException("the connection broke") from error
 
 
 def _advice(error: Exception) -> Message:
