@@ -139,6 +139,8 @@ def test_an_uneven_cluster_becomes_even_in_two_parts_and_the_gain_is_measured(
     stage.approves("carla", part)
     stage.ended("Done:", part, timeout=240)
     assert Counter(places(stage.lab, crowd).values())["host-a"] == 4
+    # Right after a move a guest uses less; moves that bring too little then are rightly skipped
+    measured(stage.lab, crowd)
     approved(stage, "balance --min-gain 0.001", "Balance the cluster")
     assert max(Counter(places(stage.lab, crowd).values()).values()) <= 3
     assert len(set(places(stage.lab, crowd).values())) == 3
