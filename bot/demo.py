@@ -191,9 +191,8 @@ def perform(
             told.say(
                 DEMO,
                 words(
-                    "Asked, approved, moved, verified; a host died, and its VMs run again. "
-                    "To try it "
-                    "yourself: `./drover demo`, without `--exit`"
+                    "Asked, approved, moved, verified; a host died, and its VMs run again. To try "
+                    "it yourself: `./drover demo`, without `--exit`"
                 ),
             )
             return
@@ -398,9 +397,8 @@ def _prove(stage: DemoStage, told: Transcript, ticks: int) -> None:
     told.say(
         DEMO,
         words(
-            "Checked on the machine itself: the one QEMU process of {vm} runs on {host}, and "
-            "the VM "
-            "goes on",
+            "Checked on the machine itself: the one QEMU process of {vm} runs on {host}, and the "
+            "VM goes on",
             vm="web-1",
             host="host-b",
         ),

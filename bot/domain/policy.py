@@ -316,8 +316,7 @@ OPEN_END = words(
 
 NOT_AUTOMATIC = words(
     "it is configured as automatic but no rule allows that, so every run would still ask for "
-    "approval; "
-    "add a rule with automatic = true and votes = 0, or set it to propose"
+    "approval; add a rule with automatic = true and votes = 0, or set it to propose"
 )
 AGENTS_VOTES = words(
     "what an agent asks for takes 1 vote at least; set votes to 1 or more, and name approvers"
@@ -372,9 +371,8 @@ def for_the_bot(rule: Rule) -> Message:
         return ""
     return words(
         "people who ask need no vote; what an agent asks for, and what the bot proposes by "
-        "itself, takes 1 vote of {roles}. "
-        "To let it act without anybody, write a rule with automatic = true and votes = 0 "
-        "before this one",
+        "itself, takes 1 vote of {roles}. To let it act without anybody, write a rule with "
+        "automatic = true and votes = 0 before this one",
         roles=Names(rule.approvers, Join.OR),
     )
 

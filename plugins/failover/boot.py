@@ -93,9 +93,8 @@ def _meaning(intent: Protect) -> Iterator[Reason]:
             "own-autostart",
             words(
                 "libvirt does not start them any more. When their host has started anew, Drover "
-                "proposes to start them, or does so by itself where a rule lets it. While "
-                "Drover is "
-                "down nothing starts them: leave out the VMs of Drover and its database."
+                "proposes to start them, or does so by itself where a rule lets it. While Drover "
+                "is down nothing starts them: leave out the VMs of Drover and its database."
             ),
         )
     else:

@@ -98,18 +98,15 @@ def show(about: Guard, view: View) -> Card:  # noqa: ARG001 - the shape of an an
     said = words(
         "The guard is a hook of libvirt that you may put on each host. After the host has started "
         "anew, it refuses the start of every VM that Drover starts with it (tag "
-        "`failover.autostart=on`, "
-        "set by {protect}), until Drover admits the host: by itself where the host is not on hold, "
-        "else by {readmit}.",
+        "`failover.autostart=on`, set by {protect}), until Drover admits the host: by itself "
+        "where the host is not on hold, else by {readmit}.",
         protect=chat(PROTECT),
         readmit=chat(f"{READMIT} HOST"),
     )
     steps = words(
-        "As root on each host: write it to {hook}, {mode}, {admit} for the boot that is "
-        "running, and "
-        "restart libvirt's daemon once, so that it finds the hook (VMs run on). {check} "
-        "tells whether "
-        "it works.",
+        "As root on each host: write it to {hook}, {mode}, {admit} for the boot that is running, "
+        "and restart libvirt's daemon once, so that it finds the hook (VMs run on). {check} tells "
+        "whether it works.",
         hook=shell(HOOK),
         mode=shell(f"chmod 755 {HOOK}"),
         admit=shell(f"cp /proc/sys/kernel/random/boot_id {ADMITTED}"),
@@ -117,11 +114,10 @@ def show(about: Guard, view: View) -> Card:  # noqa: ARG001 - the shape of an an
     )
     limits = words(
         "It needs libvirt 6.5, and SSH to the host as root or with sudo. It does not hinder a host "
-        "that was only frozen or cut off, for that has not started anew, nor QEMU without "
-        "libvirt, nor "
-        "VMs without the tag. While Drover is down, a host that has started anew starts no "
-        "protected "
-        "VM; whoever has looked at all other hosts may admit it by hand with the command above."
+        "that was only frozen or cut off, for that has not started anew, nor QEMU without libvirt, "
+        "nor VMs without the tag. While Drover is down, a host that has started anew starts no "
+        "protected VM; whoever has looked at all other hosts may admit it by hand with the command "
+        "above."
     )
     elements: tuple[Element, ...] = (
         Section(said),

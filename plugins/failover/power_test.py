@@ -105,9 +105,8 @@ def _warnings(host: Host, readings: Iterable[Reading]) -> Iterator[Reason]:
         yield Reason(
             "nameless",
             words(
-                "{devices} names no machine: if it is another one's, that one is switched "
-                "off. It is "
-                "switched on again when {host} still answers.",
+                "{devices} names no machine: if it is another one's, that one is switched off. It "
+                "is switched on again when {host} still answers.",
                 devices=Names(nameless),
                 host=host.name,
             ),

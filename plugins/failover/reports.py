@@ -51,9 +51,8 @@ def title(host: str, count: int, *, attested: bool) -> Message:
 def asks_for_word(host: str, seen: str) -> Message:
     """What an approver of an attestation says with the vote."""
     return words(
-        "Approve only if you looked at {host} yourself and saw it off. The requester saw: "
-        "{seen}. If it runs on, "
-        "two copies of its VMs will write the same disks.",
+        "Approve only if you looked at {host} yourself and saw it off. The requester saw: {seen}. "
+        "If it runs on, two copies of its VMs will write the same disks.",
         host=host,
         seen=seen,
     )
@@ -300,10 +299,8 @@ def wrong_proof(host: str, devices: tuple[str, ...]) -> Message:
     """That controllers proved a host off which never was off."""
     return words(
         "{devices} read {host} off while it ran on: it answers with the boot id that it had "
-        "before. "
-        "What {devices} reads proves nothing from now on. Find out why, then show anew whose "
-        "it is: "
-        "{drill} or {bind}.",
+        "before. What {devices} reads proves nothing from now on. Find out why, then show anew "
+        "whose it is: {drill} or {bind}.",
         devices=Names(devices),
         host=host,
         drill=chat("failover drill {} --real", host),

@@ -99,8 +99,7 @@ class FailoverSettings(BaseModel):
     own_vms: tuple[str, ...] = Field(
         (),
         description="VMs that the bot or its database runs in: a failover of their host is "
-        "for people. "
-        "The bot's own is known where the bot runs as root.",
+        "for people. The bot's own is known where the bot runs as root.",
     )
     _sight: Sight = PrivateAttr(default_factory=Sight)
 

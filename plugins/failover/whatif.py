@@ -121,9 +121,8 @@ def _libvirts(names: tuple[str, ...]) -> Message:
     return nwords(
         "libvirt starts {names} with its host, also as an old copy after a failover. Let Drover do "
         "so: {command}.",
-        "libvirt starts {names} with their hosts, also as old copies after a failover. Let "
-        "Drover do "
-        "so: {command}.",
+        "libvirt starts {names} with their hosts, also as old copies after a failover. Let Drover "
+        "do so: {command}.",
         n=len(names),
         names=Names(names, most=10),
         command=chat(PROTECT),

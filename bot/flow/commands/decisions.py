@@ -171,8 +171,7 @@ _CANCEL = words("Cancel an approved or running operation, as soon as it is safe.
 _CONTINUE = words("Let an operation continue that waits for a person.")
 _RESCHEDULE = words(
     "Give an operation that has not begun another time, for example “sat 22:00”, “in 2h” or "
-    "“window "
-    "NAME”. Votes begin anew."
+    "“window NAME”. Votes begin anew."
 )
 _RETRY = words("Propose an operation that ended once more, on the cluster as it is now.")
 _DETAILS = words("Show the whole plan of an operation, with its hash.")

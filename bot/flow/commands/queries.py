@@ -379,11 +379,10 @@ def _person_of(intent: Audit, seen: View) -> str:
     raise UsageError(
         words("Slack did not say who “{who}” is.", who=intent.what),
         words(
-            "Choose the name from the list that Slack shows after @, or write the member id "
-            "(in the person's profile: ⋮, then Copy member ID), like `{slash} audit "
-            "@U0123ABCD`. "
-            "The app's administrator can make names work: turn on "
-            "“Escape channels, users, and links” for the command.",
+            "Choose the name from the list that Slack shows after @, or write the member id (in "
+            "the person's profile: ⋮, then Copy member ID), like `{slash} audit @U0123ABCD`. The "
+            "app's administrator can make names work: turn on “Escape channels, users, and links” "
+            "for the command.",
             slash=seen.slash,
         ),
     )

@@ -497,9 +497,8 @@ def _approved_line(operation: Operation) -> Line:
     if operation.slot is None:
         return words("Approved by {who}. Waiting for its turn.", who=_voters(operation))
     return words(
-        "Approved by {who}. It runs {time}; before it begins, the plan, the votes and the "
-        "rules are "
-        "checked again.",
+        "Approved by {who}. It runs {time}; before it begins, the plan, the votes and the rules "
+        "are checked again.",
         who=_voters(operation),
         time=slot_text(operation.slot),
     )

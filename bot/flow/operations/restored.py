@@ -96,8 +96,7 @@ def restored_card(why: Message, slash: str) -> Card:
     title = words("The database was restored from a backup")
     advice = words(
         "What was approved in it takes a new vote; what was running waits for a person. Look "
-        "through "
-        "{command}: what was cancelled since the backup must be cancelled again.",
+        "through {command}: what was cancelled since the backup must be cancelled again.",
         command=Code(f"{slash} ops"),
     )
     return Card(title, title, (Section(why), Section(advice)))
