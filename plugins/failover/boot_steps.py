@@ -11,6 +11,7 @@ from bot.domain.operation import Facts
 from bot.plugin_api import Settled
 from bot.ports import Hypervisor, Progress
 from plugins.failover.boot import ON, TAG
+from plugins.failover.handler import may_have, silent_error
 from plugins.failover.steps import OwnAutostart, StartAgain
 
 
@@ -61,20 +62,8 @@ def start(step: StartAgain, hypervisor: Hypervisor, progress: Progress) -> Facts
         StepLostError: a host does not answer, so it may run there.
     """
     for seen in hypervisor.sightings(step.uuid):
-        if not seen.reachable and seen.host != step.host and _had_it(step, seen.host, hypervisor):
-            raise StepLostError(
-                words(
-                    "{vm} was not started: it may be on {host}, which does not answer.",
-                    vm=step.name,
-                    host=seen.host,
-                ),
-                words("Look at {host}.", host=seen.host),
-            )
+        elsewhere = seen.host != step.host and not seen.reachable
+        if elsewhere and may_have(step.uuid, seen, hypervisor):
+            raise silent_error(step.name, seen.host)
     hypervisor.start(step.host, step.uuid)
     return {}
-
-
-def _had_it(step: StartAgain, host: str, hypervisor: Hypervisor) -> bool:
-    seen = hypervisor.snapshot()
-    known = any((vm.uuid, vm.host) == (step.uuid, host) for vm in seen.vms)
-    return known or seen.host(host).seen_at is None

@@ -374,14 +374,17 @@ def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
                 words("Look at it there."),
             )
         if not seen.reachable and may_have(step.uuid, seen, hypervisor):
-            raise StepLostError(
-                words(
-                    "{vm} was not started: it may be on {host}, which does not answer.",
-                    vm=step.name,
-                    host=seen.host,
-                ),
-                words("Look at {host}.", host=seen.host),
-            )
+            raise silent_error(step.name, seen.host)
+
+
+def silent_error(vm: str, host: str) -> StepLostError:
+    """That a VM was not started, because of a host that does not answer and may have it."""
+    return StepLostError(
+        words(
+            "{vm} was not started: it may be on {host}, which does not answer.", vm=vm, host=host
+        ),
+        words("Look at {host}.", host=host),
+    )
 
 
 def may_have(uuid: str, silent: Sighting, hypervisor: ClusterReader) -> bool:

@@ -25,6 +25,8 @@ from bot.adapters.sql.rows import insert_into
 from bot.adapters.sql.schema import migrate
 from bot.domain.metrics import Bucket, Metric, Point
 
+T = TypeVar("T")
+
 MINUTE, FIVE, HOUR, DAY = 60, 300, 3600, 86400
 _SPANS: Mapping[str, tuple[int, ...]] = {
     "host": (MINUTE, HOUR, DAY),
@@ -33,8 +35,6 @@ _SPANS: Mapping[str, tuple[int, ...]] = {
     "cluster": (MINUTE, HOUR, DAY),
 }
 # From which a rollup is made; 0: from the raw values
-T = TypeVar("T")
-
 _SOURCE = {MINUTE: 0, FIVE: 0, HOUR: 0, DAY: HOUR}
 # How far back a late one is still made, seconds
 _CATCH_UP = {MINUTE: 7200, FIVE: 7200, HOUR: 86400, DAY: 3 * 86400}
