@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariableError
 
 from bot.domain import policy as policies
 from bot.domain.errors import SettingsError, UnfitError, UnitError
@@ -666,6 +667,12 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
         # `DROVER_DATABASE__URL` is a default too: the image and the unit set it
         given = {"database": DatabaseSection(url=url)} if url else {}
         return settings.model_copy(update=given)
+    except UnreadableVariableError as error:
+        # Its text names the field; what is behind it holds the value
+        raise SettingsError(
+            words("A variable of the environment is wrong: {reason}.", reason=str(error)),
+            words("Write what it sets in {path} instead.", path=str(chosen)),
+        ) from None
     except ValidationError as error:
         raise SettingsError(
             _explanation(error, chosen), words("`config/drover.example.toml` shows every key.")
@@ -746,11 +753,13 @@ def secret_of(what: str, file: str, variable: str) -> str:
 def _read_secret(file: str, name: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        # Without the path: whoever put the secret itself there must not read it in a log
+        reason = (isinstance(error, OSError) and error.strerror) or words("it is no file of text")
         raise SettingsError(
-            words("{path} cannot be read: {reason}.", path=name, reason=str(error)),
-            words("Set another file."),
-        ) from error
+            words("{path} cannot be read: {reason}.", path=name, reason=reason),
+            words("It is the path of a file that holds the secret, not the secret."),
+        ) from None
 
 
 def fault_text(found: ErrorDetails) -> Message:

@@ -14,11 +14,16 @@ ANY_METHOD = "*"
 
 @dataclass(frozen=True, slots=True)
 class ApiFault:
-    """What to do to one Web API call instead of (or, for "drop", after) answering it."""
+    """What to do to one Web API call instead of answering it.
 
-    kind: Literal["rate_limit", "server_error", "drop", "error"]
+    For "drop" and "garble" after doing what it asks.
+    """
+
+    kind: Literal["rate_limit", "server_error", "drop", "garble", "error"]
     retry_after: int | str = 1
     error: str = ""
+    body: bytes = b""
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Faults:
         with self._lock:
             self._api.setdefault(method, deque()).extend([fault] * times)
 
-    def rate_limit(self, method: str, times: int = 1, retry_after: int = 1) -> None:
+    def rate_limit(self, method: str, times: int = 1, retry_after: int | str = 1) -> None:
         """Answer the next `times` calls of `method` ("*": any) with 429 and Retry-After (seconds).
 
         Nothing is done.
@@ -72,6 +77,10 @@ class Faults:
         Then break the connection before answering.
         """
         self._add(method, ApiFault("drop"), times)
+
+    def garble(self, method: str, body: bytes, times: int = 1, status: int = 200) -> None:
+        """Do what the next `times` calls of `method` ask, and answer with these bytes instead."""
+        self._add(method, ApiFault("garble", body=body, status=status), times)
 
     def disconnect(self, reason: str = "refresh_requested", *, abrupt: bool = False) -> None:
         """Send every socket a disconnect frame and close it.

@@ -123,7 +123,7 @@ async def serve_call(site: Site, request: web.Request) -> web.StreamResponse:
     fault = site.faults.take_api(name) or _over_the_limit(site, name, args, token)
     headers: dict[str, str] = {}
     status = 200
-    if fault is None or fault.kind == "drop":
+    if fault is None or fault.kind in ("drop", "garble"):
         answer = _perform(site, name, args, token)
     else:
         answer, status, headers = _faulty(fault)
@@ -131,6 +131,8 @@ async def serve_call(site: Site, request: web.Request) -> web.StreamResponse:
     site.calls.append(ApiCall(name, args, site.now(), answer, status))
     if fault is not None and fault.kind == "drop" and request.transport is not None:
         request.transport.abort()
+    if fault is not None and fault.kind == "garble":
+        return web.Response(body=fault.body, status=fault.status, content_type="text/html")
     method = METHODS.get(name)
     if site.app.scopes is not None and method is not None:
         headers |= {

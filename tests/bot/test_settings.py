@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from functools import cache
 from pathlib import Path
 
@@ -55,3 +56,20 @@ def test_a_wrong_value_of_a_plugin_is_told_by_its_key_in_either_language() -> No
     languages = Languages("en", [ROOT / "plugins/vm_lifecycle/locale"])
     shown = str(languages.of("pt_BR").translate(caught.value.text))
     assert "default_image é “debian”, e images não tem nenhuma com esse nome" in shown
+
+
+def test_a_secret_in_place_of_its_file_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in ("xoxb-secret", "x" * 5000 + "-secret", "xoxb\x00"):
+        monkeypatch.setattr("os.environ", {"SLACK_BOT_TOKEN_FILE": wrong})
+        with pytest.raises(SettingsError, match="SLACK_BOT_TOKEN_FILE cannot be read") as caught:
+            load()
+        assert wrong not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_variable_that_cannot_be_read_is_told_without_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DROVER_HOSTS", "xoxb-value")
+    with pytest.raises(SettingsError, match="hosts") as caught:
+        load()
+    assert "xoxb-value" not in "".join(traceback.format_exception(caught.value))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from typing import Any
+from typing import Any, NoReturn
 from urllib.error import URLError
 
 import structlog
@@ -29,6 +31,13 @@ TRIES = 4  # with pauses of 0.5, 1 and 2 s: an outage is longer, a hiccup is ove
 FIRST_PAUSE = 0.5  # seconds, doubled after each failure
 MOST_LIMITED = 180.0
 """Seconds of Retry-After in one call beyond which waiting helps nobody."""
+LONGEST_PAUSE = 600.0
+"""Seconds after which Slack is asked again whatever its Retry-After says.
+
+It may be wrong, or a proxy's; for one call in so long no app is turned off.
+"""
+SOON = 3.0
+"""Seconds of a limit that a call which is tried once waits out: a trigger lives no longer."""
 
 _SERVER_FAULTS = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
@@ -80,6 +89,13 @@ It is tried again, slowly.
 """
 
 
+_NO_JSON = (UnicodeDecodeError, AttributeError, RecursionError)
+"""What the SDK raises for an answer that is no text, or no JSON object.
+
+Such as a proxy's page in another encoding: it says nothing of what Slack did.
+"""
+
+
 class SlackRefusedError(ChatRefusedError):
     """Slack understood the call and said no.
 
@@ -111,6 +127,20 @@ class SlackLimitedError(ChatError):
     code = "slack-limited"
 
 
+class Answer(Json):
+    """What Slack answered; a part that it lacks is a fault of Slack, which may have done it."""
+
+    def __init__(self, method: str, data: Json) -> None:
+        super().__init__(data)
+        self._method = method
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise SlackUnsureError(
+            words("Slack's answer to {method} has no “{key}”.", method=self._method, key=key),
+            words("Try again in a moment."),
+        )
+
+
 def client(token: str, api_url: str = API, timeout: int = 10) -> WebClient:
     """A client that never tries again by itself: whether that is safe is decided here."""
     return WebClient(token=token, base_url=api_url, timeout=timeout, retry_handlers=[])
@@ -138,7 +168,8 @@ def call(
         repeatable: asking twice is the same as asking once; only then is it asked again after a
             fault whose outcome is not known. A 429 and a refused connection did nothing, so they
             are always tried again.
-        tries: how often it is asked when Slack fails; with 1 also no limit is waited out.
+        tries: how often it is asked when Slack fails; with 1 also no limit is waited out, but for
+            ``SOON``.
         taken: the first turn was taken already (``Pacer.take``).
         **arguments: as the method takes them; None is left out.
 
@@ -150,15 +181,21 @@ def call(
     given = {name: value for name, value in arguments.items() if value is not None}
     name = getattr(method, "__name__", "a call").replace("_", ".")
     limited, failed = 0.0, 0
+    patience = SOON if tries == 1 else MOST_LIMITED
     while True:
         if not taken:
+            if limited + pacer.closed(name) > patience:
+                raise _limited()
             pacer.turn(name, place, urgency)
         taken = False
         try:
-            return dict(method(**given).data)
+            return Answer(name, method(**given).data)
         except SlackApiError as error:
             fault = _judge(name, error)
         except (OSError, HTTPException, SlackRequestError) as error:
+            fault = _no_answer(name, error)
+        except _NO_JSON as error:
+            log.warning("an answer of Slack cannot be read", method=name, error=repr(error)[:200])
             fault = _no_answer(name, error)
         if fault.pause:
             pacer.note_limit(name, fault.pause)
@@ -192,14 +229,19 @@ class _Fault:
         self.passing = isinstance(error, SlackUnsureError)
 
 
+def _limited() -> SlackLimitedError:
+    return SlackLimitedError(
+        words("Slack limits the messages of the bot."), words("Wait a few minutes.")
+    )
+
+
 def _judge(name: str, error: SlackApiError) -> _Fault:
     response = error.response
-    code = str(response.get("error", ""))
+    data = getattr(response, "data", response)  # no object where Slack answered with none
+    code = str(data.get("error", "")) if isinstance(data, dict) else ""
     status = int(getattr(response, "status_code", 0) or 0)
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        limited = SlackLimitedError(
-            words("Slack limits the messages of the bot."), words("Wait a few minutes.")
-        )
+        limited = _limited()
         limited.__cause__ = error
         return _Fault(limited, pause=_retry_after(response.headers))
     if status >= 500 or code in _SERVER_FAULTS or not re.fullmatch(r"[a-z0-9_]+", code):
@@ -209,28 +251,38 @@ def _judge(name: str, error: SlackApiError) -> _Fault:
         )
         unsure.__cause__ = error
         return _Fault(unsure)
-    refused = SlackRefusedError(name, code, _complaints(response.data))
+    refused = SlackRefusedError(name, code, _complaints(data))
     refused.__cause__ = error
     return _Fault(refused)
 
 
 def _complaints(data: object) -> tuple[str, ...]:
-    metadata = data.get("response_metadata") or {} if isinstance(data, dict) else {}
-    needed = (
-        (f"needed scope: {data['needed']}",)
-        if isinstance(data, dict) and data.get("needed")
-        else ()
-    )
-    return (*map(str, metadata.get("messages", ())), *needed)
+    if not isinstance(data, dict):
+        return ()
+    metadata = data.get("response_metadata")
+    said = metadata.get("messages") if isinstance(metadata, dict) else None
+    needed = (f"needed scope: {data['needed']}",) if data.get("needed") else ()
+    return (*map(str, said if isinstance(said, list) else ()), *needed)
 
 
 def _retry_after(headers: Mapping[str, str | list[str]]) -> float:
-    """Seconds; 1 where Slack names none."""
+    """Seconds, from 0.1 to ``LONGEST_PAUSE``; 1 where Slack names none that can be read."""
     found = next(
         (value for key, value in dict(headers).items() if key.lower() == "retry-after"), "1"
     )
-    first = found[0] if isinstance(found, list) else found
-    return max(float(first), 0.1) if str(first).replace(".", "", 1).isdigit() else 1.0
+    first = (found[0] if found else "") if isinstance(found, list) else found
+    return min(max(_seconds(str(first).strip()), 0.1), LONGEST_PAUSE)
+
+
+def _seconds(told: str) -> float:
+    """A number of seconds, or those until a date (RFC 9110, 10.2.3)."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", told):
+        return float(told)
+    try:
+        at = parsedate_to_datetime(told)
+    except ValueError:
+        return 1.0
+    return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
 def _no_answer(name: str, error: Exception) -> _Fault:

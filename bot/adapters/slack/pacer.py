@@ -103,6 +103,11 @@ class Pacer:
         with self._changed:
             return self._until(method, place, urgency)
 
+    def closed(self, method: str) -> float:
+        """Seconds for which Slack wants no call of the method; 0: it may be called."""
+        with self._changed:
+            return max(self._uses_of(method, "").closed_until - self._clock(), 0.0)
+
     def note_limit(self, method: str, seconds: float) -> None:
         """Slack has answered with Retry-After: nobody calls the method before."""
         with self._changed:

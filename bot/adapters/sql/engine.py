@@ -94,7 +94,7 @@ def open_engine(url: str, patience: float) -> sa.Engine:
     """
     try:
         address = sa.make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is no number
         raise _refusal(words("The URL of the database cannot be read.")) from error
     kind = address.get_backend_name()
     if kind == "sqlite" and address.database not in (None, "", ":memory:"):
@@ -104,7 +104,7 @@ def open_engine(url: str, patience: float) -> sa.Engine:
     raise _refusal(
         words(
             "Drover cannot use the database “{url}”.",
-            url=address.render_as_string(hide_password=True),
+            url=without_password(url),
         )
     )
 
@@ -128,8 +128,8 @@ def exists(url: str, patience: float = 5.0) -> bool:
 
 
 def without_password(url: str) -> str:
-    """The URL without its password."""
-    return sa.make_url(url).render_as_string(hide_password=True)
+    """The URL without its password, and without its options, which may hold one."""
+    return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
 def _refusal(text: Message) -> StoreError:

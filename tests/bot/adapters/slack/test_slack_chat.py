@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from structlog.testing import capture_logs
 
 from bot.adapters.slack import api, charts
 from bot.adapters.slack.chat import SlackChat
+from bot.adapters.slack.pacer import Pacer
 from bot.domain.card import (
     Button,
     Buttons,
@@ -87,6 +90,95 @@ def test_an_endless_rate_limit_ends(
     with pytest.raises(ChatError, match="Slack limits"):
         chat.post(OPS, CARD)
     assert sum(naps) <= api.MOST_LIMITED
+
+
+@pytest.mark.parametrize(
+    ("told", "waited"),
+    [
+        ("0", 0.1),
+        ("", 1.0),
+        ("-5", 1.0),
+        ("soon", 1.0),
+        ("²", 1.0),
+        ("Fri, 27 Nov 2020 10:00:00 GMT", 0.1),  # over by now
+    ],
+)
+def test_a_retry_after_that_is_no_number_is_waited_out_for_a_moment(
+    workspace: Workspace, chat: SlackChat, naps: list[float], told: str, waited: float
+) -> None:
+    workspace.fault.rate_limit("conversations.history", retry_after=told)
+    chat.readable(OPS)
+    assert naps == [waited]
+
+
+@pytest.mark.parametrize("told", ["999999999", "9" * 400, "Fri, 27 Nov 2199 10:00:00 GMT"])
+def test_a_retry_after_of_days_closes_a_method_for_minutes_and_holds_nobody(
+    workspace: Workspace, chat: SlackChat, pacer: NappingPacer, told: str
+) -> None:
+    workspace.fault.rate_limit("chat.postMessage", retry_after=told)
+    for _ in range(2):  # who comes next waits no longer than who was limited
+        with pytest.raises(ChatError, match="Slack limits"):
+            chat.post(OPS, CARD)
+    assert pacer.naps == []
+    assert methods(workspace) == ["chat.postMessage"]
+    pacer.at += api.LONGEST_PAUSE
+    chat.post(OPS, CARD)
+    assert len(workspace.messages("#ops")) == 1
+
+
+UNREADABLE = [
+    b"",
+    b"<html>The proxy is busy</html>",
+    "<html>Serviço indisponível</html>".encode("latin-1"),
+    b"\x1f\x8b\x08\x00",
+    b"null",
+    b"[]",
+    b'"ok"',
+    b'{"ok": true, "ts": "17',
+    b'{"ok": true}',
+    b'{"ok": false}',
+    b"[" * 100_000,
+]
+
+
+@pytest.fixture
+def quick(workspace: Workspace) -> Iterator[SlackChat]:
+    """A chat whose rests after a failure are short."""
+    client = api.client(workspace.bot_token, workspace.web_api)
+    found = SlackChat(client, pacer=Pacer(pace=1000))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("status", [200, 502])
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: repr(body[:20]))
+def test_an_answer_that_cannot_be_read_says_nothing_so_it_is_looked_for(
+    workspace: Workspace, quick: SlackChat, body: bytes, status: int
+) -> None:
+    workspace.fault.garble("chat.postMessage", body, status=status)
+    ref = quick.post(OPS, CARD)
+    (message,) = workspace.messages("#ops")
+    assert ref == MessageRef(OPS, message.ts)
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: repr(body[:20]))
+def test_an_edit_that_is_answered_unreadably_is_made_again(
+    workspace: Workspace, quick: SlackChat, body: bytes
+) -> None:
+    ref = quick.post(OPS, CARD)
+    workspace.fault.garble("chat.update", body, status=502)
+    quick.update(ref, Card("done"))
+    assert workspace.messages("#ops")[0].text == "done"
+
+
+@pytest.mark.parametrize("metadata", ["[1]", '{"messages": null}', '"said"'])
+def test_a_refusal_with_odd_explanations_is_a_refusal(
+    workspace: Workspace, chat: SlackChat, metadata: str
+) -> None:
+    said = f'{{"ok": false, "error": "is_archived", "response_metadata": {metadata}}}'
+    workspace.fault.garble("chat.postMessage", said.encode())
+    with pytest.raises(api.SlackRefusedError, match="is_archived"):
+        chat.post(OPS, CARD)
 
 
 def test_server_errors_of_an_update_are_tried_again(workspace: Workspace, chat: SlackChat) -> None:

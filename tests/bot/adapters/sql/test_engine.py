@@ -129,7 +129,16 @@ def test_a_missing_directory_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "mysql://root:secret@db/drover", "drover.sqlite"]
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://root:secret@db/drover",
+        "mysql://root@db/drover?password=secret",
+        "postgresql://drover:secret@db:port/drover",
+        "drover:secret@db/drover",
+        "drover.sqlite",
+    ],
 )
 def test_other_databases_are_refused_without_telling_a_password(url: str) -> None:
     with pytest.raises(StoreError, match="sqlite:///path") as caught:
