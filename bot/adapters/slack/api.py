@@ -184,8 +184,8 @@ def call(
     patience = SOON if tries == 1 else MOST_LIMITED
     while True:
         if not taken:
-            if limited + pacer.closed(name) > patience:
-                raise _limited()
+            if limited + pacer.closure(name) > patience:
+                raise _too_many_calls()
             pacer.turn(name, place, urgency)
         taken = False
         try:
@@ -229,7 +229,7 @@ class _Fault:
         self.passing = isinstance(error, SlackUnsureError)
 
 
-def _limited() -> SlackLimitedError:
+def _too_many_calls() -> SlackLimitedError:
     return SlackLimitedError(
         words("Slack limits the messages of the bot."), words("Wait a few minutes.")
     )
@@ -241,7 +241,7 @@ def _judge(name: str, error: SlackApiError) -> _Fault:
     code = str(data.get("error", "")) if isinstance(data, dict) else ""
     status = int(getattr(response, "status_code", 0) or 0)
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        limited = _limited()
+        limited = _too_many_calls()
         limited.__cause__ = error
         return _Fault(limited, pause=_retry_after(response.headers))
     if status >= 500 or code in _SERVER_FAULTS or not re.fullmatch(r"[a-z0-9_]+", code):

@@ -103,7 +103,7 @@ class Pacer:
         with self._changed:
             return self._until(method, place, urgency)
 
-    def closed(self, method: str) -> float:
+    def closure(self, method: str) -> float:
         """Seconds for which Slack wants no call of the method; 0: it may be called."""
         with self._changed:
             return max(self._uses_of(method, "").closed_until - self._clock(), 0.0)
