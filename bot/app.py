@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -64,6 +62,7 @@ from bot.flow.monitoring.other_ways import OtherWays
 from bot.flow.operations import overdue, perform, restored
 from bot.flow.operations.operation_cards import operation_card
 from bot.flow.operations.operation_messages import OperationMessages
+from bot.log_lines import configure_logging
 from bot.plugin_api import Report
 from bot.settings import DroverSettings
 from bot.slack_link import SlackLink
@@ -503,29 +502,3 @@ def _work_url(settings: DroverSettings) -> str:
     """DBOS keeps its own tables: beside the SQLite file, or in the same PostgreSQL database."""
     url = settings.database.url
     return f"{url}-work" if url.startswith("sqlite") else url
-
-
-def configure_logging(level: str) -> None:
-    """Log lines on stderr, coloured for a terminal, JSON otherwise.
-
-    Vendors' loggers from WARNING on.
-    """
-    terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            *([] if terminal else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    # Each of their errors is told by us
-    logging.getLogger("slack_sdk.web.base_client").setLevel(logging.CRITICAL)
-    logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )

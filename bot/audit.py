@@ -13,9 +13,9 @@ from typing import Any
 
 from bot.adapters.sql.chain import ChainedEvent
 from bot.domain.plan import digest_of
+from bot.domain.words import inert_cell
 
 COLUMNS = ("position", "operation", "seq", "at", "by", "kind", "plan", "data", "previous", "hash")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def json_lines(links: Iterable[ChainedEvent]) -> Iterator[str]:
@@ -38,7 +38,7 @@ def csv_lines(links: Iterable[ChainedEvent]) -> Iterator[str]:
     yield _line(COLUMNS)
     for link in links:
         entry = {**_entry(link), "data": link.data}
-        yield _line(tuple(_harmless(str(entry[name])) for name in COLUMNS))
+        yield _line(tuple(inert_cell(str(entry[name])) for name in COLUMNS))
 
 
 def _entry(link: ChainedEvent) -> dict[str, object]:
@@ -65,10 +65,6 @@ def _digest(data: dict[str, Any]) -> str:
     if "plan" in data:
         return digest_of(data["plan"])
     return str(data.get("digest", ""))
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -29,12 +29,13 @@ from bot.domain.message import Message
 
 MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "✗", Mark.SKIPPED: "–"}
 _WANTED = "\n"  # of the control characters
+_ORDERS = ("Cc", "Cf", "Zl", "Zp")  # control and format characters, ends of lines and paragraphs
 
 
 def harmless(text: str) -> str:
     """Text without control characters: a terminal or a mail header takes none as an order."""
     return "".join(
-        each if each in _WANTED or unicodedata.category(each) not in ("Cc", "Cf") else " "
+        each if each in _WANTED or unicodedata.category(each) not in _ORDERS else " "
         for each in text
     )
 

@@ -28,7 +28,14 @@ _SINGLE = {"‘": "’'", "’": "’'", "‚": "‘’'", "‹": "›", "›": 
 NOTHING_ESCAPED, NOT_CLOSED = "nothing escaped", "not closed"
 """What is wrong with a line: no character follows a backslash; a quote is not closed."""
 _MARKS = ("`", "*", "_", "~")
-_NEVER = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
+HIDDEN = "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+"""As in a class of a pattern: what cannot be seen, and changes what is seen or where a line ends.
+
+With it a name looks like another, or reads as another. What joins letters and pictures (U+200C,
+U+200D) is not among it.
+"""
+HIDDEN += "\U000e0000-\U000e007f"  # letters that only programs read
+_NEVER = f"\x00-\x08\x0b\x0c\x0e-\x1f{HIDDEN}\ud800-\udfff\ufffe\uffff"
 _UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]")
 
 
@@ -244,12 +251,23 @@ def unfit(text: str, *, lines: bool = False) -> str:
 
     '' when all fit.
 
-    Those that XML cannot hold (control characters, lone surrogates, non-characters), and those that
-    turn the reading direction, which would show another text than is stored. ``lines``: line ends
-    and tabs fit.
+    Those that XML cannot hold (control characters, lone surrogates, non-characters), and those of
+    ``HIDDEN``, which would show another text than is stored. ``lines``: line ends and tabs fit.
     """
     match = (_UNFIT_LINES if lines else _UNFIT).search(text)
     return f"U+{ord(match[0]):04X}" if match else ""
+
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"-[0-9][0-9.,]*(?: ?[A-Za-z%/]+)?")
+
+
+def inert_cell(text: str) -> str:
+    """A cell of CSV that no spreadsheet computes: what begins as a formula begins with ``'``.
+
+    A number below zero stays one, with its unit.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import click
 
-from bot.domain.card import Card, Context, Listing, Section
+from bot.domain.card import Card, Context, Element, Listing, Section
 from bot.domain.definition import Definition
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Message, When, join, nwords, words
 from bot.domain.suggest import nearest
 from bot.plugin_api import History, View
 from plugins.failover.commands import chat
+from plugins.failover.hidden import hide
 
 SUMMARY = words("The definition of a VM as Drover keeps it, or what changed in it last.")
 _DIFF = words("What changed between the two newest versions.")
@@ -65,12 +66,13 @@ def answer(about: LookAtDefinition, view: View) -> Card:
         return Card(
             said,
             newest.name,
-            (Section(said), Listing(changes(versions[1], newest)), Context((small,))),
+            (Section(said), _changes(versions[1], newest), Context((small,))),
         )
     said = words(
         "The definition of {vm}, unchanged since {at}.", vm=newest.name, at=When(newest.taken_at)
     )
-    return Card(said, newest.name, (Section(said), Listing(newest.xml.strip()), Context((small,))))
+    shown = Listing(hide(newest.xml.strip()))
+    return Card(said, newest.name, (Section(said), shown, Context((small,))))
 
 
 def find(history: History, name: str) -> tuple[Definition, ...]:
@@ -102,11 +104,15 @@ def find(history: History, name: str) -> tuple[Definition, ...]:
     return history.definitions(uuid=there[0].uuid)
 
 
+def _changes(before: Definition, after: Definition) -> Element:
+    found = changes(before, after)
+    return Listing(found) if found else Section(words("Only what is hidden here has changed."))
+
+
 def changes(before: Definition, after: Definition) -> str:
-    """What changed between two versions, as ``diff -u`` shows it."""
-    lines = difflib.unified_diff(
-        before.xml.splitlines(), after.xml.splitlines(), before.sha, after.sha, n=2, lineterm=""
-    )
+    """What changed between two versions, as ``diff -u`` shows it; '' when all of it is hidden."""
+    old, new = hide(before.xml).splitlines(), hide(after.xml).splitlines()
+    lines = difflib.unified_diff(old, new, before.sha, after.sha, n=2, lineterm="")
     return "\n".join(lines)
 
 

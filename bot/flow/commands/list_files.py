@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from bot.domain.card import Button, Buttons, Card, Line, Listing, Section, Table
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Words, nwords, words
-from bot.domain.words import split_words
+from bot.domain.words import inert_cell, split_words
 
 TEXT = "txt"
 FORMATS = ("csv", "json", TEXT)
 _LONGEST = 1500  # of a line that a button types; Slack's buttons hold 2,000 characters
-_FORMULA = ("=", "+", "@", "\t", "\r")  # with these a spreadsheet begins a formula
 
 
 def file_kind(text: str) -> tuple[str, str]:
@@ -81,18 +79,12 @@ def content(table: Table, form: str) -> bytes:
         return json.dumps(objects, ensure_ascii=False, indent=1).encode()
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(_inert(row) for row in rows)
+    writer.writerows(map(inert_cell, row) for row in (columns, *rows))
     return file.getvalue().encode()
 
 
 def _text(line: Line) -> str:
     return str(line).replace("`", "") if isinstance(line, Words) else line
-
-
-def _inert(row: Sequence[str]) -> list[str]:
-    """Cells that no spreadsheet computes."""
-    return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row]
 
 
 def name_of(command: str, form: str, now: datetime) -> str:

@@ -98,7 +98,14 @@ def _instead(
         line or f"{operation.origin.command} --pick {','.join(str(index + 1) for index in indexes)}"
     )
     channel = request.channel or operation.origin.channel
-    origin = Origin(request.by, channel, line, request.key, operation.origin.reason)
+    origin = Origin(
+        request.by,
+        channel,
+        line,
+        request.key,
+        operation.origin.reason,
+        causes=operation.origin.causes,
+    )
     intent = action.pick(operation.intent, operation.plan, indexes)
     found = propose.draft(
         services, action, intent, origin, replaces=operation.id, slot=operation.slot

@@ -15,8 +15,9 @@ from bot.domain.errors import UsageError
 from bot.domain.operation import Approved, Replaced, State
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
+from bot.flow.monitoring import watch
 from bot.flow.operations import propose
-from bot.plugin_api import Picked
+from bot.plugin_api import Picked, Proposal
 from bot.testing import draw_cluster, uuid_of
 from plugins.balance import pick, planner
 from plugins.balance.intents import Balance, balance_grammar
@@ -221,3 +222,12 @@ def test_numbers_are_read_as_people_write_them() -> None:
     assert read("op-12:2") == Picked((2,), "op-12")
     with pytest.raises(UsageError, match="names no moves"):
         read("1,,2")
+
+
+def test_who_caused_a_proposal_of_the_bot_does_not_vote_on_a_part_of_it(bot: Bot) -> None:
+    wanted = Proposal("balance", Balance(), causes=("UBRUNO",))
+    watch.propose_for_bot(bot.services, wanted, "balance")
+    bot.types("balance --pick 1", by="UEVA")
+    assert bot.operation(2).origin.by == "UEVA"
+    assert "because of what you did" in text(bot.clicks("op.approve", bot.value(2), "UBRUNO"))
+    assert bot.operation(2).votes == ()

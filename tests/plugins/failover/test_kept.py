@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot import catalog
-from bot.domain.card import Card, Listing
+from bot.domain.card import Card, Listing, Section
 from bot.domain.cluster import GIB, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
@@ -77,3 +77,16 @@ def test_what_is_not_kept_or_not_clear_is_told() -> None:
         shown("vm definition web-1", definition("<a/>"), definition("<b/>", "u-2"))
     removed = replace(definition("<b/>", "u-2"), host="")
     assert listing(shown("vm definition web-1", removed, definition("<a/>"))) == "<a/>"
+
+
+def test_a_change_of_which_all_is_hidden_is_told() -> None:
+    line = "<a>\n<qemu:arg value='secret,id=s,data={}'/>\n</a>"
+    card = shown(
+        "vm definition web-1 --diff",
+        definition(line.format("HUNTER2")),
+        definition(line.format("HUNTER1"), age=2),
+    )
+    said = [str(each.line) for each in card.elements if isinstance(each, Section)]
+    assert said[-1] == "Only what is hidden here has changed."
+    card = shown("vm definition web-1", definition(line.format("HUNTER2")))
+    assert "HUNTER" not in listing(card)

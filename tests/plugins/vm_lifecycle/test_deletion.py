@@ -644,7 +644,24 @@ def test_an_invalid_ttl_is_refused(line: str, ttl: str) -> None:
         parse(CATALOG, "/kvm", line.format(ttl=ttl))
 
 
-@pytest.mark.parametrize("mark", ["\x00", "\x1b", "\x85", "\u202e", "\ud800", "\ufffe", "\uffff"])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *(
+            "\x00",
+            "\x1b",
+            "\x85",
+            "\xad",
+            "\u061c",
+            "\u200b",
+            "\u200f",
+            "\u2028",
+            "\u202e",
+            "\u2060",
+        ),
+        *("\ud800", "\ufeff", "\ufffe", "\uffff", "\U000e0041"),
+    ],
+)
 def test_what_no_definition_can_hold_is_refused_before_the_vote(mark: str) -> None:
     snapshot, text = hosts().snapshot(), f"a{mark}b"
     wishes = (
@@ -671,7 +688,7 @@ def test_what_no_definition_can_hold_is_refused_before_the_vote(mark: str) -> No
 def test_lines_are_fine_where_there_may_be_lines() -> None:
     assert unfit("a\tb\nc", lines=True) == ""
     assert unfit("a\nb") == "U+000A"
-    assert unfit("ü 🙂 日本 “x” – a\u00a0b") == ""
+    assert unfit("ü 🙂 👩\u200d💻 日本 می\u200cخواهم “x” – a\u00a0b") == ""
 
 
 @given(st.text())

@@ -40,6 +40,32 @@ def copied(shown: str) -> str:
     return CODE.sub(r"\1", shown).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *(
+            "\x1b",
+            "\x85",
+            "\x9b",
+            "\xad",
+            "\u061c",
+            "\u200b",
+            "\u200e",
+            "\u200f",
+            "\u2028",
+            "\u2029",
+        ),
+        *("\u202e", "\u2060", "\u2066", "\ufeff", "\U000e0041"),
+    ],
+)
+def test_what_cannot_be_seen_is_seen(mark: str) -> None:
+    """A name with it would look like another, read as another, or end a line."""
+    name = f"web{mark}-1"
+    for shown in (literal(name), mrkdwn(name), plain(words("{vm}", vm=name)), command_text(name)):
+        assert shown == "web\ufffd-1"
+    assert plain("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
+
+
 @given(NASTY)
 def test_what_is_shown_copies_exactly(text: str) -> None:
     """Of all characters only a backtick looks otherwise in markup; sections then use plain text."""

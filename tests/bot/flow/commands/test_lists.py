@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shlex
 from collections.abc import Iterator
@@ -353,9 +354,11 @@ def test_a_file_of_what_is_no_list_and_of_what_one_may_not_see_is_refused(bot: B
 
 
 def test_no_cell_is_computed_by_a_spreadsheet() -> None:
-    table = Table((words("VM"),), (("=cmd()",), ("+1",), ("@x",), ("-5",), ("a,b\nc",)))
-    shown = list(csv.reader(list_files.content(table, "csv").decode().splitlines(keepends=True)))
-    assert shown == [["VM"], ["'=cmd()"], ["'+1"], ["'@x"], ["-5"], ["a,b\nc"]]
+    computed = ("=cmd()", "+1", "@x", "-2+3", "-cmd|' /C calc'!A0", "\n=1", "＝1", "＠SUM(A1)")
+    harmless = ("-5", "-1.5 GiB", "-3 %", "a,b\nc", "web-1", "–")
+    table = Table((words("VM"),), tuple((each,) for each in (*computed, *harmless)))
+    shown = list(csv.reader(io.StringIO(list_files.content(table, "csv").decode(), newline="")))
+    assert shown == [["VM"], *([f"'{each}"] for each in computed), *([each] for each in harmless)]
     assert json.loads(list_files.content(table, "json"))[0] == {"VM": "=cmd()"}
 
 
