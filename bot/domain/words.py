@@ -36,6 +36,7 @@ U+200D) is not among it.
 """
 HIDDEN += "\U000e0000-\U000e007f"  # letters that only programs read
 _NEVER = f"\x00-\x08\x0b\x0c\x0e-\x1f{HIDDEN}\ud800-\udfff\ufffe\uffff"
+_UNSEEMLY = re.compile(f"[\x00-\x08\x0b-\x1f\ud800-\udfff{HIDDEN}]")
 _UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]")
 
 
@@ -244,6 +245,11 @@ def duration_text(seconds: float) -> str:
 def version_text(number: int) -> str:
     """A version as libvirt counts it, major · 10⁶ + minor · 10³ + micro: ``9.0.0``."""
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def seemly(text: str) -> str:
+    """Text with � for control characters, lone surrogates (no UTF-8), and what cannot be seen."""
+    return _UNSEEMLY.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def unfit(text: str, *, lines: bool = False) -> str:

@@ -137,6 +137,15 @@ def test_a_duplicate_request_is_known_even_after_it_was_handled(
     assert store.pending_requests() == ()
 
 
+def test_a_request_that_cannot_be_stored_keeps_no_other_out(
+    store: SqlStore, reopen: Reopen
+) -> None:
+    with pytest.raises((UnicodeEncodeError, StoreError)):
+        store.accept(request("a", "vms \ud800"))
+    assert reopen().accept(request("b"))
+    assert store.accept(request("c"))
+
+
 def test_requests_come_back_in_the_order_they_came_even_when_the_clock_went_back(url: str) -> None:
     clock = TickingClock()
     store = SqlStore(url, CODEC, clock=clock)

@@ -21,8 +21,9 @@ from slackblocks import (
 from bot.adapters.slack.limits import CHART_LABEL as LABEL
 from bot.adapters.slack.limits import CHART_TITLE as TITLE
 from bot.adapters.slack.limits import POINTS, SERIES
-from bot.adapters.slack.text import cut, plain, seemly
+from bot.adapters.slack.text import cut, plain
 from bot.domain.card import Chart, Picture
+from bot.domain.words import seemly
 
 DOTS_PER_INCH = 120
 

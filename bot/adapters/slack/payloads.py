@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.adapters.slack.forms import FORM, NAMES, read_hidden
-from bot.adapters.slack.text import command_text, seemly
+from bot.adapters.slack.text import command_text
+from bot.domain.words import seemly
 from bot.ports import Request
 
 Json = Mapping[str, Any]

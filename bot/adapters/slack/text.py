@@ -21,7 +21,7 @@ from bot.domain.message import (
     english_of,
     tokens,
 )
-from bot.domain.words import HIDDEN
+from bot.domain.words import seemly
 
 # Slack's markup has no escape character. A word of a value in which a mark could format something
 # is shown as code, where nothing does, and so is copied as it is. In code only a backtick could; it
@@ -38,8 +38,6 @@ _MARKS = re.compile(
 )
 _WORD = re.compile(r"\S+")
 _NUMBERS = ("100", "1234")  # the only emoji without a letter
-# Control characters, lone surrogates (no UTF-8) and what cannot be seen (a name could lie).
-_UNSEEMLY = re.compile(f"[\x00-\x08\x0b-\x1f\ud800-\udfff{HIDDEN}]")
 _CODE = "`"
 _LINKED = re.compile(r"https?://[^\s<>|&]{1,500}")  # an address that could end no link
 _USER = re.compile(r"[UW][A-Z0-9]{2,}")
@@ -148,11 +146,6 @@ def date_format(at: When) -> str:
 def value_text(value: Value) -> str:
     """A value in plain characters."""
     return seemly(english_of(value))
-
-
-def seemly(text: str) -> str:
-    """Text without control characters, lone surrogates and what cannot be seen."""
-    return _UNSEEMLY.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def escape(text: str) -> str:

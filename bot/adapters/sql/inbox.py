@@ -93,10 +93,13 @@ class Inbox:
                 fresh = driver.execute(self._sql, values).rowcount == 1
                 driver.execute("COMMIT")
             except sqlite3.Error as error:
-                # The transaction may not have begun; its error is the one to tell
-                with suppress(sqlite3.Error):
-                    driver.execute("ROLLBACK")
                 raise store_error(error) from error
+            finally:
+                # Whatever was raised: what stays open would keep every other writer out. An error
+                # of this is not the one to tell
+                if driver.in_transaction:
+                    with suppress(sqlite3.Error):
+                        driver.execute("ROLLBACK")
         return fresh
 
     def _driver(self) -> sqlite3.Connection:

@@ -41,6 +41,7 @@ from typing import Any
 
 from bot.domain.errors import DroverError
 from bot.domain.message import words
+from bot.domain.words import seemly
 
 VERSION = 1
 LINE = 64 * 1024  # bytes of a call
@@ -59,12 +60,13 @@ class ProtocolError(DroverError):
 
 
 def line_of(data: Json) -> bytes:
-    """One line of the protocol."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """One line of the protocol; bytes of the command line that are no UTF-8 become ``?``."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 def call_of(line: bytes) -> Json:
-    """A call, with every key that it may have.
+    """A call, with every key that it may have; its texts as they would come from the chat.
 
     Raises:
         ProtocolError: it is none, of another version, or has a key that there is not.
@@ -82,7 +84,16 @@ def call_of(line: bytes) -> Json:
     texts = all(isinstance(call[name], str) for name in ("method", "locale", "token"))
     if not (texts and isinstance(call["params"], dict)):
         raise ProtocolError(words("A part of the call is of the wrong type."))
-    return call
+    return {**call, "params": _seemly(call["params"])}
+
+
+def _seemly(value: object) -> object:
+    """JSON whose texts hold nothing that no database keeps, and nothing that cannot be seen."""
+    if isinstance(value, str):
+        return seemly(value)
+    if isinstance(value, dict):
+        return {key: _seemly(each) for key, each in value.items()}
+    return [_seemly(each) for each in value] if isinstance(value, list) else value
 
 
 def json_of(line: bytes) -> Json:

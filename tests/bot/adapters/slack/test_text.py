@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.slack.text import command_text, cut, literal, mrkdwn, pieces, plain, seemly
+from bot.adapters.slack.text import command_text, cut, literal, mrkdwn, pieces, plain
 from bot.domain.card import Person, prose, words
+from bot.domain.words import seemly
 
 NASTY = st.text(
     alphabet=st.sampled_from("<>&*_~`:!@#|{}^\n\t ab1é＞\u202e\x00\ud800"), max_size=60

@@ -251,3 +251,20 @@ def test_a_file_of_another_kind_is_left_alone(folder: Path) -> None:
     assert (folder / "s").read_text() == "mine"
     with pytest.raises(SettingsError):
         served(folder / ("s" * 120))
+
+
+def test_what_no_database_keeps_and_nobody_sees_does_not_come_in(folder: Path) -> None:
+    path = folder / "socket"
+    bot = served(path)
+    texts = "\\ud800 \\u0000 \\u001b[2J \\u202e \\u200b a\\nb \\ud83d\\ude42"
+    call = f'{{"v": 1, "method": "who", "params": {{"line": "{texts}", "deep": [{{"x": "\\udfff"}}]}}}}\n'
+    given = raw(path, call.encode())["result"]["given"]
+    assert given == {"line": "� � �[2J � � a\nb 🙂", "deep": [{"x": "�"}]}
+    bot.stop()
+
+
+def test_bytes_of_a_command_line_that_are_no_utf_8_are_sent_as_question_marks(folder: Path) -> None:
+    path = folder / "socket"
+    bot = served(path)
+    assert client.result(path, "who", {"line": "vms \udcff"})["given"] == {"line": "vms ?"}
+    bot.stop()
