@@ -284,11 +284,12 @@ def _rules(settings: DroverSettings, policy: policies.Policy, catalog: Catalog) 
         Finding(
             _rule(rule.name),
             ok=True,
-            text=policies.for_the_bot(rule),
+            text=text,
             severity=Severity.WARN.value,
         )
         for rule in policy.rules
-        if policies.for_the_bot(rule)
+        for text in (policies.for_the_bot(rule), policies.for_both(rule, policy))
+        if text
     ]
     return told + [Finding(_rule(name), ok=False, text=text) for name, text in wrong]
 

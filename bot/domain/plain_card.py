@@ -29,7 +29,8 @@ from bot.domain.message import Message
 
 MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "✗", Mark.SKIPPED: "–"}
 _WANTED = "\n"  # of the control characters
-_ORDERS = ("Cc", "Cf", "Zl", "Zp")  # control and format characters, ends of lines and paragraphs
+# Control and format characters, lone surrogates, ends of lines and paragraphs
+_ORDERS = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def harmless(text: str) -> str:

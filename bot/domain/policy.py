@@ -362,6 +362,42 @@ def _contradiction(
     return _too_few(rule, policy, people)
 
 
+def for_both(rule: Rule, policy: Policy) -> Message:
+    """What a rule for VMs with tags means for a plan that touches others beside them.
+
+    '' unless a stricter one for VMs with other tags comes after it.
+    """
+    after = policy.rules[policy.rules.index(rule) + 1 :]
+    stricter = next((each for each in after if _is_stricter(each, rule)), None)
+    if stricter is None:
+        return ""
+    return words(
+        "a plan that touches VMs with its tags and VMs with those of “{rule}” is ruled by this "
+        "one, which comes first and asks for less. Write “{rule}” before it",
+        rule=stricter.name,
+    )
+
+
+def _is_stricter(rule: Rule, than: Rule) -> bool:
+    """Whether it asks for more of what both may hold for, each by tags of its own."""
+    if not (rule.tags and than.tags) or than.freeze or set(rule.tags) & set(than.tags):
+        return False
+    both = (
+        _may_meet(rule.commands, than.commands)
+        and _may_meet(rule.hosts, than.hosts)
+        and _may_meet(rule.risks, than.risks)
+        and rule.via in ("", than.via)
+    )
+    return both and (rule.freeze or rule.votes > than.votes)
+
+
+def _may_meet(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether something may be of both patterns; none is all."""
+    return not (some and others) or any(
+        _any((one,), (other,)) or _any((other,), (one,)) for one in some for other in others
+    )
+
+
 def for_the_bot(rule: Rule) -> Message:
     """What a rule without votes means for what the bot proposes by itself.
 

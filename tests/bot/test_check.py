@@ -284,6 +284,26 @@ def test_a_rule_without_votes_says_what_it_means_for_the_bot(tmp_path: Path) -> 
     )
 
 
+BOTH = "a plan that touches VMs with its tags and VMs with those of “prod” is ruled by this one"
+
+
+def test_a_lax_rule_before_a_stricter_one_for_other_tags_is_told(tmp_path: Path) -> None:
+    dev = '[[policy.rules]]\nname = "dev"\ntags = ["env=dev"]\nvotes = 0\n'
+    prod = '[[policy.rules]]\nname = "prod"\ntags = ["env=prod"]\nvotes = 2\n'
+
+    def told(rules: str) -> bool:
+        found = check.offline(configured(tmp_path, "off", rules))
+        return any(BOTH in str(each.text) and each.severity == "WARN" for each in found)
+
+    assert told(dev + prod)
+    assert told(dev + prod.replace("votes = 2", "freeze = true"))
+    assert not told(prod + dev)
+    assert not told(dev + prod.replace("votes = 2", "votes = 0"))
+    assert not told(dev + prod.replace("env=prod", "env=dev"))
+    assert not told(dev + 'commands = ["vm start"]\n' + prod + 'commands = ["vm delete"]\n')
+    assert told(dev + 'commands = ["vm *"]\n' + prod + 'commands = ["vm delete"]\n')
+
+
 def test_a_host_is_told_with_how_many_vms_it_has() -> None:
     seen = draw_cluster(
         "host-a 1cpu 4G | web-1 1G\nhost-b 4cpu 4G | db-1 1G | db-2 1G\nhost-c 4cpu 4G down"

@@ -131,6 +131,9 @@ class Groups:
         ]
         members: defaultdict[str, set[str]] = defaultdict(set)
         for group in groups:
+            # Another organisation's may have our group's handle, and one that was turned off no say
+            if group.get("is_external") or group.get("date_delete"):
+                continue
             users = group.get("users")
             if users is None:
                 answer = call(

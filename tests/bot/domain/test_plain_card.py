@@ -76,6 +76,7 @@ def test_a_card_without_elements_says_its_text() -> None:
 @given(st.text())
 def test_no_control_character_comes_through(strange: str) -> None:
     shown = plain_text(Card(strange, words("{name}", name=strange), (Section(strange),)))
-    assert not any(unicodedata.category(each) in ("Cc", "Cf") for each in shown.replace("\n", ""))
+    unwanted = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    assert not any(unicodedata.category(each) in unwanted for each in shown.replace("\n", ""))
     assert "\n" not in plain_title(Card(strange, strange))
     assert len(one_line(strange, 20)) <= 20

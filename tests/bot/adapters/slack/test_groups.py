@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bot.adapters.slack import api
@@ -60,3 +62,15 @@ def test_nothing_is_claimed_of_groups_that_were_never_told(
         groups.of("U0CARLA")
     clock.at += 60
     assert groups.of("U0CARLA") == CARLA
+
+
+def test_a_group_of_others_or_one_that_was_turned_off_gives_no_role(
+    workspace: Workspace, groups: Groups
+) -> None:
+    told = [
+        {"id": "S0OURS", "handle": "kvm-operators", "users": ["U0CARLA"]},
+        {"id": "S0THEIRS", "handle": "kvm-approvers", "users": ["U0CARLA"], "is_external": True},
+        {"id": "S0OFF", "handle": "kvm-admins", "users": ["U0CARLA"], "date_delete": 1700000000},
+    ]
+    workspace.fault.garble("usergroups.list", json.dumps({"ok": True, "usergroups": told}).encode())
+    assert groups.of("U0CARLA") == {"S0OURS", "kvm-operators"}
