@@ -37,7 +37,10 @@ LONGEST_PAUSE = 600.0
 It may be wrong, or a proxy's; for one call in so long no app is turned off.
 """
 SOON = 3.0
-"""Seconds of a limit that a call which is tried once waits out: a trigger lives no longer."""
+"""Seconds of a limit that a dialog, or a call which is tried once, waits out.
+
+A trigger lives no longer, and the dialogs of others wait behind it.
+"""
 
 _SERVER_FAULTS = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
@@ -154,6 +157,7 @@ def call(
     urgency: Urgency = Urgency.VOTE,
     repeatable: bool = True,
     tries: int = TRIES,
+    patience: float = MOST_LIMITED,
     taken: bool = False,
     **arguments: Any,
 ) -> Json:
@@ -170,6 +174,7 @@ def call(
             are always tried again.
         tries: how often it is asked when Slack fails; with 1 also no limit is waited out, but for
             ``SOON``.
+        patience: seconds of limits that are waited out in all.
         taken: the first turn was taken already (``Pacer.take``).
         **arguments: as the method takes them; None is left out.
 
@@ -181,7 +186,7 @@ def call(
     given = {name: value for name, value in arguments.items() if value is not None}
     name = getattr(method, "__name__", "a call").replace("_", ".")
     limited, failed = 0.0, 0
-    patience = SOON if tries == 1 else MOST_LIMITED
+    patience = min(patience, SOON if tries == 1 else MOST_LIMITED)
     while True:
         if not taken:
             if limited + pacer.closure(name) > patience:
@@ -201,7 +206,7 @@ def call(
             pacer.note_limit(name, fault.pause)
             log.info("Slack limits the bot", method=name, retry_after=fault.pause)
             limited += fault.pause
-            if tries == 1 or limited > MOST_LIMITED:
+            if tries == 1 or limited > patience:
                 raise fault.error
             continue
         failed += 1

@@ -22,6 +22,7 @@ from slackblocks import InvalidUsageError
 from bot.adapters.language import Language, Languages
 from bot.adapters.slack import charts, fit_blocks
 from bot.adapters.slack.api import (
+    SOON,
     TRIES,
     Json,
     RecentValues,
@@ -314,6 +315,7 @@ class SlackChat:
             self._client.views_open,
             urgency=Urgency.FINAL,
             repeatable=False,
+            patience=SOON,
             trigger_id=trigger,
             view=view,
         )

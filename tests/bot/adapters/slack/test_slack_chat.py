@@ -468,3 +468,15 @@ def test_of_two_first_choices_one_is_shown_as_such(workspace: Workspace, chat: S
     chat.post(OPS, Card("paused", elements=(row,)))
     (block,) = workspace.messages("#ops")[0].blocks
     assert [each.get("style") for each in block["elements"]] == ["primary", None]
+
+
+def test_a_dialog_waits_for_no_limit_that_outlives_its_trigger(
+    workspace: Workspace, chat: SlackChat, naps: list[float]
+) -> None:
+    workspace.fault.rate_limit("views.open", retry_after=30)
+    form = Form("a", "T", "Go", (TextField("w", "W"),))
+    for _ in range(2):  # who comes next waits no longer than who was limited
+        with pytest.raises(ChatError, match="Slack limits"):
+            chat.open_form("nonsense", form)
+    assert naps == []
+    assert methods(workspace) == ["views.open"]
