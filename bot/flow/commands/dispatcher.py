@@ -256,7 +256,11 @@ class RequestWorkers:
             StoreError: it is not stored, and will not be handled.
         """
         fresh = self._services.store.accept(request)
-        if fresh:
+        # The chat delivers a message anew for hours when it was not taken. Other requests cannot be
+        # late: what allows them ends within minutes
+        written = request.kind == "command" and request.message
+        late = fresh and written and late_requests.refuse(self._services, request, by_chat=True)
+        if fresh and not late:
             self._put(request)
         return fresh
 

@@ -24,10 +24,10 @@ log = structlog.get_logger()
 LATE = timedelta(minutes=5)  # so old a request is nobody's wish any more
 
 
-def refuse(services: Services, request: Request) -> bool:
-    """Tell a person that what they asked before a crash was not done, when that is long ago.
+def refuse(services: Services, request: Request, *, by_chat: bool = False) -> bool:
+    """Tell a person that what they asked long ago was not done; whether it was so.
 
-    Whether it was so.
+    It lay here over a crash, or the chat delivered it only now (``by_chat``).
     """
     age = services.clock.now() - request.at
     action = buttons.ACTIONS.get(request.action)
@@ -35,7 +35,9 @@ def refuse(services: Services, request: Request) -> bool:
     if age <= LATE or stops:
         return False
     if request.kind != "home":
-        whisper(services, request, operation_cards.too_late_card(request.text, age))
+        whisper(
+            services, request, operation_cards.too_late_card(request.text, age, by_chat=by_chat)
+        )
     services.messages.afterwards(request.by, lambda: services.store.mark_handled(request.key))
     log.warning(
         "request too old, not carried out", key=request.key, by=request.by, age=age.total_seconds()

@@ -948,9 +948,16 @@ def silent_text(silence: timedelta) -> Line:
     )
 
 
-def too_late_card(text: str, age: timedelta) -> Card:
-    """Told to a person whose request lay unhandled for long."""
+def too_late_card(text: str, age: timedelta, *, by_chat: bool = False) -> Card:
+    """Told to a person whose request lay unhandled for long, here or in the chat."""
     advice = words("Ask again if it is still wanted.")
+    if by_chat:
+        told = words(
+            "{command} of {time} ago was not carried out: it arrived only now.",
+            command=Code(text),
+            time=age,
+        )
+        return note_card(told, advice)
     if not text:
         return note_card(
             words("Your click of {time} ago was not carried out: Drover did not run.", time=age),

@@ -475,6 +475,29 @@ def test_a_request_from_long_before_a_crash_is_told_and_not_carried_out(tmp_path
     assert bot.store.pending_requests() == ()
 
 
+def test_a_message_that_the_chat_delivers_hours_late_is_told_and_not_carried_out(
+    tmp_path: Path,
+) -> None:
+    bot = rolling_bot(tmp_path, FREE)
+    workers = dispatcher.RequestWorkers(bot.services, 1)
+    workers.start()
+    written = bot.clock.now()
+    bot.clock.turn(5 * HOUR)
+    for key, at, line in (
+        ("old", written, "migrate dev-1 to host-b"),
+        ("new", bot.clock.now(), "migrate dev-2 to host-c"),
+    ):
+        assert workers.accept(Request(key, "command", "UANA", at, "DANA", line, message="1.1"))
+    workers.stop()
+    assert "of 5 h ago was not carried out: it arrived only now" in "".join(
+        text(each.card) for each in bot.chat.whispers
+    )
+    assert [each.origin.command for each in bot.store.operations()] == [
+        "/kvm migrate dev-2 to host-c"
+    ]
+    assert bot.store.pending_requests() == ()
+
+
 def test_a_cancel_from_before_a_crash_is_never_too_late(bot: Bot) -> None:
     approved(bot)
     click = Request(
