@@ -29,6 +29,7 @@ from bot.adapters.libvirt.transport.connections import (
     Wires,
 )
 from bot.adapters.libvirt.transport.parts import (
+    HANDLES,
     NO_DRIVER,
     NONSENSE,
     Parts,
@@ -96,6 +97,9 @@ class Costly(NamedTuple):
 
 
 _UNTOLD = Costly()
+
+_Run = tuple[str, int]
+"""A guest's UUID and the number of its run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +198,9 @@ class HostSampler:
         self._slow: dict[str, Counts] = {}
         self._costly: dict[str, Costly] = {}
         self._kept: tuple[float, Kept] | None = None
-        # By UUID and number of the run: how a guest's memory is backed does not change while it
-        # runs.
-        self._shared: dict[tuple[str, int], bool] = {}
-        self._resident: dict[tuple[str, int], int] = {}
+        # How a guest's memory is backed does not change while it runs
+        self._shared: dict[_Run, bool] = {}
+        self._resident: dict[_Run, int] = {}
         self._huge = (float("-inf"), b"", 0)
         self._last = _Answer(HostSample(address.name, None, "never seen"), (), Kept())
         self.alarms = Alarms(address.name, clock)
@@ -246,13 +249,18 @@ class HostSampler:
         parts = Parts(connection)
         records = read_all(connection, parts, _ALWAYS | (_SLOW if slow else 0))
         at = time.monotonic()
-        found = [self._try_vm(parts, domain, record, at, slow=slow) for domain, record in records]
+        with HANDLES:
+            found = [self._try_vm(parts, *each, at, slow=slow) for each in records]
+            runs = [_run_of(parts, *each, vm) for each, vm in zip(records, found, strict=True)]
         vms = tuple([vm for vm in found if vm is not None])
         self._forget_others({vm.uuid for vm in vms})
         shared = sum(
-            self._in_cache(parts, domain, record, vm)
-            for (domain, record), vm in zip(records, found, strict=True)
+            self._in_cache(parts, domain, record, run)
+            for (domain, record), run in zip(records, runs, strict=True)
+            if run is not None
         )
+        with HANDLES:
+            records.clear()
         host = self._host(parts, connection, time.monotonic(), shared)
         kept = self._memory_of(connection)
         unread = (*parts.unread, *kept.unread)
@@ -331,21 +339,13 @@ class HostSampler:
             self._shared.pop(run)
             self._resident.pop(run, None)
 
-    def _in_cache(
-        self, parts: Parts, domain: libvirt.virDomain, record: Record, vm: VmSample | None
-    ) -> int:
+    def _in_cache(self, parts: Parts, domain: libvirt.virDomain, record: Record, run: _Run) -> int:
         """Bytes of a guest that are taken and that its host counts as cached.
 
         What is resident is told with the balloon; of it, QEMU's own is beyond the guest's memory.
         """
-        if record.get("state.state") not in _WITH_MEMORY:
-            return 0
-        name = vm.name if vm else name_of(domain)
-        run = parts.read("VM", name, lambda: _run_of(domain, vm))
-        if run is None:
-            return 0
         if run not in self._shared:
-            made = parts.read("definition", name, lambda: parse(domain.XMLDesc()))
+            made = parts.read("definition", name_of(domain), lambda: parse(domain.XMLDesc()))
             if made is None:
                 return 0
             self._shared[run] = made.in_cache
@@ -408,9 +408,16 @@ class HostSampler:
         return self._kept[1]
 
 
-def _run_of(domain: libvirt.virDomain, vm: VmSample | None) -> tuple[str, int]:
-    """The UUID and the number of a run; what was read of the VM spares writing its UUID again."""
-    return vm.uuid if vm else text(domain.UUIDString()), domain.ID()
+def _run_of(
+    parts: Parts, domain: libvirt.virDomain, record: Record, vm: VmSample | None
+) -> _Run | None:
+    """The run of a guest that has memory; what was read of it spares writing its UUID again."""
+    if record.get("state.state") not in _WITH_MEMORY:
+        return None
+    name = vm.name if vm else name_of(domain)
+    return parts.read(
+        "VM", name, lambda: (vm.uuid if vm else text(domain.UUIDString()), domain.ID())
+    )
 
 
 def _fast_counts(record: Record, at: float) -> Counts:

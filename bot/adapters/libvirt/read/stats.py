@@ -12,6 +12,7 @@ import libvirt
 
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.parts import (
+    HANDLES,
     NO_DRIVER,
     NONSENSE,
     Parts,
@@ -113,7 +114,10 @@ class Meter:
 
 def sweep(connection: Connection, parts: Parts) -> list[Sample]:
     """Every guest of a host, in one call that waits for no guest's job."""
-    found = (_sample(parts, *each) for each in read_all(connection, parts, GROUPS))
+    records = read_all(connection, parts, GROUPS)
+    with HANDLES:
+        found = [_sample(parts, *each) for each in records]
+        records.clear()
     return [sample for sample in found if sample is not None]
 
 

@@ -10,9 +10,10 @@ import libvirt
 import pytest
 
 from bot.adapters.libvirt.events.incidents import Alarms
-from bot.adapters.libvirt.read import domain_xml, sampling
+from bot.adapters.libvirt.read import domain_xml, sampling, stats
 from bot.adapters.libvirt.read.sampling import GAP, HostSampler, LibvirtSampler
 from bot.adapters.libvirt.transport.connections import HostAddress
+from bot.adapters.libvirt.transport.parts import HANDLES, Parts
 from bot.domain.metrics import CLUSTER, Metric, Point, Sweep, points, rate
 from bot.testing import TickingClock
 
@@ -130,6 +131,58 @@ def test_huge_pages_that_are_set_aside_later_are_seen_and_those_that_read_as_bef
         seconds.now += 61
     assert huge == [0, 0, 4 << 20, 4 << 20]
     assert len(read) == 2
+
+
+class Watched(Host):
+    """A host that notes whether ``HANDLES`` was held when it was asked."""
+
+    held: list[bool]
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith(("get", "listAll")):
+            self.held.append(HANDLES.locked())
+        return super().__getattribute__(name)
+
+
+class Handle(Domain):
+    """A guest's handle that notes whether ``HANDLES`` was held when it told what it keeps, and when it ended."""
+
+    told: list[bool]
+    asked: list[bool]
+
+    def UUIDString(self) -> str:  # noqa: N802
+        self.told.append(HANDLES.locked())
+        return super().UUIDString()
+
+    def ID(self) -> int:  # noqa: N802
+        self.told.append(HANDLES.locked())
+        return super().ID()
+
+    def XMLDesc(self) -> str:  # noqa: N802
+        self.asked.append(HANDLES.locked())
+        return super().XMLDesc()
+
+    def __del__(self) -> None:
+        self.told.append(HANDLES.locked())
+
+
+@pytest.mark.parametrize("look", ["sampler", "inventory"])
+def test_handles_are_asked_by_one_thread_at_a_time_and_no_host_meanwhile(
+    look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    asked: list[bool] = []
+    monkeypatch.setattr(Handle, "told", told, raising=False)
+    monkeypatch.setattr(Handle, "asked", asked, raising=False)
+    monkeypatch.setattr(Watched, "held", asked, raising=False)
+    monkeypatch.setitem(globals(), "Domain", Handle)
+    host = Watched({name: dict(RUNNING) for name in ("web-1", "web-2")})
+    if look == "sampler":
+        assert [vm.name for vm in sampled()._measure(host).vms] == ["web-1", "web-2"]
+    else:
+        assert [vm.name for vm in stats.sweep(host, Parts(host))] == ["web-1", "web-2"]
+    assert set(told) == {True}
+    assert set(asked) == {False}
 
 
 def test_rates_are_what_grew_between_two_sweeps(seconds: Seconds) -> None:
