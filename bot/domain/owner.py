@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from bot.domain.cluster import Vm
 from bot.domain.errors import UsageError
-from bot.domain.message import Message, Names, Person, words
+from bot.domain.message import Message, Names, Person, Words, words
 
 OWNER = "owner"
 """The tag; several owners stand beside each other, with commas or plus signs between."""
@@ -75,10 +75,21 @@ def tag_value(key: str, value: str) -> Message:
     return words("{people}", people=Names(shown))
 
 
+def tag_text(key: str, value: str) -> Words:
+    """``key=value`` as people read it."""
+    return words("{key}={value}", key=key, value=tag_value(key, value))
+
+
+def tag_title(key: str, value: str) -> Message:
+    """As ``tag_text`` in a title: plain text mentions nobody, and nobody knows user ids."""
+    has_people = key == OWNER and any(person_of(each) for each in _parts(value))
+    return key if has_people else tag_text(key, value)
+
+
 def tag_texts(vm: Vm) -> Iterator[Message]:
     """``key=value`` of every tag, by key."""
-    for key, value in sorted(vm.tags.items()):
-        yield words("{key}={value}", key=key, value=tag_value(key, value))
+    for each in sorted(vm.tags.items()):
+        yield tag_text(*each)
 
 
 def _parts(value: str) -> list[str]:

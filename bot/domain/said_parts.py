@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from bot.domain.message import Value, Words
+from bot.domain.message import Person, Value, Words
 
 
 def change_parts(said: object, change: Callable[[object], object]) -> object:
@@ -33,3 +33,17 @@ def change_parts(said: object, change: Callable[[object], object]) -> object:
     given = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
     changes = {name: new for name, old in given.items() if (new := change(old)) is not old}
     return dataclasses.replace(said, **changes) if changes else said
+
+
+def has_person(said: object) -> bool:
+    """Whether something said names a person, which plain text and listings cannot mention."""
+    found: list[Person] = []
+
+    def look(each: object) -> object:
+        if isinstance(each, Person):
+            found.append(each)
+            return each
+        return change_parts(each, look)
+
+    look(said)
+    return bool(found)

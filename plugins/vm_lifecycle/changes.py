@@ -55,10 +55,7 @@ def _new_vm(step: CreateVm, _vm: Vm | None) -> Changes:
 
 
 def _new_parts(new: CreateVm) -> Changes:
-    tags = tuple(
-        words("{key}={value}", key=key, value=owner.tag_value(key, value))
-        for key, value in new.tags
-    )
+    tags = tuple(owner.tag_text(*each) for each in new.tags)
     cloud_init = nwords(
         "{n} line of user data", "{n} lines of user data", n=len(new.user_data.splitlines())
     )

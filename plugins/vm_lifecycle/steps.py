@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from bot.domain.codec import later
 from bot.domain.message import Message, Names, Size, When, nwords, words
+from bot.domain.owner import tag_title
 from bot.domain.steps import Demand, OnVm, Step
 from bot.domain.vm_steps import PowerVm
 
@@ -199,7 +200,7 @@ class TagVm(OnVm):
         """The step as one sentence."""
         if not self.tags:
             return words("Remove all tags of {vm}", vm=self.name)
-        tags = Names(tuple(f"{key}={value}" for key, value in self.tags))
+        tags = Names(tuple(tag_title(*each) for each in self.tags))
         return words("Set the tags of {vm}: {tags}", vm=self.name, tags=tags)
 
 

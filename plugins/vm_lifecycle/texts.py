@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.domain.cluster import Vm
 from bot.domain.message import Code, Message, When, Words, words
-from bot.domain.owner import tag_value
+from bot.domain.owner import tag_text
 from bot.domain.plan import Objection
 from bot.domain.words import command, unfit
 
@@ -37,7 +37,7 @@ def shell(template: str, *names: str) -> Code:
 def own_tags(vm: Vm) -> tuple[Words, ...]:
     """The tags that people gave a VM, ``key=value``."""
     return tuple(
-        words("{key}={value}", key=key, value=tag_value(key, value))
+        tag_text(key, value)
         for key, value in sorted(vm.tags.items())
         if not key.startswith("drover.") and key != EXPIRES
     )

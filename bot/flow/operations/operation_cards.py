@@ -77,6 +77,7 @@ from bot.domain.plan import (
     Spread,
 )
 from bot.domain.policy import AGENT, MayNot
+from bot.domain.said_parts import has_person
 from bot.domain.state_names import OPERATION_STATES
 from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, WaitForPerson
 from bot.domain.timing import Slot, slot_text
@@ -290,11 +291,13 @@ def _changes(plan: Plan, most: int = EDITS) -> list[Element]:
         return []
     rest = len(plan.changes) - most
     lines = [_edit_text(each) for each in plan.changes[:most]]
+    people = [each for each in lines if has_person(each)]  # a listing mentions nobody
+    lines = [each for each in lines if each not in people]
     if rest > 0:
         lines.append(
             nwords("… and {n} more line in Details", "… and {n} more lines in Details", n=rest)
         )
-    return [Listing(join(lines, "\n"))]
+    return [*([Listing(join(lines, "\n"))] if lines else []), *map(Section, people)]
 
 
 def _edit_text(change: DefinitionChange) -> Words:

@@ -96,8 +96,13 @@ def test_owners_are_found_however_they_were_stored() -> None:
 
 def test_what_is_typed_naturally_makes_one_an_owner(bot: Bot) -> None:
     bot.types("vm tag db-1 owner=<@UEVA>")
+    proposed = str([render(card) for card in bot.chat.messages.values()])
+    assert "<@UEVA>" in proposed
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     bot.works()
+    shown = proposed + str([render(card) for card in bot.chat.messages.values()])
+    told = shown.replace("<@UEVA>", "").replace("owner=&lt;@UEVA&gt;`", "")  # the command as typed
+    assert "UEVA" not in told, "nobody knows a member id by heart"
     assert bot.hypervisor.snapshot().vm("db-1").tags["owner"] == "UEVA"
     assert "db-1" in text(bot.types("vms owner=<@UEVA>", by="UBRUNO"))
     assert "db-1 (running on host-a)" in home(bot, "UEVA")
