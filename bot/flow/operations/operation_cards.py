@@ -88,7 +88,6 @@ TIMED_OUT = frozenset({"time-missed", "window-closed", "old"})
 """Codes of objections that say nothing of the cluster, only of the time."""
 GO_ON = "op.continue"
 HELD = "held"  # in the value of Continue: what waits is the whole operation
-CONFIRM = 300  # characters of a question before a click
 BOXES = 10  # steps under one heading of the dialog that picks some…
 FEW = 50  # …while they are few; then lists of a hundred
 UNITS = ("ms", "s", "%")  # what the name of a fact that version 0.1 stored may end with
@@ -648,7 +647,7 @@ def confirm_text(operation: Operation) -> Line:
         else "",
         *(bare(each.text) for each in plan.outlook),
         *(bare(each.text) for each in plan.warnings[:1]),
-        _sentence(plan.title),
+        _sentence(plan.title) if worst != [plan.title] else "",
         _sentence(blast_text(plan)),
     ))  # fmt: skip
 

@@ -120,3 +120,10 @@ def test_before_a_vote_the_most_dangerous_is_named_first() -> None:
     asked = str(operation_cards.confirm_text(laid_out(plan)))
     assert asked.startswith("Risk high. ")
     assert "reboot now" in asked[:300], "Slack shows no more"
+
+
+def test_before_a_vote_nothing_is_told_twice() -> None:
+    step = RunOnHost("host-a", "reboot now", "key")
+    plan = replace(SMALL, title=step.title, steps=(step,), risk=Risk.HIGH)
+    asked = str(operation_cards.confirm_text(laid_out(plan)))
+    assert asked.count(str(step.title)) == 1
