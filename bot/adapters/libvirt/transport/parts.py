@@ -38,6 +38,7 @@ VANISHED = frozenset({
 })  # fmt: skip
 """An object that was listed and is gone when it is asked about is not there: no fault."""
 
+# Questions to handles are asked by one thread at a time; no host is asked with it
 HANDLES = threading.Lock()
 """Held while many handles are asked for what they keep themselves (name, UUID, number), or end.
 
