@@ -27,6 +27,7 @@ from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import Code, Duration, Message, join, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
+from bot.log_lines import configure_logging
 
 if TYPE_CHECKING:
     from bot.adapters.sql.store import SqlStore
@@ -735,6 +736,7 @@ def main() -> None:
     # The planner's matrices are thin: at 100 hosts a second BLAS thread quadruples the CPU time and
     # brings nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    configure_logging("warning")  # until a bot's settings say; stdout is for what was asked
     named = sys.argv[3:4] if sys.argv[1:2] == ["--config"] else sys.argv[1:2]
     if named not in (["run"], ["check"], ["health"]):  # a start loads nothing for terminals
         from bot import terminal

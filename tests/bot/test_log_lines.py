@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from bot.__main__ import main
 from bot.log_lines import configure_logging
 
 NASTY = "a\x1b[2J\x9b2J\u202eb\u200b\n2026-11-27 [info     ] op-5 approved by=UBRUNO"
@@ -76,3 +77,19 @@ def test_a_traceback_shows_no_values(stderr: io.StringIO) -> None:
     assert "calls_slack" in shown
     assert token not in shown
     assert HARMFUL.search(shown) is None
+
+
+@pytest.mark.usefixtures("stderr")
+def test_what_a_single_command_logs_is_not_in_its_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structlog.reset_defaults()
+    monkeypatch.setattr(sys, "argv", ["drover", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    structlog.get_logger().warning("vm unreadable")
+    shown = capsys.readouterr()
+    assert "Usage" in shown.out
+    assert "vm unreadable" not in shown.out
+    assert "vm unreadable" in shown.err

@@ -171,14 +171,15 @@ def _moment(ts: str, now: datetime) -> datetime:
         return now
 
 
-def is_for_us(event: Json, bot_user: str) -> bool:
-    """Whether a message event is a person's new words to the bot, not a bot's.
+_SPOKEN = (None, "", "file_share", "me_message", "thread_broadcast")
+"""Subtypes of what a person writes, be it with a file; others are edits, deletions and notices."""
 
-    An edit or a deletion.
-    """
+
+def is_for_us(event: Json, bot_user: str) -> bool:
+    """Whether a message event is a person's new words to the bot."""
     if (
         event.get("bot_id")
-        or event.get("subtype")
+        or event.get("subtype") not in _SPOKEN
         or event.get("user") in (None, "", bot_user, "USLACKBOT")
     ):
         return False

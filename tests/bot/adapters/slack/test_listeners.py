@@ -350,6 +350,24 @@ def test_what_slack_has_never_sent_before_is_no_crash(start: Start, core: Core) 
     assert core.requests == []
 
 
+@pytest.mark.parametrize(
+    ("subtype", "heard"),
+    [("file_share", 1), ("me_message", 1), ("thread_broadcast", 1), ("message_changed", 0),
+     ("message_deleted", 0), ("channel_topic", 0)],
+)  # fmt: skip
+def test_what_a_person_writes_is_heard_also_with_a_file_and_an_edit_is_not(
+    start: Start, core: Core, subtype: str, heard: int
+) -> None:
+    listeners = start(socket=False)
+    acknowledged: list[bool] = []
+    event = {"type": "message", "subtype": subtype, "channel_type": "im", "channel": "D0ANA",
+             "user": "U0ANA", "text": "hosts", "ts": f"{time.time():.6f}"}  # fmt: skip
+    ack: Any = lambda: acknowledged.append(True)  # noqa: E731
+    listeners._on_event(ack, {"team_id": "T0LAB", "event": event})
+    assert acknowledged == [True]
+    assert [each.text for each in core.requests] == ["hosts"] * heard
+
+
 def test_the_socket_comes_back_by_itself(
     workspace: Workspace, start: Start, ana: Person, core: Core
 ) -> None:
