@@ -211,7 +211,7 @@ def _disk(disk: etree._Element) -> Disk:
     return Disk(
         target="" if target is None else target.get("dev", ""),
         kind=disk.get("type", ""),
-        source=_source(disk.find("source")),
+        source=_disk_source(disk),
         device=disk.get("device", "disk"),
         cache="" if driver is None else driver.get("cache", ""),
         readonly=disk.find("readonly") is not None,
@@ -227,6 +227,12 @@ def _is_encrypted(element: etree._Element) -> bool:
     return next(element.iter("encryption"), None) is not None
 
 
+def _disk_source(disk: etree._Element) -> str:
+    if disk.get("type") == "nvme":  # each controller's namespaces count from 1
+        return f"{device_name('nvme', disk)}/{_of(disk, 'source', 'namespace')}"
+    return _source(disk.find("source"))
+
+
 def _source(source: etree._Element | None) -> str:
     """A path, ``pool/volume`` or URL; '' for an empty drive."""
     if source is None:
@@ -235,7 +241,7 @@ def _source(source: etree._Element | None) -> str:
         return _url(source)
     if source.get("pool"):
         return f"{source.get('pool')}/{source.get('volume', '')}"
-    plain = (source.get(name) for name in ("file", "dev", "dir", "path", "namespace"))
+    plain = (source.get(name) for name in ("file", "dev", "dir", "path"))
     return next((each for each in plain if each), "")
 
 
@@ -296,9 +302,9 @@ class _Numbers:
 
     def size(self, what: str, element: etree._Element | None) -> int:
         """Read bytes of ``<memory unit='KiB'>…``; libvirt's own unit when none is given is KiB."""
-        if element is None or not element.text:
+        if element is None:
             return 0
-        return self.bytes_of(what, element.text, element.get("unit", "KiB"))
+        return self.bytes_of(what, element.text or "", element.get("unit", "KiB"))
 
     def bytes_of(self, what: str, text: str, unit: str) -> int:
         """Read bytes written as a number and a unit."""

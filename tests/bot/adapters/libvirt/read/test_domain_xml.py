@@ -253,3 +253,26 @@ def test_a_definition_that_makes_sense_has_no_problem() -> None:
         1 << 20,
         -1,
     )
+
+
+def test_nvme_disks_of_two_controllers_are_two_though_both_count_from_one() -> None:
+    # As libvirt's format of domains describes them
+    found = parse(
+        "<domain><name>x</name><devices>"
+        + "".join(
+            "<disk type='nvme' device='disk'><source type='pci' managed='yes' namespace='1'>"
+            f"<address domain='0x0000' bus='0x{bus}' slot='0x00' function='0x0'/></source>"
+            f"<target dev='vd{target}'/></disk>"
+            for bus, target in (("01", "a"), ("02", "b"))
+        )
+        + "</devices></domain>"
+    )
+    assert [disk.source for disk in found.detail.disks] == [
+        "NVME 0000:01:00.0/1",
+        "NVME 0000:02:00.0/1",
+    ]
+
+
+@pytest.mark.parametrize("memory", ["<memory/>", "<memory unit='MiB'> </memory>"])
+def test_an_empty_memory_is_told_and_is_no_zero(memory: str) -> None:
+    assert "makes no sense" in str(parse(f"<domain><name>x</name>{memory}</domain>").problem)
