@@ -9,7 +9,7 @@ from bot.domain.cluster import Disk, Host, Inbound, Vm, VmState
 from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
-from bot.domain.storage import is_medium, local_disks
+from bot.domain.storage import copied_disks, is_medium, local_disks
 from plugins.migrate.case import (
     MigrationCase,
     as_code,
@@ -482,6 +482,11 @@ def local_media(vm: Vm, disks: tuple[Disk, ...]) -> Objection:
     )
 
 
+OTHER_WAYS = words(
+    "Move them to files or pool volumes first, or shut the VM down and copy them by hand."
+)
+
+
 def local_disk(case: MigrationCase, disks: tuple[Disk, ...]) -> Objection:
     """Refuse to move a VM whose disks the target cannot see when nobody asked to copy them."""
     vm, there = case.vm, case.hosts_with(disks)
@@ -506,11 +511,25 @@ def local_disk(case: MigrationCase, disks: tuple[Disk, ...]) -> Objection:
         words(
             "{vm} has disks that only {host} has: {disks}.", vm=vm.name, host=vm.host, disks=listed
         ),
-        words(
+        _copy_or_declare(case, disks),
+    )
+
+
+def _copy_or_declare(case: MigrationCase, disks: tuple[Disk, ...]) -> Message:
+    """Say what helps: nothing is copied that ``--copy-storage`` would refuse."""
+    stuck = [disk for disk in disks if disk not in copied_disks(case.source, case.detail)]
+    if not stuck:
+        return words(
             "Copy them: {command}. {declare}",
-            command=as_code("/kvm migrate {} --copy-storage", vm.name),
+            command=as_code("/kvm migrate {} --copy-storage", case.vm.name),
             declare=declare_shared(disks),
-        ),
+        )
+    by_path = tuple(disk for disk in stuck if disk.source.startswith("/"))
+    return words(
+        "libvirt cannot copy {disks} to another host. {advice} {declare}",
+        disks=Names(tuple(disk.target for disk in stuck)),
+        advice=OTHER_WAYS,
+        declare=declare_shared(by_path) if by_path else "",
     )
 
 

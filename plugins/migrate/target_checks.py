@@ -11,7 +11,13 @@ from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
 from bot.domain.storage import local_disks, pool_of
 from plugins.migrate.case import MigrationCase, as_code, disks_and_sources
-from plugins.migrate.source_checks import declare_shared, local_disk, local_media, tpm_too_old
+from plugins.migrate.source_checks import (
+    OTHER_WAYS,
+    declare_shared,
+    local_disk,
+    local_media,
+    tpm_too_old,
+)
 
 ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared, not bound
 
@@ -488,9 +494,7 @@ def _not_copyable(vm: Vm, disks: Sequence[Disk]) -> Objection:
             vm=vm.name,
             disks=Names(listed),
         ),
-        words(
-            "Move them to files or pool volumes first, or shut the VM down and copy them by hand."
-        ),
+        OTHER_WAYS,
     )
 
 

@@ -516,6 +516,24 @@ def test_the_rules_of_the_catalog_do_not_say_things_twice() -> None:
     assert [each.code for each in refused(TO_B, seen, *rules)] == ["host-devices", "maintenance"]
 
 
+@pytest.mark.parametrize(
+    ("disk", "declared"),
+    [
+        (Disk("vdb", "nvme", "NVME 0000:01:00.0/1"), False),
+        (Disk("vdb", "block", "/dev/vg/data"), True),
+        (Disk("vdb", "file", "/var/lib/images/data.raw", shareable=True), True),
+    ],
+)
+def test_no_copy_is_advised_that_would_be_refused(disk: Disk, declared: bool) -> None:  # noqa: FBT001
+    seen = vm_with(disks=(ROOT, disk))(cluster())
+    (told,) = refused(TO_B, seen)
+    assert told.code == "local-disk"
+    assert "--copy-storage" not in str(told.remedy)
+    assert "libvirt cannot copy vdb to another host. Move them to files" in str(told.remedy)
+    assert ("`[[pools]]`" in str(told.remedy)) == declared
+    assert "not-copyable" in {each.code for each in refused(COPY, seen)}
+
+
 def test_the_placement_rule_tells_other_plugins_what_cannot_move() -> None:
     seen = vm_with(disks=(OWN,))(cluster())
     found = preflight.can_move(seen, seen.vm("web-1"), "host-b")
