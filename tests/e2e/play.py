@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +74,20 @@ class Play:
     def operations_shown(self) -> list[Message]:
         """Every top message of an operation in #approvals."""
         return [each for each in self.workspace.messages("#approvals") if not each.thread_ts]
+
+
+@contextmanager
+def narrow_wire(lab: Lab, host: str, mib_s: float) -> Iterator[None]:
+    """Let migrations from a host last.
+
+    Not by ``--bandwidth``: a VM that writes more than that when its turn has come, such as right
+    after its boot, has a higher risk than was approved, and is not moved.
+    """
+    lab.limit_bandwidth(host, mib_s)
+    try:
+        yield
+    finally:
+        lab.limit_bandwidth(host, None)
 
 
 def other_host(lab: Lab, guest: Guest) -> str:

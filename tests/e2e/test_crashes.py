@@ -8,7 +8,7 @@ import pytest
 
 from lab import Guest, Lab
 from lab.slack import Workspace
-from tests.e2e.play import Play, holds, other_host, play, runs_once
+from tests.e2e.play import Play, holds, narrow_wire, other_host, play, runs_once
 from tests.waiting import until
 
 pytestmark = pytest.mark.lab
@@ -59,15 +59,17 @@ def test_killed_in_the_middle_of_the_migration(
     lab: Lab, workspace: Workspace, tmp_path: Path, mover: Guest
 ) -> None:
     stage = play(lab, workspace, tmp_path)
+    (home,) = lab.where("mover")
     target = other_host(lab, mover)
     with stage.bot:
         workspace.wait_connected()
-        stage.asks(f"migrate mover to {target} --bandwidth 4")
-        proposal = stage.proposal("mover")
-        stage.approves("bruno", proposal)
-        stage.ended("left", proposal)
-        stage.bot.kill()
-        assert len(lab.where("mover")) == 2
+        with narrow_wire(lab, home, 4):
+            stage.asks(f"migrate mover to {target}")
+            proposal = stage.proposal("mover")
+            stage.approves("bruno", proposal)
+            stage.ended("left", proposal)
+            stage.bot.kill()
+            assert len(lab.where("mover")) == 2
         stage.bot.start()
         one_true_end(stage, mover, target)
 
@@ -90,11 +92,12 @@ def test_killed_between_the_arrival_and_its_record(
 def test_libvirtd_killed_on_the_source_in_the_middle(stage: Play, mover: Guest) -> None:
     (home,) = stage.lab.where("mover")
     target = other_host(stage.lab, mover)
-    stage.asks(f"migrate mover to {target} --bandwidth 2")
-    proposal = stage.proposal("mover")
-    stage.approves("bruno", proposal)
-    stage.ended("left", proposal)
-    stage.lab.kill_libvirtd(home)
+    with narrow_wire(stage.lab, home, 2):
+        stage.asks(f"migrate mover to {target}")
+        proposal = stage.proposal("mover")
+        stage.approves("bruno", proposal)
+        stage.ended("left", proposal)
+        stage.lab.kill_libvirtd(home)
     stage.lab.start_libvirtd(home)
     ended = stage.ended("Details", stage.ended(": Move mover", proposal))
     until(lambda: len(stage.lab.where("mover")) == 1, "two copies are left")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab import Guest
-from tests.e2e.play import Play, other_host, runs_once
+from tests.e2e.play import Play, narrow_wire, other_host, runs_once
 
 pytestmark = pytest.mark.lab
 
@@ -64,12 +64,13 @@ def test_a_cancel_in_the_middle_leaves_the_guest_running_where_it_was(
 ) -> None:
     (home,) = stage.lab.where("mover")
     target = other_host(stage.lab, mover)
-    stage.asks(f"migrate mover to {target} --bandwidth 1")
-    proposal = stage.proposal("mover")
-    stage.approves("bruno", proposal)
-    running = stage.ended("left", proposal)
-    stage.workspace.person("ana").click(running, "op.cancel")
-    stage.ended("Cancelled:", proposal)
+    with narrow_wire(stage.lab, home, 1):
+        stage.asks(f"migrate mover to {target}")
+        proposal = stage.proposal("mover")
+        stage.approves("bruno", proposal)
+        running = stage.ended("left", proposal)
+        stage.workspace.person("ana").click(running, "op.cancel")
+        stage.ended("Cancelled:", proposal)
     runs_once(stage.lab, mover, home)
 
 

@@ -17,7 +17,7 @@ from lab import Guest, Lab
 from lab.slack import Workspace
 from lab.slack.shown import Message
 from tests import postgres
-from tests.e2e.play import Play, other_host, runs_once
+from tests.e2e.play import HOSTS, Play, other_host, runs_once
 
 pytestmark = pytest.mark.lab
 
@@ -56,6 +56,8 @@ def pair(
                 BotProcess(workspace, tmp_path, config, {"DIE_MARK": str(tmp_path / "died")})
             )
             stack.callback(bots[-1].stop)
+        for host in HOSTS:
+            stack.callback(lab.limit_bandwidth, host, None)
         yield Pair(Play(lab, workspace, bots[0]), bots[1])
 
 
@@ -68,10 +70,12 @@ def both_run(pair: Pair) -> None:
 def under_way_at_the_first(pair: Pair, mover: Guest) -> tuple[str, Message]:
     """A slow migration that one replica has begun before the other started; where to, and its message."""
     play = pair.play
+    (home,) = play.lab.where("mover")
     target = other_host(play.lab, mover)
+    play.lab.limit_bandwidth(home, 4)  # why not by an option: narrow_wire
     play.bot.start()
     play.workspace.wait_connected()
-    play.asks(f"migrate mover to {target} --bandwidth 4")
+    play.asks(f"migrate mover to {target}")
     proposal = play.proposal("mover")
     play.approves("bruno", proposal)
     play.ended("left", proposal)
