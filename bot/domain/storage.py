@@ -125,17 +125,17 @@ def local_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
     )
 
 
-def copied_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
-    """Disks that a migration with copies has to copy: files and volumes that only the source has.
+def can_be_copied(disk: Disk) -> bool:
+    """Whether a migration may copy a disk: a file or volume that no other VM uses.
 
-    Never a block device (it may be a SAN's, and would be copied onto itself) and nothing that
-    several VMs share.
+    A block device has no pool to be made in, and a SAN's would be copied onto itself.
     """
-    return tuple(
-        disk
-        for disk in local_disks(source, detail)
-        if disk.kind in {"file", "volume"} and not disk.shareable
-    )
+    return disk.kind in {"file", "volume"} and not disk.shareable
+
+
+def copied_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
+    """Disks that a migration with copies has to copy: those that only the source has."""
+    return tuple(disk for disk in local_disks(source, detail) if can_be_copied(disk))
 
 
 def asked_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:

@@ -9,7 +9,7 @@ from bot.domain.cluster import Disk, Host, Inbound, Vm, VmState
 from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
-from bot.domain.storage import copied_disks, is_medium, local_disks
+from bot.domain.storage import can_be_copied, is_medium, local_disks
 from plugins.migrate.case import (
     MigrationCase,
     as_code,
@@ -516,8 +516,8 @@ def local_disk(case: MigrationCase, disks: tuple[Disk, ...]) -> Objection:
 
 
 def _copy_or_declare(case: MigrationCase, disks: tuple[Disk, ...]) -> Message:
-    """Say what helps: nothing is copied that ``--copy-storage`` would refuse."""
-    stuck = [disk for disk in disks if disk not in copied_disks(case.source, case.detail)]
+    """Say what helps; no copy is advised that ``--copy-storage`` would refuse."""
+    stuck = [disk for disk in disks if not can_be_copied(disk)]
     if not stuck:
         return words(
             "Copy them: {command}. {declare}",

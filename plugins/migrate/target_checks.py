@@ -9,7 +9,7 @@ from bot.domain.cluster import Disk, Host, Lack, Listener, Nic, Pool, Seen, Vm
 from bot.domain.message import Message, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
-from bot.domain.storage import local_disks, pool_of
+from bot.domain.storage import can_be_copied, local_disks, pool_of
 from plugins.migrate.case import MigrationCase, as_code, disks_and_sources
 from plugins.migrate.source_checks import (
     OTHER_WAYS,
@@ -467,10 +467,9 @@ def _copies(case: MigrationCase, target: Host, active: Sequence[Pool]) -> Iterat
     vm, local = case.vm, local_disks(case.source, case.detail)
     if case.detail.ties.bases:
         yield _named_bases(case, target)
-    blocks = [disk for disk in local if not _can_be_created(disk)]
-    if blocks:
-        yield _not_copyable(vm, blocks)
-    places = {disk: _copy_pool(disk, active) for disk in local if disk not in blocks}
+    if stuck := [disk for disk in local if not can_be_copied(disk)]:
+        yield _not_copyable(vm, stuck)
+    places = {disk: _copy_pool(disk, active) for disk in local if can_be_copied(disk)}
     if missing := [_folder(disk) for disk, pool in places.items() if pool is None]:
         yield Objection(
             "pool",
@@ -534,11 +533,6 @@ def _named_bases(case: MigrationCase, target: Host) -> Objection:
             command=as_code("virsh blockpull {} {} --wait", case.vm.name, disk),
         ),
     )
-
-
-def _can_be_created(disk: Disk) -> bool:
-    """Block devices have no pool to be made in, and what several VMs share is never copied."""
-    return disk.kind in ("file", "volume") and not disk.shareable
 
 
 def _folder(disk: Disk) -> str:
