@@ -9,9 +9,9 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
-from bot.domain.words import HIDDEN
+from bot.domain.words import INVISIBLE
 
-_CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f\ud800-\udfff{HIDDEN}]")
+_CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f\ud800-\udfff{INVISIBLE}]")
 
 
 def configure_logging(level: str) -> None:

@@ -28,15 +28,17 @@ _SINGLE = {"‘": "’'", "’": "’'", "‚": "‘’'", "‹": "›", "›": 
 NOTHING_ESCAPED, NOT_CLOSED = "nothing escaped", "not closed"
 """What is wrong with a line: no character follows a backslash; a quote is not closed."""
 _MARKS = ("`", "*", "_", "~")
-HIDDEN = "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+INVISIBLE = (
+    "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f"  # letters that only programs read
+)
 """As in a class of a pattern: what cannot be seen, and changes what is seen or where a line ends.
 
 With it a name looks like another, or reads as another. What joins letters and pictures (U+200C,
 U+200D) is not among it.
 """
-HIDDEN += "\U000e0000-\U000e007f"  # letters that only programs read
-_NEVER = f"\x00-\x08\x0b\x0c\x0e-\x1f{HIDDEN}\ud800-\udfff\ufffe\uffff"
-_UNSEEMLY = re.compile(f"[\x00-\x08\x0b-\x1f\ud800-\udfff{HIDDEN}]")
+_NEVER = f"\x00-\x08\x0b\x0c\x0e-\x1f{INVISIBLE}\ud800-\udfff\ufffe\uffff"
+_UNSEEMLY = re.compile(f"[\x00-\x08\x0b-\x1f\ud800-\udfff{INVISIBLE}]")
 _UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]")
 
 
@@ -258,7 +260,7 @@ def unfit(text: str, *, lines: bool = False) -> str:
     '' when all fit.
 
     Those that XML cannot hold (control characters, lone surrogates, non-characters), and those of
-    ``HIDDEN``, which would show another text than is stored. ``lines``: line ends and tabs fit.
+    ``INVISIBLE``, which would show another text than is stored. ``lines``: line ends and tabs fit.
     """
     match = (_UNFIT_LINES if lines else _UNFIT).search(text)
     return f"U+{ord(match[0]):04X}" if match else ""

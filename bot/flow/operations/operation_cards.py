@@ -291,7 +291,7 @@ def _changes(plan: Plan, most: int = EDITS) -> list[Element]:
     rest = len(plan.changes) - most
     lines = [_edit_text(each) for each in plan.changes[:most]]
     people = [each for each in lines if has_person(each)]  # a listing mentions nobody
-    lines = [each for each in lines if each not in people]
+    lines = [each for each in lines if not has_person(each)]
     if rest > 0:
         lines.append(
             nwords("… and {n} more line in Details", "… and {n} more lines in Details", n=rest)

@@ -38,13 +38,11 @@ VANISHED = frozenset({
 })  # fmt: skip
 """An object that was listed and is gone when it is asked about is not there: no fault."""
 
-# Questions to handles are asked by one thread at a time; no host is asked with it
-HANDLES = threading.Lock()
+HANDLES = threading.Lock()  # no host may be asked while it is held
 """Held while many handles are asked for what they keep themselves (name, UUID, number), or end.
 
-No host may be asked meanwhile. Each of these questions lets go of Python's lock for a moment, and
-threads that do so side by side hand it to and fro: of 300 hosts that took more than all the rest of
-a look at them.
+Each of these questions lets go of Python's lock for a moment, and threads that do so side by side
+hand it to and fro: of 300 hosts that took more than all the rest of a look at them.
 """
 
 _TRIES = 2  # what is read of an object may vanish meanwhile: a bridge is read with its ports
