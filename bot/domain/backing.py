@@ -25,7 +25,8 @@ class Image:
 
     ``stamp`` is the same for one file under all its names and on all its hosts, and differs between
     files; '' where it is not known. ``base``: path of the image that it stands on. ``busy``: it was
-    written to during the look, although no running VM of the host names it.
+    written to during the look, although no running VM of the host names it. ``also``: further
+    places, where several pools have its directory.
     """
 
     path: str
@@ -34,11 +35,17 @@ class Image:
     base: str = ""
     stamp: str = ""
     busy: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
         """``pool/volume``; '' when it lies in no pool."""
         return f"{self.pool}/{self.volume}" if self.pool else ""
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Every ``pool/volume`` that is this image."""
+        return frozenset({self.place, *self.also} - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +154,19 @@ class Backing:
                 if root in standing and (where, use.uuid) != (host, but):
                     used |= self._down(root, standing)
                     found[use_text(use, where, again=use.uuid == but)] = None
-        for key, image in self._images.items():
-            root = self._root(key)
-            if root in standing and root != self._same(host, path) and root not in leaves | used:
-                volume = image.place or image.path
-                found[words("the volume {volume} on {host}", volume=volume, host=key[0])] = None
+        above = standing - {self._same(host, path)} - leaves - used
+        for where, image in self._names(above):
+            volume = image.place or image.path
+            found[words("the volume {volume} on {host}", volume=volume, host=where)] = None
         return tuple(sorted(found, key=str))
+
+    def _names(self, roots: Collection[Key]) -> Iterator[tuple[str, Image]]:
+        """Yield each of some images once, with a host that has it; in a pool where it is in one."""
+        named = {self._root(key): (key[0], image) for key, image in self._images.items()}
+        named |= {
+            self._root(key): (key[0], image) for key, image in self._images.items() if image.place
+        }
+        return (each for root, each in named.items() if root in roots)
 
     def standing(self, host: str, path: str, *, but: str) -> tuple[Message, ...]:
         """The VMs besides ``but`` (a UUID) whose images stand on the one at ``path``.
@@ -201,8 +215,9 @@ class Backing:
             # made at one moment.
             owner = "" if image.stamp in nobodys else owners.get(key, "")
             names: list[tuple[str, ...]] = [("stamp", image.stamp, owner)] if image.stamp else []
-            if (key[0], image.pool) in shared:
-                names += [("path", key[1]), ("place", image.pool, image.volume)]
+            seen = [each for each in image.places if (key[0], each.partition("/")[0]) in shared]
+            names += [("path", key[1])] if seen else []
+            names += [("place", each) for each in seen]
             for name in names:
                 self._join(key, first.setdefault(name, key))
         for host, storage in self._storages.items():
@@ -212,6 +227,9 @@ class Backing:
             for path in named:
                 if path.startswith("/dev/") or ":" in path.partition("/")[0]:
                     self._join((host, path), first.setdefault(("device", path), (host, path)))
+                elif not path.startswith("/") and ("place", path) in first:
+                    # A volume by its name, of a shared pool that is not active on this host
+                    self._join((host, path), first["place", path])
 
     def _owners(self) -> dict[Key, str]:
         """By host and path the VM that uses a volume which Drover made for it.

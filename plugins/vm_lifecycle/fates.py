@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.domain.backing import Backing, Fate, Image, ImageUse, Looked, plain
+from bot.domain.backing import Backing, Fate, Image, ImageUse, Looked, Storage, plain
 from bot.domain.cluster import Host, Snapshot, Vm
-from bot.domain.message import Member, words
+from bot.domain.message import Member, Message, Words, words
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 
@@ -98,15 +98,21 @@ def base_disks(vm: Vm, scene: StorageView) -> Iterator[Fate]:
 
 
 def needed_volumes(
-    vm: tuple[str, str], places: Iterable[str], scene: StorageView
+    vm: tuple[str, str], places: Collection[str], scene: StorageView
 ) -> dict[str, tuple[Member, ...]]:
-    """The volumes to remove with a VM (host, UUID) that others need, each with who does."""
+    """The volumes to remove with a VM (host, UUID) that others need, each with who does.
+
+    One that is not there any more is needed by nobody; where something could not be read, it may
+    be there all the same.
+    """
     host, uuid = vm
-    storage = scene.looked.storages.get(host)
-    images = {each.place: each for each in storage.images if each.pool} if storage else {}
-    there = [images[place] for place in places if place in images]
-    going = [each.path for each in there]
-    found = {each.place: holders(scene, host, uuid, each, going) for each in there}
+    storage = scene.looked.storages.get(host, Storage())
+    images = {place: each for each in storage.images for place in each.places}
+    there = {place: images[place] for place in places if place in images}
+    going = [each.path for each in there.values()]
+    found = {place: holders(scene, host, uuid, each, going) for place, each in there.items()}
+    lost = tuple(_not_known(text) for text in storage.unknown)
+    found |= {place: lost for place in places if place not in images}
     return {place: names for place, names in found.items() if names}
 
 
@@ -122,13 +128,14 @@ def holders(
         for text in _perhaps_needed_on(scene, each, host, image)
     ]
     storage = scene.looked.storages.get(host)
-    found += [
-        words("perhaps others (not known: {what})", what=text)
-        for text in (storage.unknown if storage else ())
-    ]
+    found += [_not_known(text) for text in (storage.unknown if storage else ())]
     if image.busy:  # although no running VM names it
         found.append(words("something that writes to {path} now", path=image.path))
     return tuple(dict.fromkeys(found))
+
+
+def _not_known(text: Message) -> Words:
+    return words("perhaps others (not known: {what})", what=text)
 
 
 def _fate(vm: Vm, scene: StorageView, path: str, going: list[str], *, top: bool) -> Fate:
@@ -153,31 +160,46 @@ def _catalogue(scene: StorageView, host: str, image: Image) -> Iterator[Member]:
             (where, each.path)
             for where, storage in scene.looked.storages.items()
             for each in storage.images
-            if each.place == wanted.base
+            if wanted.base in each.places
         ]
         stands = any(scene.backing.stands_on(base, (host, image.path)) for base in bases)
-        if stands or image.place == wanted.base or plain(image.path) in files:
+        if stands or wanted.base in image.places or plain(image.path) in files:
             yield words("the configured image {image}", image=name)
 
 
 def _perhaps_needed_on(
     scene: StorageView, other: Host, host: str, image: Image
 ) -> Iterator[Member]:
-    """Yield what a host whose storage was not read may need: its VMs, and all of a shared pool."""
-    if other.name in scene.looked.storages or other.name == host:
+    """Yield what another host may need of which not all could be read.
+
+    Of one that was not read at all: its VMs as last seen, and all of a shared pool. Of one that
+    sees the same shared pool: what it could not read.
+    """
+    if other.name == host:
+        return
+    shared = _shared_pools(scene.snapshot.host(host), image)
+    if other.name in scene.looked.storages:
+        if shared & {pool.name for pool in other.pools if pool.shared}:
+            for text in scene.looked.storages[other.name].unknown:
+                yield words("perhaps VMs of {host} (not known: {what})", host=other.name, what=text)
         return
     for vm in scene.snapshot.on(other.name):
         sources = {
             plain(disk.source) for disk in (vm.detail.disks if vm.detail else ()) if disk.source
         }
-        if sources & {plain(image.path), image.place}:
+        if sources & {plain(image.path), *image.places}:
             yield words("{vm} on {host} (as last seen)", vm=vm.name, host=vm.host)
-    pools = {pool.name: pool for pool in scene.snapshot.host(host).pools}
-    if image.pool in pools and pools[image.pool].shared:
+    if shared:
         if why := scene.looked.failed.get(other.name):
             yield words("perhaps VMs of {host} (not known: {what})", host=other.name, what=why)
         else:
             yield words("perhaps VMs of {host}, which does not answer", host=other.name)
+
+
+def _shared_pools(host: Host, image: Image) -> set[str]:
+    """The shared pools of a host that an image lies in, by name."""
+    mine = {place.partition("/")[0] for place in image.places}
+    return {pool.name for pool in host.pools if pool.shared and pool.name in mine}
 
 
 def _is_own(use: ImageUse) -> bool:

@@ -486,6 +486,9 @@ def _purge(step: PurgeVm, at: Tools) -> Facts:
     _refuse_running(step, at.hypervisor)
     nowhere_else(step, at.hypervisor)
     _nobody_needs(step, at)
+    for each in step.volumes:
+        # A pool that is not active refuses here, before the definition is gone
+        at.hypervisor.volume(step.host, *provisioning.place(each))
     at.hypervisor.undefine(step.host, step.uuid, keep_state=step.keep_state)
     for each in step.volumes:
         at.hypervisor.delete_volume(step.host, *provisioning.place(each))

@@ -180,3 +180,69 @@ def test_files_of_one_name_on_two_hosts_are_two(stage: Stage) -> None:
     mine = stage.vm("back-same", f"<source file='{disk}'/>")
     stage.vm("back-far", f"<source file='{disk}'/>", host=B)
     assert holders(stage, stage.looked(A, B), disk, mine) == ()
+
+
+GOLDEN = f"{POOL}/back-golden.qcow2"
+SPELLINGS = {
+    "file": f"file:{GOLDEN}",
+    "json": f'json:{{"driver":"qcow2","file":{{"driver":"file","filename":"{GOLDEN}"}}}}',
+    "flat json": f'json:{{"file.driver":"file","file.filename":"{GOLDEN}","driver":"qcow2"}}',
+    "plain json": f'json:{{"driver":"file","filename":"{GOLDEN}"}}',
+    "relative": "back-golden.qcow2",
+    "relative and up": "../images/./back-golden.qcow2",
+    "doubled": f"{POOL}/../images//back-golden.qcow2",
+    "link": f"{POOL}/back-link.qcow2",
+    "linked directory": f"{ELSEWHERE}/linked/back-golden.qcow2",
+}
+
+
+@pytest.mark.slow
+def test_a_template_is_held_however_an_image_spells_what_it_stands_on(stage: Stage) -> None:
+    golden = stage.image(GOLDEN)
+    stage.lab.run(A, "mkdir", "-p", ELSEWHERE)
+    stage.lab.run(A, "ln", "-s", "back-golden.qcow2", f"{POOL}/back-link.qcow2")
+    stage.lab.run(A, "ln", "-s", POOL, f"{ELSEWHERE}/linked")
+    mine = stage.vm("back-golden", f"<source file='{golden}'/>")
+    assert holders(stage, stage.looked(), golden, mine) == ()
+    for number, spelling in enumerate(SPELLINGS.values()):
+        top = ("-b", spelling, "-F", "qcow2", f"{POOL}/back-top-{number}.qcow2", "8M")
+        stage.lab.run(A, "qemu-img", "create", "-q", "-u", "-f", "qcow2", *top)
+    assert holders(stage, stage.looked(), golden, mine) == tuple(
+        f"the volume local/back-top-{number}.qcow2 on host-a" for number in range(len(SPELLINGS))
+    )
+
+
+@pytest.mark.slow
+def test_an_argument_of_qemu_holds_the_image_that_it_names(stage: Stage) -> None:
+    disk = stage.image(f"{POOL}/back-db.qcow2")
+    mine = stage.vm("back-mine", f"<source file='{disk}'/>")
+    path = stage.directory / "back-argument.xml"
+    path.write_text(
+        "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+        "<name>back-argument</name><memory unit='MiB'>32</memory>"
+        "<os><type arch='x86_64'>hvm</type></os><qemu:commandline><qemu:arg value='-drive'/>"
+        f"<qemu:arg value='if=virtio,file={disk}'/></qemu:commandline></domain>"
+    )
+    stage.lab.virsh(A, "define", str(path))
+    assert holders(stage, stage.looked(), disk, mine) == ("back-argument on host-a",)
+
+
+@pytest.mark.slow
+def test_one_directory_under_two_pools_is_one_storage(stage: Stage) -> None:
+    disk = stage.image(f"{POOL}/back-db.qcow2")
+    stage.lab.run(A, "mkdir", "-p", ELSEWHERE)
+    stage.lab.run(A, "ln", "-s", POOL, f"{ELSEWHERE}/linked")
+    pools = {"back-zz": f"{POOL}/./", "back-aa": f"{ELSEWHERE}/linked"}
+    try:
+        for name, path in pools.items():
+            stage.lab.virsh(A, "pool-create-as", name, "dir", "--target", path)
+        mine = stage.vm("back-mine", f"<source file='{disk}'/>")
+        stage.vm("back-other", "<source pool='back-aa' volume='back-db.qcow2'/>")
+        backing = stage.looked()
+        image = backing.image(A, disk)
+        assert image is not None
+        assert image.places == {"local/back-db.qcow2", "back-zz/back-db.qcow2"}
+        assert holders(stage, backing, disk, mine) == ("back-other on host-a",)
+    finally:
+        for name in pools:
+            stage.lab.virsh(A, "pool-destroy", name, check=False)

@@ -98,3 +98,11 @@ def test_volumes_made_at_one_moment_for_different_vms_are_different_files() -> N
     doubtful = Backing({"h": Storage((*made, link), (*uses, linked))})
     held = doubtful.holders("h", paths[first], but=first, going=(paths[first],))
     assert "vm-3 on h" in said(held)
+
+
+def test_a_volume_that_two_pools_hold_is_one() -> None:
+    image = Image("/p/a", "p", "a", also=("q/a",))
+    there = Image("/mnt/a", "q", "a")
+    far = Storage((there,), (ImageUse("u-1", "far", "/mnt/a", "disk"),))
+    backing = Backing({"h": Storage((image,)), "g": far}, {("h", "q"), ("g", "q")})
+    assert said(backing.holders("h", "/p/a", but="u-2", going=("/p/a",))) == ("far on g",)

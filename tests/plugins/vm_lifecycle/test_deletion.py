@@ -360,6 +360,57 @@ def test_what_cannot_be_read_counts_as_used_and_disks_can_still_be_kept() -> Non
     assert removed(hypervisor, "vm delete web --keep-disks --now")[0] == ()
 
 
+def shared_pool(hypervisor: FakeHypervisor, *, active: bool = True) -> None:
+    for host in ("host-a", "host-b"):
+        there = Pool("pool", "netfs", "/pool", active=active, autostart=True, shared=True)
+        hypervisor.change(host, pools=(there,))
+
+
+def test_a_volume_that_a_host_names_while_its_pool_is_not_active_is_needed() -> None:
+    hypervisor = hosts()
+    shared_pool(hypervisor)
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    with_disks(hypervisor, "far", Disk("vda", "volume", "pool/web.qcow2"), host="host-b")
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert "far on host-b" in said
+
+
+def test_what_another_host_of_a_shared_pool_cannot_read_counts_as_a_need() -> None:
+    hypervisor = hosts()
+    shared_pool(hypervisor)
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    hypervisor.unknown["host-b"] = ("A definition could not be read.",)
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert "perhaps VMs of host-b (not known: A definition could not be read.)" in said
+    there = Pool("pool", "dir", "/pool", active=True, autostart=True)
+    hypervisor.change("host-b", pools=(there,))
+    assert removed(hypervisor, "vm delete web --remove-disks --now")[0] == ("pool/web.qcow2",), (
+        "host-b does not see that pool"
+    )
+
+
+def test_a_purge_removes_nothing_that_it_cannot_look_at() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    answer = asked(hypervisor, "vm delete web --remove-disks --now")
+    assert isinstance(answer, Plan)
+    run(answer.steps[0], hypervisor)
+    lost = hypervisor.volumes.pop(("host-a", "pool", "web.qcow2"))
+    hypervisor.unknown["host-a"] = ("A volume of pool pool could not be read.",)
+    with pytest.raises(DroverError, match="perhaps others"):
+        run(answer.steps[1], hypervisor)
+    hypervisor.unknown.clear()
+    hypervisor.volumes["host-a", "pool", "web.qcow2"] = lost
+    hypervisor.refuse("volume", "The pool is not active.")
+    with pytest.raises(DroverError, match="not active"):
+        run(answer.steps[1], hypervisor)
+    assert hypervisor.find("host-a", web) is not None, "its definition is kept with its disks"
+    assert not any(call[0] in {"undefine", "delete_volume"} for call in hypervisor.calls)
+
+
 @pytest.mark.parametrize(
     "own",
     [

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import libvirt
 from lxml import etree
 
+from bot.adapters.libvirt.read import backing_text
 from bot.adapters.libvirt.read.domain_xml import document
 from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
@@ -31,6 +34,9 @@ _LOOK = "drover-look-"  # names of pools that exist only while a directory is lo
 _IN_USE = frozenset({libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_OPERATION_INVALID})
 _TRIES, _REST = 4, 0.25  # a pool that is looked at by somebody else is soon free; seconds between
 _LONGEST_CHAIN = 200  # what libvirt itself follows
+_ARGUMENTS = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+# In QEMU's arguments a comma within a path is doubled
+_IN_ARGUMENT = re.compile(r"""(?:^|[=:"'])(/(?:,,|[^,"'])+)""")
 
 
 def storage(
@@ -51,8 +57,8 @@ def storage(
     look.follow()
     look.settle()
     return Storage(
-        tuple(look.images.values()),
-        tuple(dict.fromkeys(look.uses)),
+        tuple(replace(each, base=look.name_of(each.base)) for each in look.images.values()),
+        tuple(dict.fromkeys(replace(each, path=look.name_of(each.path)) for each in look.uses)),
         tuple(dict.fromkeys(look.unknown)),
     )
 
@@ -96,6 +102,8 @@ class _Look:
     handles: dict[str, libvirt.virStorageVol] = field(default_factory=dict)
     # Those looked at, with what went wrong
     directories: dict[str, str] = field(default_factory=dict)
+    # Other names of devices that are volumes, such as /dev/dm-3, with the volume's path
+    devices: dict[str, str] = field(default_factory=dict)
 
     # Pools and volumes
 
@@ -149,8 +157,14 @@ class _Look:
         except _FAULTS as error:
             self._unread(words("A volume of pool {pool}", pool=pool.name), error)
             return None
-        self.images[plain(image.path)] = image
-        self.handles[plain(image.path)] = handle
+        if not backing_text.is_place(image.base):
+            why = words("what it stands on cannot be read")
+            self.unknown.append(words("{path}: {why}.", path=image.path, why=why))
+            image = replace(image, base="")
+        path = plain(image.path)
+        image = _of_both(self.images.get(path), image)
+        self.images[path] = image
+        self.handles[path] = handle
         return image
 
     def _unread(self, what: Message, error: Exception) -> None:
@@ -238,7 +252,7 @@ class _Look:
         if source is None:
             return ""
         if source.get("protocol"):
-            return f"{source.get('protocol')}:{source.get('name', '')}"
+            return backing_text.of_network(source.get("protocol", ""), source.get("name", ""))
         if source.get("pool"):
             return self._in_pool(source.get("pool", ""), source.get("volume", ""))
         return next((found for name in ("file", "dev") if (found := source.get(name))), "")
@@ -270,7 +284,7 @@ class _Look:
 
     def follow(self) -> None:
         """Look at every image that is named and not known yet, and at what it stands on."""
-        todo = list(self.wanted)
+        todo = [*map(_beneath, self.images.values()), *self.wanted]
         done: set[str] = set()
         while todo:
             each = todo.pop()
@@ -282,11 +296,17 @@ class _Look:
             except _FAULTS as error:
                 self._unread(each.path, error)
                 continue
-            if image is not None and image.base:
-                todo.append(_Wanted(image.base, "", "raw", settled=True, off=False))
+            if image is not None:
+                todo.append(_beneath(image))
+
+    def name_of(self, path: str) -> str:
+        """Return the path of the volume that a device is, the path itself of all else."""
+        return self.devices.get(plain(path), path)
 
     def _find(self, wanted: _Wanted) -> Image | None:
         path = plain(wanted.path)
+        if path.startswith("/dev/") and path not in self.images:
+            path = self._device(path)
         known = self.images.get(path)
         if known is not None and known.pool:
             if path.startswith("/dev/"):
@@ -314,6 +334,27 @@ class _Look:
         if trouble and known is None:
             self._perhaps_unknown(wanted, trouble)
         return self._with_told(self.images.get(path), known)
+
+    def _device(self, path: str) -> str:
+        """Return the path of the volume that a device is, whatever link of it names that.
+
+        libvirt compares devices, not names.
+        """
+        if not self.known:
+            return path
+        try:
+            volume = self.connection.storageVolLookupByPath(path)
+            name = volume.storagePoolLookupByVolume().name()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in VANISHED:
+                return path
+            raise
+        pool = next((each for each in self.known if each.name == name), None)
+        image = self._note(volume, pool) if pool is not None else None
+        if image is None:
+            return path
+        self.devices[path] = image.path
+        return plain(image.path)
 
     def _with_told(self, found: Image | None, told: Image | None) -> Image | None:
         """What the storage says; where it says nothing of a base, what the definition says."""
@@ -427,13 +468,28 @@ def _image(handle: libvirt.virStorageVol, pool: _Pool) -> Image:
     root = document(handle.XMLDesc(0))
     name = root.findtext("name", "")
     path = root.findtext("target/path", "") or handle.path()
-    base = root.findtext("backingStore/path", "")
+    told = root.findtext("backingStore/path", "")
+    base = backing_text.base_of(told, path.rpartition("/")[0]) if pool.path else told
     if pool.kind in _NETWORK:
         path = f"{pool.kind}:{pool.source}/{name}"
         base = f"{pool.kind}:{base}" if base else ""
         return Image(path, pool.name, name if pool.name else "", base, path)
     stamp = _stamp(root) if pool.kind in _DIRECTORIES and root.get("type", "file") == "file" else ""
     return Image(path, pool.name, name if pool.name else "", base, stamp)
+
+
+def _of_both(known: Image | None, found: Image) -> Image:
+    """The image as it is found now, with the places and the base that it is known by."""
+    if known is None:
+        return found
+    places = sorted(known.places | found.places)
+    pool, _, volume = (*places, "")[0].partition("/")
+    base = found.base or known.base
+    return replace(found, pool=pool, volume=volume, also=tuple(places[1:]), base=base)
+
+
+def _beneath(image: Image) -> _Wanted:
+    return _Wanted(image.base, "", "raw", settled=True, off=False)
 
 
 def _stamp(root: etree._Element) -> str:
@@ -455,6 +511,9 @@ def _paths(root: etree._Element) -> Iterator[str]:
     for element in _without_notes(root):
         found = [*(str(each) for each in element.attrib.values()), element.text or ""]
         yield from (each.strip() for each in found if each.strip().startswith("/"))
+        if element.tag.startswith(_ARGUMENTS):
+            arguments = (_IN_ARGUMENT.findall(each) for each in found)
+            yield from (each.replace(",,", ",") for each in itertools.chain(*arguments))
 
 
 def _without_notes(element: etree._Element) -> Iterable[etree._Element]:

@@ -11,6 +11,7 @@ import pytest
 from bot.adapters.libvirt.read import backing
 from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.write import guests
+from bot.domain.backing import Storage
 from bot.domain.errors import HypervisorError
 from tests.waiting import until
 
@@ -140,3 +141,83 @@ def test_a_quick_look_reads_a_slow_pool_no_more_often_than_others_do() -> None:
     reader.join()
     backing.storage(connection, whole=True)
     assert pool.reads == 1, "a whole look is always fresh"
+
+
+def looked(*definitions: str, pools: tuple[Handle, ...] = ()) -> Storage:
+    handles = tuple(map(Handle, definitions))
+    return backing.storage(Connection(pools, handles), whole=True, directories=False)
+
+
+def test_paths_within_arguments_of_qemu_are_uses() -> None:
+    namespace = "http://libvirt.org/schemas/domain/qemu/1.0"
+    arguments = (
+        "-drive",
+        "file=/pool/a,,b.qcow2,if=virtio",
+        "/pool/plain",
+        '{"driver":"file","filename":"/pool/json","node-name":"n"}',
+        "driver=qcow2,file.filename=/pool/blank c,node-name=m",
+        "socket,path=/run/x.sock",
+    )
+    told = "".join(f"<qemu:arg value='{each}'/>" for each in arguments)
+    made = (
+        f"<domain xmlns:qemu='{namespace}'><name>vm</name><os><cmdline>root=/dev/vda1</cmdline></os>"
+        f"<qemu:commandline>{told}</qemu:commandline></domain>"
+    )
+    assert {each.path for each in looked(made).uses} == {
+        "/pool/a,b.qcow2",
+        "/pool/plain",
+        "/pool/json",
+        "/pool/blank c",
+        "/run/x.sock",
+    }
+
+
+def test_a_volume_in_two_pools_of_one_directory_has_both_names() -> None:
+    again = POOL.replace("<name>pool<", "<name>a-pool<").replace("/pool<", "/./pool/<")
+    twice = VOLUME.format(name="a", at="1").replace("/pool/a", "/./pool/a")
+    pools = (
+        Handle(POOL, (Handle(VOLUME.format(name="a", at="1")),)),
+        Handle(again, (Handle(twice),)),
+    )
+    for order in (pools, pools[::-1]):
+        (image,) = looked(pools=order).images
+        assert image.place == "a-pool/a"
+        assert image.places == {"a-pool/a", "pool/a"}
+
+
+class Device(Handle):
+    """A logical volume, found by any link to its device."""
+
+    def storagePoolLookupByVolume(self) -> Device:  # noqa: N802
+        return self
+
+    def name(self) -> str:
+        return "vg"
+
+
+@pytest.mark.parametrize("path", ["/dev/dm-3", "/dev/disk/by-id/dm-uuid-LVM-x", "/dev/block/253:3"])
+def test_a_device_is_the_volume_that_libvirt_finds_there(path: str) -> None:
+    pool = "<pool type='logical'><name>vg</name><target><path>/dev/vg</path></target></pool>"
+    volume = Device(
+        "<volume type='block'><name>lv</name><target><path>/dev/vg/lv</path></target></volume>"
+    )
+    definition = (
+        "<domain><name>vm</name><uuid>u-1</uuid><devices><disk type='block' device='disk'>"
+        f"<driver type='raw'/><source dev='{path}'/></disk></devices></domain>"
+    )
+    connection = Connection((Handle(pool),), (Handle(definition),))
+    connection.storageVolLookupByPath = lambda _: volume  # type: ignore[method-assign,assignment]
+    found = backing.storage(connection, whole=True)
+    assert {each.path for each in found.uses} == {"/dev/vg/lv"}
+    assert [each.place for each in found.images] == ["vg/lv"]
+
+
+@pytest.mark.parametrize("base", ["json:{", 'json:{"driver":"ssh","path":"/pool/a"}'])
+def test_an_image_that_names_what_nobody_can_read_is_not_known_to_stand_on_nothing(
+    base: str,
+) -> None:
+    odd = VOLUME.format(name="top", at="1").replace(
+        "</volume>", f"<backingStore><path>{base}</path></backingStore></volume>"
+    )
+    found = looked(pools=(Handle(POOL, (Handle(odd),)),))
+    assert "/pool/top: what it stands on cannot be read" in str(found.unknown[0])
