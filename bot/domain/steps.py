@@ -76,6 +76,11 @@ class Step:
         return 0
 
     @property
+    def destroys(self) -> bool:
+        """Whether it ends or removes what nobody can bring back: named first before a vote."""
+        return False
+
+    @property
     def demands(self) -> tuple[Demand, ...]:
         """What VMs take of hosts after it; moves say it themselves."""
         return ()

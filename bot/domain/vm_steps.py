@@ -45,6 +45,11 @@ class PowerVm(OnVm):
     """People agreed that the definition of a transient VM is lost when it ends."""
 
     @property
+    def destroys(self) -> bool:
+        """A VM that is forced off, or lost with its end."""
+        return self.verb is PowerVerb.FORCE_OFF or self.lose_definition
+
+    @property
     def title(self) -> Message:
         """The step as one sentence."""
         title = _POWER_LOST[self.verb] if self.lose_definition else _POWER[self.verb]

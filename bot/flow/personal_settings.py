@@ -30,7 +30,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.message import Message, Names, Ref, Words, join
 from bot.domain.metrics import Incident, gravest_first
 from bot.domain.operation import Operation
-from bot.domain.owner import OWNER, owners_of, vms_of_owner
+from bot.domain.owner import OWNER, owners_of, tag_text, vms_of_owner
 from bot.domain.personal import About, Personal
 from bot.domain.state_names import VM_STATES
 from bot.flow.context import Services
@@ -292,7 +292,7 @@ def _digest(services: Services, user: str, seen: Snapshot, incidents: Iterable[I
     mine = vms_of_owner(seen.vms, user)
     title = nwords("Your VMs: {n}", "Your VMs: {n}", n=len(mine))
     if not mine:
-        text = words("You own no VM: none has the tag {tag}.", tag=f"{OWNER}={user}")
+        text = words("You own no VM: none has the tag {tag}.", tag=tag_text(OWNER, user))
         return Card(title, title, (Section(text),))
     uuids, hosts = {vm.uuid for vm in mine}, {vm.host for vm in mine}
     alerts = [

@@ -87,6 +87,11 @@ class RunOnHost(OnHost):
     reboots: bool = False
 
     @property
+    def destroys(self) -> bool:
+        """Nobody knows what a command does."""
+        return True
+
+    @property
     def title(self) -> Message:
         """The step as one sentence."""
         long = len(self.command) > MOST_COMMAND

@@ -158,6 +158,11 @@ class DiscardMemory(OnVm):
     """Remove the saved memory (managed save) of a VM that is off."""
 
     @property
+    def destroys(self) -> bool:
+        """Its memory."""
+        return True
+
+    @property
     def title(self) -> Message:
         """The step as one sentence."""
         return words("Discard the saved memory of {vm} on {host}", vm=self.name, host=self.host)
@@ -235,6 +240,11 @@ class DeleteVm(OnVm):
     grace: int
 
     @property
+    def destroys(self) -> bool:
+        """The VM, once the time for second thoughts is over."""
+        return True
+
+    @property
     def title(self) -> Message:
         """The step as one sentence."""
         if self.remove_disks:
@@ -261,6 +271,11 @@ class PurgeVm(OnVm):
 
     volumes: tuple[str, ...]
     keep_state: bool = later(False)
+
+    @property
+    def destroys(self) -> bool:
+        """The VM and its volumes."""
+        return True
 
     @property
     def title(self) -> Message:
@@ -293,6 +308,11 @@ class SnapshotVm(OnVm):
     snapshot: str
     description: str = ""
     token: str = ""
+
+    @property
+    def destroys(self) -> bool:
+        """What was written since, or the snapshot."""
+        return self.verb is not SnapshotVerb.CREATE
 
     @property
     def title(self) -> Message:

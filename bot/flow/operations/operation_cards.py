@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -79,7 +79,7 @@ from bot.domain.plan import (
 from bot.domain.policy import AGENT, MayNot
 from bot.domain.said_parts import has_person
 from bot.domain.state_names import OPERATION_STATES
-from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, WaitForPerson
+from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, Step, WaitForPerson
 from bot.domain.timing import Slot, slot_text
 
 PICK = "op.pick"
@@ -636,20 +636,40 @@ def confirm_text(operation: Operation) -> Line:
     """
     plan = operation.plan
     kept = MigrateVm | SetMaintenance | HoldHost | WaitForPerson
-    worst = [step.title for step in plan.steps if not isinstance(step, kept)]
-    others = len(worst) - 1
+    work = [step for step in plan.steps if not isinstance(step, kept)]
     return join((
         words("Risk {risk}.", risk=RISKS[plan.risk]),
-        _sentence(worst[0]) if others == 0 else "",
-        nwords("{step} and {n} other step like it.",
-               "{step} and {n} other steps like it.", n=others, step=worst[0])
-        if others > 0
-        else "",
+        *_kinds_of_work(work),
         *(bare(each.text) for each in plan.outlook),
         *(bare(each.text) for each in plan.warnings[:1]),
-        _sentence(plan.title) if worst != [plan.title] else "",
+        _sentence(plan.title) if [step.title for step in work] != [plan.title] else "",
         _sentence(blast_text(plan)),
     ))  # fmt: skip
+
+
+_MOST_KINDS = 3  # named before a vote, where Slack shows 300 characters in all
+
+
+def _kinds_of_work(steps: Iterable[Step]) -> Iterator[Line]:
+    """The first step of each kind and how many there are; what destroys first."""
+    kinds: dict[str, list[Step]] = {}
+    for step in sorted(steps, key=lambda each: not each.destroys):
+        title = step.title
+        kinds.setdefault(title if isinstance(title, str) else title.template, []).append(step)
+    for alike in list(kinds.values())[:_MOST_KINDS]:
+        others = len(alike) - 1
+        yield (
+            nwords(
+                "{step} and {n} other step like it.",
+                "{step} and {n} other steps like it.",
+                n=others,
+                step=alike[0].title,
+            )
+            if others
+            else _sentence(alike[0].title)
+        )
+    if more := sum(map(len, list(kinds.values())[_MOST_KINDS:])):
+        yield nwords("{n} more step.", "{n} more steps.", n=more)
 
 
 def _sentence(text: Line) -> Words:

@@ -15,6 +15,7 @@ from bot.domain import whole
 from bot.domain.operation import Operation, open_operation
 from bot.domain.plan import Blast, Plan, Reason, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step
+from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.flow.operations import operation_cards
 from plugins.balance.steps import RunOnHost
 from tests.operations import move, planned, proposal
@@ -120,6 +121,27 @@ def test_before_a_vote_the_most_dangerous_is_named_first() -> None:
     asked = str(operation_cards.confirm_text(laid_out(plan)))
     assert asked.startswith("Risk high. ")
     assert "reboot now" in asked[:300], "Slack shows no more"
+
+
+def test_before_a_vote_what_destroys_is_named_first_wherever_it_stands_in_the_plan() -> None:
+    starts = [PowerVm(str(n), f"web-{n}", "host-a", PowerVerb.START) for n in range(5)]
+    ends = [PowerVm(str(n), f"db-{n}", "host-a", PowerVerb.FORCE_OFF) for n in range(2)]
+    plan = replace(SMALL, title="Change " + "much " * 60, steps=(*starts, *ends), risk=Risk.HIGH)
+    asked = str(operation_cards.confirm_text(laid_out(plan)))
+    assert asked.startswith(
+        "Risk high. Force off db-0 on host-a and 1 other step like it. "
+        "Start web-0 on host-a and 4 other steps like it. "
+    )
+
+
+def test_before_a_vote_of_many_kinds_of_work_the_rest_is_counted() -> None:
+    """Never as being like what it is not like."""
+    verbs = (PowerVerb.START, PowerVerb.PAUSE, PowerVerb.RESUME, PowerVerb.SHUTDOWN)
+    steps = tuple(PowerVm(each, "web-1", "host-a", each) for each in verbs)
+    asked = str(operation_cards.confirm_text(laid_out(replace(SMALL, steps=steps))))
+    assert "like it" not in asked
+    assert "Start web-1 on host-a. Pause web-1 on host-a. Resume web-1 on host-a. " in asked
+    assert " 1 more step. " in asked
 
 
 def test_before_a_vote_nothing_is_told_twice() -> None:

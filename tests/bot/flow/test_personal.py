@@ -285,3 +285,12 @@ def test_the_digest_of_ones_own_vms_comes_once_to_who_wants_it(bot: Bot) -> None
     (digest,) = bot.chat.cards_for("UANA")[before:]
     assert "web-1" in text(digest)
     assert "db-1" not in text(digest)
+
+
+def test_who_owns_no_vm_is_told_the_tag_with_a_name(bot: Bot) -> None:
+    """Nobody knows a member id: the sentence mentions the person."""
+    bot.types("me --dms all", "UBRUNO")
+    before = len(bot.chat.cards_for("UBRUNO"))
+    personal_settings.send_digests(bot.services, bot.clock.now(), bot.hypervisor.snapshot())
+    (digest,) = bot.chat.cards_for("UBRUNO")[before:]
+    assert "none has the tag owner=<@UBRUNO>" in str(render(digest))
