@@ -83,9 +83,10 @@ class ProvenPowers:
         """Keep what was read of hosts that answer; see the port."""
         self._holds.put_last_seen(seen)
 
-    def definition(self, uuid: str, sha: str) -> Definition | None:
+    def definition(self, uuid: str, sha: str = "") -> Definition | None:
         """The kept version of a VM's definition; see the port."""
-        return next((each for each in self._holds.definitions(uuid=uuid) if each.sha == sha), None)
+        versions = self._holds.definitions(uuid=uuid)
+        return next((each for each in versions if sha in {"", each.sha}), None)
 
     def variables(self, uuid: str) -> Variables | None:
         """The kept copy of a VM's UEFI variables; see the port."""
@@ -200,7 +201,7 @@ class NoPowers:
     def put_last_seen(self, seen: Sequence[LastSeen]) -> None:
         """There is nowhere to keep it."""
 
-    def definition(self, uuid: str, sha: str) -> Definition | None:  # noqa: ARG002
+    def definition(self, uuid: str, sha: str = "") -> Definition | None:  # noqa: ARG002
         """None."""
         return None
 

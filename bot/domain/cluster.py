@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -230,6 +230,10 @@ POSTCOPY_FAILED = "postcopy failed"
 """Why it calls a VM paused, or even running, whose memory will never arrive: it is dead."""
 POSTCOPY_SOURCE = "postcopy"
 """Why it calls a VM paused that runs on another host by now, with memory from here."""
+POSTCOPY = frozenset({POSTCOPY_FAILED, POSTCOPY_INCOMING, POSTCOPY_SOURCE})
+"""Each of these: it is one half of a VM in post-copy, and neither half lives alone."""
+WAITING = frozenset({"migration", POSTCOPY_SOURCE})
+"""Why it calls one copy paused while a migration is under way: the VM runs on the other host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +273,27 @@ class Vm:
     def huge(self) -> bool:
         """Whether its memory is made of huge pages, which a host sets aside."""
         return self.detail is not None and self.detail.hugepages
+
+
+def without_waiting(vms: Sequence[Vm], silent: Collection[str] = ()) -> tuple[Vm, ...]:
+    """The VMs without the waiting copy of one that is on its way.
+
+    Two waiting copies are both shown. So is the source of a migration in post-copy when it or what
+    runs elsewhere is on a host that is ``silent``: neither can do without the other.
+    """
+    settled: dict[str, set[str]] = {}
+    for vm in vms:
+        if vm.state.active and vm.paused_by not in WAITING:
+            settled.setdefault(vm.uuid, set()).add(vm.host)
+    return tuple(
+        vm
+        for vm in vms
+        if vm.paused_by not in WAITING
+        or vm.uuid not in settled
+        or (
+            vm.paused_by == POSTCOPY_SOURCE and (vm.host in silent or settled[vm.uuid] <= {*silent})
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,8 +114,8 @@ class Powers(PowerControl, Protocol):
         """Keep what was read of hosts that answer."""
         ...
 
-    def definition(self, uuid: str, sha: str) -> Definition | None:
-        """The kept version ``sha`` of a VM's definition; None when it is not kept any more."""
+    def definition(self, uuid: str, sha: str = "") -> Definition | None:
+        """The kept version ``sha`` of a VM's definition, else the newest; None: it is not kept."""
         ...
 
     def variables(self, uuid: str) -> Variables | None:

@@ -14,6 +14,7 @@ from bot.domain.cluster import (
     POSTCOPY_FAILED,
     POSTCOPY_INCOMING,
     POSTCOPY_SOURCE,
+    WAITING,
     CpuFit,
     Disk,
     Health,
@@ -25,6 +26,7 @@ from bot.domain.cluster import (
     TargetLook,
     Vm,
     VmState,
+    without_waiting,
 )
 from bot.domain.errors import VM_GONE, HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
@@ -40,7 +42,6 @@ from bot.testing.transfer import Transfer
 _STANDARD = Scheduler(
     cpu_shares=1024, vcpu_period=100_000, vcpu_quota=-1, emulator_period=100_000, emulator_quota=-1
 )
-_WAITING = frozenset({"migration", POSTCOPY_SOURCE})
 
 
 class Ending(StrEnum):
@@ -179,14 +180,8 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._may("snapshot")
             hosts = tuple(self._host_now(host) for host in self._hosts.values())
             vms = [vm for host in hosts for vm in self._vms_of(host)]
-            settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
-            vms = [
-                vm
-                for vm in vms
-                if vm.paused_by not in _WAITING
-                or vm.uuid not in settled
-                or (vm.paused_by == POSTCOPY_SOURCE and not self._hosts[vm.host].up)
-            ]
+            silent = [host.name for host in hosts if not host.up]
+            vms = list(without_waiting(vms, silent))
             chosen = [
                 vm
                 for vm in vms
@@ -497,7 +492,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
     def _fall_back(self, move: MigrateVm) -> None:
         self._guests.pop((move.target, move.uuid), None)
         source = self._guests.get((move.source, move.uuid))
-        if source is not None and source.vm.paused_by in _WAITING:
+        if source is not None and source.vm.paused_by in WAITING:
             self._turn(move.source, move.uuid, VmState.RUNNING, "")
 
     def _lose_source(self, move: MigrateVm) -> None:

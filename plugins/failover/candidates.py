@@ -5,7 +5,7 @@ And which stay off, and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -94,6 +94,30 @@ def lost_vms(snapshot: Snapshot, host: str, kept: Iterable[Definition]) -> tuple
                 detail=each.detail,
             )
     return tuple(sorted(seen.values(), key=lambda vm: vm.name))
+
+
+def definitions_elsewhere(
+    snapshot: Snapshot,
+    host: str,
+    kept: Iterable[Definition],
+    newest: Callable[[str], Definition | None],
+    *,
+    most: int | None = None,
+) -> tuple[Definition, ...]:
+    """The definitions of VMs that came to a host after they were last kept.
+
+    Moved a moment ago, or not wholly yet: their home was another host then.
+
+    Args:
+        snapshot: the cluster.
+        host: the host.
+        kept: what is kept of the host's own VMs.
+        newest: the newest kept definition of the VM of a UUID, of whichever host.
+        most: so many are asked for; None: all.
+    """
+    known = {each.uuid for each in kept}
+    came = [vm.uuid for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known]
+    return tuple(found for uuid in came[:most] if (found := newest(uuid)) is not None)
 
 
 def choose(

@@ -5,7 +5,7 @@ It is ended, where nothing can complete it.
 
 from __future__ import annotations
 
-from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, Sighting
+from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, POSTCOPY_SOURCE, Sighting
 from bot.domain.errors import DroverError, StepLostError, StepSkippedError
 from bot.domain.message import Message, words
 from bot.domain.operation import Facts
@@ -71,11 +71,11 @@ def _is_active(seen: Sighting) -> bool:
 
 
 def _check_dead(step: ClearCorpse, seen: dict[str, Sighting], hypervisor: ClusterReader) -> None:
-    """Refuse to end what may live: only a source that is proven off can never send the rest.
+    """Refuse to end what may live: only a host that is proven off can never complete it.
 
     Raises:
-        StepLostError: the source is not proven off.
-        StepSkippedError: it does not wait for memory, or another host may be its source.
+        StepLostError: that host is not proven off.
+        StepSkippedError: it is no half of a migration, or another host may have the other half.
     """
     if step.lost and not seen[step.lost].proven:
         raise StepLostError(
@@ -87,8 +87,7 @@ def _check_dead(step: ClearCorpse, seen: dict[str, Sighting], hypervisor: Cluste
             ),
             rest_text(step.lost),
         )
-    waits = {POSTCOPY_FAILED, POSTCOPY_INCOMING} if step.lost else {POSTCOPY_FAILED}
-    if seen[step.host].paused_by not in waits:
+    if seen[step.host].paused_by not in _rests(step):
         raise _alive(
             step,
             words(
@@ -100,16 +99,41 @@ def _check_dead(step: ClearCorpse, seen: dict[str, Sighting], hypervisor: Cluste
     for each in seen.values():
         if each.host in {step.host, step.lost}:
             continue
-        if _is_active(each) or (not each.reachable and may_have(step.uuid, each, hypervisor)):
-            raise _alive(
-                step,
-                words(
-                    "{vm} on {host} was not forced off: its memory may come from {other}.",
-                    vm=step.name,
-                    host=step.host,
-                    other=each.host,
-                ),
-            )
+        if _is_active(each) or (not each.reachable and _may_have(step, each, hypervisor)):
+            raise _alive(step, _other_half(step, each.host))
+
+
+def _rests(step: ClearCorpse) -> set[str]:
+    """What it may read as: as planned, or as what libvirt makes of that when it gives up."""
+    if not step.lost:
+        return {POSTCOPY_FAILED}
+    if step.reason == POSTCOPY_SOURCE:
+        return {POSTCOPY_FAILED, POSTCOPY_SOURCE}
+    return {POSTCOPY_FAILED, POSTCOPY_INCOMING}
+
+
+def _may_have(step: ClearCorpse, silent: Sighting, hypervisor: ClusterReader) -> bool:
+    """Whether a host that does not answer may have the other half.
+
+    A source has chosen its target behind the bot's back, perhaps: any host may be it.
+    """
+    return step.reason == POSTCOPY_SOURCE or may_have(step.uuid, silent, hypervisor)
+
+
+def _other_half(step: ClearCorpse, other: str) -> Message:
+    if step.reason == POSTCOPY_SOURCE:
+        return words(
+            "{vm} on {host} was not forced off: {other} may have the rest of it.",
+            vm=step.name,
+            host=step.host,
+            other=other,
+        )
+    return words(
+        "{vm} on {host} was not forced off: its memory may come from {other}.",
+        vm=step.name,
+        host=step.host,
+        other=other,
+    )
 
 
 def _alive(step: ClearCorpse, text: Message) -> StepSkippedError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, Snapshot, Vm
+from bot.domain.cluster import POSTCOPY, POSTCOPY_FAILED, Snapshot, Vm
 from bot.domain.definition import Definition
 from plugins.failover.candidates import lost_vms
 
@@ -13,11 +13,11 @@ from plugins.failover.candidates import lost_vms
 def corpses(snapshot: Snapshot, lost: str, kept: Iterable[Definition]) -> tuple[Vm, ...]:
     """What is left of migrations in post-copy that broke, or break with the host ``lost``.
 
-    What still reads as running there waits for memory that only its source has. It is the rest of a
-    VM of ``lost`` when its own host answers: of one that does not, nobody knows whether the memory
-    had arrived.
+    What still reads as running there waits for memory that only its source has; what reads as
+    paused has memory that only its target can use. It is the rest of a VM of ``lost`` when its own
+    host answers: of one that does not, nobody knows whether the migration had ended.
     """
-    halves = [vm for vm in snapshot.vms if vm.paused_by in {POSTCOPY_FAILED, POSTCOPY_INCOMING}]
+    halves = [vm for vm in snapshot.vms if vm.paused_by in POSTCOPY]
     if not halves:
         return ()  # as nearly always, and what-ifs ask for every host
     mine = {vm.uuid for vm in lost_vms(snapshot, lost, kept) if vm.state.active}

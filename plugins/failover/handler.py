@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, STARTING_UP, Sighting
+from bot.domain.cluster import (
+    POSTCOPY,
+    POSTCOPY_FAILED,
+    POSTCOPY_INCOMING,
+    STARTING_UP,
+    Sighting,
+)
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -366,7 +372,7 @@ def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
                 ),
                 rest_text(step.lost),
             )
-        if seen.paused_by in {POSTCOPY_INCOMING, POSTCOPY_FAILED}:
+        if seen.paused_by in POSTCOPY:
             raise _half_there(step, seen.host)
         if seen.host != step.target and seen.state is not None and seen.state.active:
             raise StepLostError(
@@ -402,7 +408,7 @@ def _half_there(step: RestartVm, host: str) -> StepSkippedError:
             host=host,
         ),
         words(
-            "If nothing sends its memory any more, end it: {end}. Then: {command}.",
+            "If nothing can complete that migration, end it: {end}. Then: {command}.",
             end=chat("vm force-off {}", step.name),
             command=_once_more(step),
         ),

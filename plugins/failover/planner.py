@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bot.domain.cluster import POSTCOPY_INCOMING, Host, Snapshot
+from bot.domain.cluster import POSTCOPY_INCOMING, POSTCOPY_SOURCE, Host, Snapshot
 from bot.domain.message import Duration, Names, nwords, words
 from bot.domain.placement import fullness
 from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -171,6 +171,9 @@ def _starts(settings: FailoverSettings, lost: str, placed: Placed) -> Iterable[S
         )
 
 
+_HALVES = {POSTCOPY_INCOMING: reports.half_moved, POSTCOPY_SOURCE: reports.half_left}
+
+
 def _warnings(
     settings: FailoverSettings,
     intent: Failover,
@@ -187,9 +190,9 @@ def _warnings(
         yield Reason("own", reports.runs_drover(host.name, intent.evidence.own))
     mine = {each.candidate.vm.uuid for each in placed}
     yield from (
-        Reason("half-moved", reports.half_moved(vm.name, host.name, vm.host))
+        Reason("half-moved", _HALVES[vm.paused_by](vm.name, host.name, vm.host))
         for vm in corpses(snapshot, host.name, intent.kept)
-        if vm.uuid in mine and vm.paused_by == POSTCOPY_INCOMING
+        if vm.uuid in mine and vm.paused_by in _HALVES
     )
     for each in stays:
         yield Reason("stays-off", words("{vm} stays off: {why}", vm=each.name, why=each.why.text))

@@ -88,6 +88,18 @@ def half_moved(vm: str, lost: str, host: str) -> Message:
     )
 
 
+def half_left(vm: str, lost: str, host: str) -> Message:
+    """What becomes of a VM whose migration in post-copy its target's death has cut off."""
+    return words(
+        "{vm} was being migrated from {host} to {lost}, and ran on {lost} with part of its memory; "
+        "{host} has an older state of it. Once {lost} is proven off, {vm} is forced off on {host} "
+        "and starts anew from its disks.",
+        vm=vm,
+        host=host,
+        lost=lost,
+    )
+
+
 def stops_what_runs(host: str) -> Message:
     """What people decide who overrule a sign of life."""
     return words(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.domain.cluster import POSTCOPY_INCOMING
+from bot.domain.cluster import POSTCOPY_INCOMING, POSTCOPY_SOURCE
 from bot.domain.codec import later
 from bot.domain.message import Message, When, words
 from bot.domain.steps import Lane, OnHost, OnVm, Step
@@ -31,6 +31,11 @@ class FenceHost(OnHost):
     def least_votes(self) -> int:
         """Two where it shows life, whatever the policy says."""
         return 2 if self.despite_life else 0
+
+    @property
+    def destroys(self) -> bool:
+        """What the VMs of a host that lives after all have in memory."""
+        return True
 
     @property
     def title(self) -> Message:
@@ -61,11 +66,16 @@ class ClearCorpse(OnVm):
     """End what is left of a VM on another host after a post-copy migration that broke.
 
     It can never run on. ``reason``: libvirt's, when it was planned. ``lost``: the dead host that
-    had its memory.
+    had its other half.
     """
 
     reason: str
     lost: str = later("")
+
+    @property
+    def destroys(self) -> bool:
+        """A half of a VM that cannot run on."""
+        return True
 
     @property
     def title(self) -> Message:
@@ -73,6 +83,13 @@ class ClearCorpse(OnVm):
         if self.reason == POSTCOPY_INCOMING:
             return words(
                 "Force off {vm} on {host}, which waits for memory from {lost}",
+                vm=self.name,
+                host=self.host,
+                lost=self.lost,
+            )
+        if self.reason == POSTCOPY_SOURCE:
+            return words(
+                "Force off the old copy of {vm} on {host}; its newest memory was on {lost}",
                 vm=self.name,
                 host=self.host,
                 lost=self.lost,
@@ -276,6 +293,11 @@ class KillVm(OnVm):
     """End a VM at once, as its host's death would, to see that it starts elsewhere."""
 
     @property
+    def destroys(self) -> bool:
+        """What it has in memory."""
+        return True
+
+    @property
     def title(self) -> Message:
         """The step as one sentence."""
         return words("Force off {vm} on {host}", vm=self.name, host=self.host)
@@ -311,6 +333,11 @@ class StopCopy(OnVm):
     """Force off the copy of a VM on a host that has started anew; the other one runs on."""
 
     lives_on: str
+
+    @property
+    def destroys(self) -> bool:
+        """What this copy has in memory."""
+        return True
 
     @property
     def title(self) -> Message:

@@ -348,7 +348,11 @@ def _notices(settings: FailoverSettings, view: WatchView, evidence: Evidence) ->
             return
         plan = planner.what_if(
             settings,
-            Failover(host.name, kept=view.history.definitions(host=host.name), evidence=evidence),
+            Failover(
+                host.name,
+                kept=whatif.definitions_of(host.name, view.snapshot, view.history),
+                evidence=evidence,
+            ),
             view.snapshot,
         )
         if not isinstance(plan, Refused) and settings.mode in {Mode.PROPOSE, Mode.AUTO}:

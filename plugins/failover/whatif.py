@@ -16,7 +16,7 @@ from bot.domain.plan import Plan, Refused
 from bot.domain.power import Binding, Bound, Hold, Reading
 from bot.plugin_api import History, View
 from plugins.failover import boot, planner, recovery, reports
-from plugins.failover.candidates import StaysOff, Wanted, choose
+from plugins.failover.candidates import StaysOff, Wanted, choose, definitions_elsewhere
 from plugins.failover.commands import chat
 from plugins.failover.corpses import without_corpses
 from plugins.failover.evidence import Evidence
@@ -39,7 +39,7 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     """The plan as if the host died now: who goes where, who stays off and why."""
     host = view.snapshot.host(about.host)
     evidence: Evidence = view.found
-    kept = view.history.definitions(host=host.name)
+    kept = definitions_of(host.name, view.snapshot, view.history)
     intent = Failover(host.name, kept=kept, evidence=evidence)
     placed, off = _outcome(settings, without_corpses(view.snapshot, host.name, kept), host, kept)
     plan = planner.what_if(settings, intent, view.snapshot)
@@ -87,7 +87,7 @@ def status(
     rows, ready, running = [], 0, 0
     reasons: list[Message] = []
     for host in sorted(view.snapshot.hosts, key=lambda each: each.name):
-        kept = view.history.definitions(host=host.name)
+        kept = definitions_of(host.name, view.snapshot, view.history)
         placed, off = _outcome(
             settings, without_corpses(view.snapshot, host.name, kept), host, kept
         )
@@ -133,10 +133,23 @@ def readiness(
     settings: FailoverSettings, snapshot: Snapshot, history: History, host: str
 ) -> tuple[int, Mapping[str, Message]]:
     """How many VMs run on a host, and which of them could not start elsewhere today, with why."""
-    kept = history.definitions(host=host)
+    kept = definitions_of(host, snapshot, history)
     seen = without_corpses(snapshot, host, kept)
     placed, off = _outcome(settings, seen, seen.host(host), kept)
     return len(placed) + len(off), {each.name: each.why.text for each in off}
+
+
+_MOST_CAME = 50  # asked for one by one; a bot that has kept none yet would ask for thousands
+
+
+def definitions_of(host: str, snapshot: Snapshot, history: History) -> tuple[Definition, ...]:
+    """The newest kept definition of each VM of a host, and of each that has just come to it."""
+    kept = history.definitions(host=host)
+
+    def newest(uuid: str) -> Definition | None:
+        return next(iter(history.definitions(uuid=uuid)), None)
+
+    return (*kept, *definitions_elsewhere(snapshot, host, kept, newest, most=_MOST_CAME))
 
 
 def _outcome(

@@ -25,6 +25,7 @@ from bot.domain.power import (
 )
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor, PowerAccess, Shell
+from plugins.failover.candidates import definitions_elsewhere
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
 from plugins.failover.intents import Bind, Drill, Failover, PowerTest, Readmit, Status
 from plugins.failover.sight import Sight
@@ -43,7 +44,9 @@ _FRESH = 20.0  # seconds: what a host wrote so lately, it wrote alive
 def survey(sight: Sight, intent: Failover, snapshot: Snapshot, hypervisor: Hypervisor) -> Failover:
     """The wish with everything that is known of the host now."""
     found = gather(sight, snapshot.host(intent.host), snapshot, hypervisor)
-    return replace(intent, evidence=found)
+    came = definitions_elsewhere(snapshot, intent.host, intent.kept, hypervisor.power.definition)
+    kept = (*intent.kept, *(replace(each, xml="") for each in came))
+    return replace(intent, evidence=found, kept=kept)
 
 
 def of_drill(sight: Sight, about: Drill, snapshot: Snapshot, hypervisor: Hypervisor) -> Evidence:

@@ -279,6 +279,40 @@ def test_g22_a_host_that_loses_its_power_in_the_middle_of_a_vms_postcopy(
         lab.limit_bandwidth("host-a", None)
 
 
+def test_g22_a_host_that_loses_its_power_while_it_takes_in_a_vm_in_postcopy(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """Its newest memory is lost with the target; what the source has of it is paused for good."""
+    lab, served = site
+    guest = lab.guest("half-2", host="host-a", memory_mib=192, dirty_mib_s=20)
+    resident = lab.guest("half-at", host="host-b")
+    try:
+        with bot_on(site, tmp_path, policy=ONE_FOR_MOVES, more=OFTEN) as stage:
+            knows(stage, guest, resident)
+            until(lambda: bound(stage, "host-b"), "the controller is bound", 60)
+            lab.limit_bandwidth("host-a", 4)  # most of its memory is still on the source then
+            stage.asks("migrate half-2 to host-b --policy postcopy --bandwidth 8")
+            stage.approves("bruno", stage.proposal("half-2"))
+            until(lambda: len(lab.where("half-2")) == 2, "it is on its way")
+            until(lambda: switched(lab, "half-2"), "it runs on the target", 60)
+            stage.asks("vm show half-2")  # which reads all hosts: so host-b is last seen with it
+            stage.told("ana", "half-2", "vCPU")
+            lab.cut_network("host-b")  # as a power cut: no word of an end leaves the host
+            lab.power_off("host-b")
+            with Watcher(lab, [guest.name, resident.name]) as watcher:
+                silent(stage, "host-b")
+                proposal = approved_failover(stage, "Switch host-b off and start 2 VMs", "host-b")
+                stage.ended("Done:", proposal, 180)
+                assert watcher.twice == []
+            for each in (guest, resident):
+                (host,) = lab.where(each.name)
+                assert host != "host-b"
+                until(lambda each=each: each.boots() == 2, "it boots again", 60)  # type: ignore[misc]
+    finally:
+        heal(lab, served, guest.name, resident.name)
+        lab.limit_bandwidth("host-a", None)
+
+
 def switched(lab: Lab, name: str) -> bool:
     """Whether the migration from host-a, begun by the bot, goes on in post-copy by now."""
     lab.virsh("host-a", "migrate-postcopy", name, check=False)

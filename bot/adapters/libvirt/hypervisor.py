@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -32,7 +32,6 @@ from bot.adapters.libvirt.write import jobs
 from bot.adapters.libvirt.write.guests import LibvirtGuests
 from bot.adapters.powers import NoPowers, with_proofs
 from bot.domain.cluster import (
-    POSTCOPY_SOURCE,
     Disk,
     Host,
     Job,
@@ -40,8 +39,8 @@ from bot.domain.cluster import (
     Seen,
     Sighting,
     Snapshot,
-    Vm,
     VmDetail,
+    without_waiting,
 )
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.message import Code, Message, words
@@ -57,10 +56,6 @@ T = TypeVar("T")
 
 Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
-
-# Half-moved copies: while a migration is under way the guest is on both hosts, and one copy only
-# waits.
-_WAITING = frozenset({"migration", POSTCOPY_SOURCE})
 
 # What cgroups report for "no ceiling", which libvirt hands on in µs.
 _NO_QUOTA = (1 << 64) // 1000 // 1000
@@ -121,7 +116,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         readings = self._readings(wanted)
         seen = [vm for reading in readings.values() for vm in reading.vms]
         silent = {name for name, reading in readings.items() if not reading.host.up}
-        vms = tuple(_without_copies(seen, silent))
+        vms = without_waiting(seen, silent)
         snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
         if not wanted:
             return snapshot
@@ -429,22 +424,6 @@ def _pools_of(source: Host, target: Host, disk: Disk) -> tuple[str, str] | None:
         for pool in both
     )
     return (here.name, there.name) if here and there else None
-
-
-def _without_copies(vms: Sequence[Vm], silent: Collection[str] = ()) -> Iterable[Vm]:
-    """The guests without the waiting copy of one that is on its way.
-
-    Two waiting copies are both shown, and so is the source of a post-copy migration on a host that
-    is ``silent``: what runs elsewhere cannot do without it.
-    """
-    settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
-    return (
-        vm
-        for vm in vms
-        if vm.paused_by not in _WAITING
-        or vm.uuid not in settled
-        or (vm.paused_by == POSTCOPY_SOURCE and vm.host in silent)
-    )
 
 
 def _detail(connection: Connection, uuid: str) -> VmDetail | None:

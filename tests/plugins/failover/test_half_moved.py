@@ -1,6 +1,6 @@
-"""G22: a host loses its power in the middle of a VM's post-copy; what the target calls running is ended and starts anew.
+"""G22: a host loses its power in the middle of a VM's post-copy; what the other host has of it is ended and starts anew.
 
-Only after the proof, and only as long as each look shows that nothing can bring its memory.
+Only after the proof, and only as long as each look shows that nothing can complete it.
 """
 
 from __future__ import annotations
@@ -418,3 +418,137 @@ def test_what_shows_only_in_the_second_look_counts(
     room.works()
     assert forced_off(room) == []
     assert TARGET in room.runs("db-1")
+
+
+def target_dies(room: Room, left: str) -> None:
+    """db-1 runs on host-b, with memory from host-a; host-b loses its power. ``left``: why host-a has it paused."""
+    half_moved(room)
+    kept(room)
+    room.dies(TARGET, power=True)
+    uuid = room.bot.hypervisor.snapshot().vm("db-1").uuid
+    room.bot.hypervisor._turn("host-a", uuid, VmState.PAUSED, left)
+    room.bot.clock.turn(60)
+    kept(room)
+
+
+def watched_source(room: Room) -> None:
+    """Fail at once when the source's rest is ended without proof, or a start makes a second copy."""
+    guests, end, start = room.bot.hypervisor._guests, *_acts(room)
+
+    def only_the_rest(host: str, uuid: str) -> None:
+        (hold,) = room.bot.store.holds()
+        assert hold.proof is not None
+        assert TARGET not in room.power.on
+        assert host == "host-a"
+        assert guests[host, uuid].vm.paused_by in {POSTCOPY_SOURCE, POSTCOPY_FAILED}
+        assert room.runs("db-1") == [host]
+        end(host, uuid)
+
+    def only_once(host: str, uuid: str) -> None:
+        name = next(each.vm.name for (_, known), each in guests.items() if known == uuid)
+        assert room.runs(name) == []
+        start(host, uuid)
+
+    room.bot.hypervisor.force_off = only_the_rest  # type: ignore[method-assign]
+    room.bot.hypervisor.start = only_once  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("left", "then"),
+    [
+        (POSTCOPY_SOURCE, POSTCOPY_SOURCE),
+        (POSTCOPY_SOURCE, POSTCOPY_FAILED),
+        (POSTCOPY_FAILED, POSTCOPY_FAILED),
+    ],
+)
+def test_what_a_dead_target_leaves_on_its_source_is_ended_and_starts_anew(
+    room: Room, left: str, then: str
+) -> None:
+    """Its newest memory was on the dead host. ``then``: whether libvirt has noticed by the vote."""
+    target_dies(room, left)
+    room.asks("host failover host-b")
+    plan = room.bot.operation().plan
+    told = [str(each.text) for each in plan.warnings]
+    assert not any("already runs" in each for each in told)
+    assert any("db-1 was being migrated from host-a" in each for each in told) == (
+        left == POSTCOPY_SOURCE
+    )
+    kinds = [type(each).__name__ for each in plan.steps if not isinstance(each, RestartVm)]
+    assert kinds == ["HoldHost", "FenceHost", "ConfirmOff", "ClearCorpse"]
+    (half,) = [each for each in plan.steps if isinstance(each, ClearCorpse)]
+    assert (half.name, half.host, half.lost) == ("db-1", "host-a", TARGET)
+    assert forced_off(room) == []
+    watched_source(room)
+    room.bot.hypervisor._turn("host-a", half.uuid, VmState.PAUSED, then)
+    assert room.works() is State.DONE, room.why()
+    assert [call[1] for call in forced_off(room)] == ["host-a"]
+    assert len(room.runs("db-1")) == 1
+    assert TARGET not in room.runs("db-1")
+
+
+def runs_again(room: Room, uuid: str) -> None:
+    """Somebody made the source's copy run."""
+    room.bot.hypervisor._turn("host-a", uuid, VmState.RUNNING, "")
+
+
+def goes_elsewhere(room: Room, uuid: str) -> None:
+    """It runs on a third host: the paused copy sends it memory."""
+    seen = room.bot.hypervisor._guests["host-a", uuid].vm
+    room.bot.hypervisor.put(
+        replace(seen, host="host-c", state=VmState.RUNNING, paused_by=POSTCOPY_INCOMING)
+    )
+
+
+def may_go_elsewhere(room: Room, uuid: str) -> None:
+    """As before, to a host that nobody can ask."""
+    goes_elsewhere(room, uuid)
+    room.bot.hypervisor.down("host-c", "no route to host")
+    room.bot.hypervisor._last_seen["host-c"] = ()
+
+
+def target_gets_power(room: Room, uuid: str) -> None:
+    """Somebody presses the button of the dead target."""
+    room.power.on.add(TARGET)
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (runs_again, "is not what is left of a broken migration any more"),
+        (goes_elsewhere, "host-c may have the rest of it"),
+        (may_go_elsewhere, "host-c may have the rest of it"),
+        (target_gets_power, "host-b is not proven off any more"),
+    ],
+)
+def test_a_sources_rest_that_may_be_of_use_is_left_alone(
+    room: Room, event: Callable[[Room, str], None], said: str, at: int
+) -> None:
+    """The event comes right before the look of this number, from the proof on."""
+    target_dies(room, POSTCOPY_SOURCE)
+    room.asks("host failover host-b")
+    watched_source(room)
+    meanwhile(room, event, at)
+    ended = room.works()
+    assert len(started(room)) <= 1
+    if forced_off(room) == []:
+        told = room.asks("audit op-1") + (room.why() if ended is State.FAILED else "")
+        assert said in told
+        assert "host-a" in room.runs("db-1")
+        assert started(room) == []
+
+
+def test_a_vm_that_has_just_arrived_starts_from_the_definition_kept_at_its_old_home(
+    room: Room,
+) -> None:
+    """Its new host dies before its definition is kept there."""
+    vm = room.bot.hypervisor.snapshot().vm("db-1")
+    del room.bot.hypervisor._guests["host-a", vm.uuid]
+    room.bot.hypervisor.put(replace(vm, host=TARGET))
+    room.dies(TARGET, power=True)
+    room.bot.clock.turn(60)
+    assert "2 of its 2 running VMs would start elsewhere" in room.asks("failover drill host-b")
+    room.asks("host failover host-b")
+    assert room.works() is State.DONE, room.why()
+    assert len(room.runs("db-1")) == 1
+    assert TARGET not in room.runs("db-1")

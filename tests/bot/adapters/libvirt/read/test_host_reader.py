@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 
 import libvirt
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.libvirt.hypervisor import _without_copies
 from bot.adapters.libvirt.read.stats import Meter
-from bot.domain.cluster import MIB, POSTCOPY_INCOMING, POSTCOPY_SOURCE, Health, Vm, VmState
+from bot.domain.cluster import MIB, Health, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.storage import Declared
-from bot.testing import TickingClock, draw_cluster
+from bot.testing import TickingClock
 from tests.waiting import PATIENCE, until
 
 NUMBERS = count(1)
@@ -182,35 +180,3 @@ def test_a_smaller_count_is_a_new_start() -> None:
     meter.load(10.0, 5_000_000_000)
     assert meter.load(11.0, 100) is None
     assert meter.load(12.0, 1_000_000_100) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "shown"),
-    [
-        ("running", "migration", ["host-a"]),
-        ("user", "migration", ["host-a"]),
-        ("postcopy", "running", ["host-b"]),
-        ("migration", "migration", ["host-a", "host-b"]),
-        ("postcopy failed", "postcopy failed", ["host-a", "host-b"]),
-        ("running", "running", ["host-a", "host-b"]),
-        ("off", "migration", ["host-a", "host-b"]),
-    ],
-)
-def test_a_guest_on_its_way_is_shown_where_it_runs(
-    source: str, target: str, shown: list[str]
-) -> None:
-    vm = draw_cluster("host-a 1cpu 8G | web-1 1G").vm("web-1")
-    states = {"running": (VmState.RUNNING, ""), "off": (VmState.SHUT_OFF, "")}
-    copies = []
-    for host, how in (("host-a", source), ("host-b", target)):
-        state, paused_by = states.get(how, (VmState.PAUSED, how))
-        copies.append(replace(vm, host=host, state=state, paused_by=paused_by))
-    assert [each.host for each in _without_copies(copies)] == shown
-
-
-def test_the_source_of_a_postcopy_is_shown_when_its_host_falls_silent() -> None:
-    vm = draw_cluster("host-a 1cpu 8G | web-1 1G").vm("web-1")
-    left = replace(vm, state=VmState.PAUSED, paused_by=POSTCOPY_SOURCE)
-    copies = [left, replace(vm, host="host-b", paused_by=POSTCOPY_INCOMING)]
-    assert [each.host for each in _without_copies(copies, {"host-b"})] == ["host-b"]
-    assert [each.host for each in _without_copies(copies, {"host-a"})] == ["host-a", "host-b"]
