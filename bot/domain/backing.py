@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot.domain.message import Member, Message, words
 
@@ -185,6 +185,14 @@ class Backing:
         }
         return tuple(sorted(found, key=str))
 
+    def sharing(self, host: str, path: str, *, but: str) -> Iterator[tuple[str, ImageUse]]:
+        """Yield who names the very image at ``path`` besides ``but`` (a UUID), with the host."""
+        root = self._same(host, path)
+        for where, storage in self._storages.items():
+            for use in storage.uses:
+                if use.uuid != but and self._same(where, use.path) == root:
+                    yield where, use
+
     def stands_on(self, top: Key, base: Key) -> bool:
         """Whether the image at ``top`` is the one at ``base`` or stands on it."""
         return self._same(*top) in self._standing_on(self._same(*base))
@@ -257,6 +265,21 @@ class Backing:
             self._one[second] = first
 
 
+def written_since(first: Storage, later: Storage) -> Storage:
+    """The first look, with each image that another one found changed as ``busy``.
+
+    A host that sees the same files and looked in between may have seen neither state.
+    """
+    stamps = {plain(each.path): each.stamp for each in later.images}
+    changed = {
+        plain(each.path)
+        for each in first.images
+        if each.stamp and stamps.get(plain(each.path), each.stamp) != each.stamp
+    }
+    images = (replace(each, busy=each.busy or plain(each.path) in changed) for each in first.images)
+    return replace(first, images=tuple(images))
+
+
 def use_text(use: ImageUse, host: str, *, again: bool = False) -> Message:
     """Who uses an image; ``again``: the same VM, defined on another host too."""
     args = {"vm": use.vm, "host": host}
@@ -284,6 +307,12 @@ def plain(path: str) -> str:
     return "/dev/" + "/".join(
         each.replace("--", "-") for each in (mapped["group"], mapped["volume"])
     )
+
+
+def image_name(source: str) -> str:
+    """A disk's source as ``ImageUse`` spells it: of a URL ``kind:name``, whoever serves it."""
+    kind, url, rest = source.partition("://")
+    return f"{kind}:{rest.partition('/')[2]}" if url else plain(source)
 
 
 @dataclass(frozen=True, slots=True)

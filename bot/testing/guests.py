@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from bot.domain.backing import Image, ImageUse, Storage, plain
+from bot.domain.backing import Image, ImageUse, Storage, image_name, plain
 from bot.domain.cluster import (
     STARTING_UP,
     Disk,
@@ -94,6 +94,8 @@ class FakeGuests:
         """By host: what of its storage cannot be looked at."""
         self.kept: dict[str, Vm] = {}
         """What was read as a definition, by its sha."""
+        self.removed_nvram: list[tuple[str, str]] = []
+        """Host and path of the UEFI variables that went with a definition."""
         self.deaf: set[str] = set()
         """UUIDs of guests that do not listen when asked to shut down."""
         self.busy_volumes: set[tuple[str, str, str]] = set()
@@ -326,8 +328,7 @@ class FakeGuests:
             )
             return (*(f"the host device {each}" for each in detail.hostdevs), *tpm)
 
-    # It has none
-    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:  # noqa: ARG002
+    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
         """Forget a guest; see the port."""
         with self._changing("undefine", host, uuid):
             guest = self._guests.get((host, uuid))
@@ -335,6 +336,8 @@ class FakeGuests:
                 return
             if guest.vm.state.active:
                 raise HypervisorError(f"{guest.vm.name} still runs.", "Shut it down first.")
+            if guest.vm.detail and guest.vm.detail.nvram and not keep_state:
+                self.removed_nvram.append((host, guest.vm.detail.nvram))
             del self._guests[host, uuid]
 
     def find(self, host: str, uuid: str) -> Found | None:
@@ -590,6 +593,8 @@ class FakeGuests:
                 if disk.source:
                     path, kept = self._place(host, disk.source), disk.shareable or disk.readonly
                     yield ImageUse(uuid, vm.name, path, disk.device, disk.target, kept=kept)
+            if vm.detail and vm.detail.nvram:
+                yield ImageUse(uuid, vm.name, vm.detail.nvram)
             for snapshot, paths in self._extra(uuid).external.items():
                 yield from (
                     ImageUse(uuid, vm.name, path, "disk", snapshot=snapshot) for path in paths
@@ -599,7 +604,9 @@ class FakeGuests:
         """The path of a disk that is named by its pool and volume."""
         pool, _, name = source.partition("/")
         volume = self.volumes.get((host, pool, name))
-        return volume.path if volume else source
+        if volume is not None:
+            return volume.path
+        return image_name(source) if "://" in source else source
 
     @contextlib.contextmanager
     def _changing(self, method: str, host: str, *arguments: str) -> Iterator[None]:

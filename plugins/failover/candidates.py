@@ -14,6 +14,7 @@ from bot.domain.definition import Definition
 from bot.domain.message import Duration, Names, words
 from bot.domain.plan import Objection
 from bot.domain.storage import is_medium, is_shared
+from plugins.failover import variables
 from plugins.failover.commands import chat
 from plugins.failover.settings import FailoverSettings, Nvram, Priority
 
@@ -239,7 +240,7 @@ def _bound_to_its_host(
             words("The state of the TPM of {vm} is on {host} only.", vm=vm.name, host=host.name),
             words("A start without it would lock disks that are encrypted with it."),
         )
-    if detail.nvram and not kept.nvram and settings.nvram is Nvram.REFUSE:
+    if settings.nvram is Nvram.REFUSE and variables.are_lost(host, kept):
         yield Objection(
             "nvram",
             words(

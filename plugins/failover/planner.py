@@ -11,7 +11,7 @@ from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason,
 from bot.domain.power import Power
 from bot.domain.steps import AttestOff, HoldHost, Step
 from bot.plugin_api import Rules
-from plugins.failover import quiet, recovery, reports
+from plugins.failover import quiet, recovery, reports, variables
 from plugins.failover.candidates import StaysOff, Wanted, choose, old_copies
 from plugins.failover.corpses import corpses, without_corpses
 from plugins.failover.evidence import Evidence
@@ -138,7 +138,7 @@ def _steps(
         if vm.uuid in wanted and vm.host != host:
             yield ClearCorpse(vm.uuid, vm.name, vm.host, vm.paused_by, host)
     for each in placed:
-        yield from _starts(settings, host, each)
+        yield from _starts(settings, snapshot.host(host), each)
 
 
 def _level(evidence: Evidence | None) -> tuple[int, tuple[str, ...]]:
@@ -152,18 +152,18 @@ def _level(evidence: Evidence | None) -> tuple[int, tuple[str, ...]]:
     return 0, ()
 
 
-def _starts(settings: FailoverSettings, lost: str, placed: Placed) -> Iterable[Step]:
+def _starts(settings: FailoverSettings, lost: Host, placed: Placed) -> Iterable[Step]:
     each, vm = placed.candidate, placed.candidate.vm
     yield RestartVm(
         vm.uuid,
         vm.name,
-        lost,
+        lost.name,
         placed.target,
         each.kept.sha,
         vm.memory,
         each.wave,
         settings.starts_per_host,
-        reset_nvram=bool(each.kept.detail.nvram and not each.kept.nvram),
+        reset_nvram=variables.are_lost(lost, each.kept),
     )
     if each.ready != "none":
         yield AwaitReady(
@@ -213,9 +213,7 @@ def _warnings(
                 host=host.name,
             ),
         )
-    if reset := [
-        each.vm.name for each in candidates if each.kept.detail.nvram and not each.kept.nvram
-    ]:
+    if reset := [each.vm.name for each in candidates if variables.are_lost(host, each.kept)]:
         yield Reason(
             "nvram",
             words(

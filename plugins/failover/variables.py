@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bot.domain.cluster import Disk, Host
 from bot.domain.definition import Definition
 from bot.domain.errors import StepSkippedError
 from bot.domain.message import Message, words
+from bot.domain.storage import is_shared
 from bot.ports import Hypervisor
 
 _CHUNK = 24_000  # characters in one command line
@@ -18,13 +20,27 @@ rm -f "$1.drover"
 """
 
 
+def on_share(host: Host, kept: Definition) -> bool:
+    """Tell whether the variables lie where other hosts see them: what is there is the newest."""
+    return bool(kept.detail.nvram) and is_shared(host, Disk("", "file", kept.detail.nvram))
+
+
+def are_lost(host: Host, kept: Definition) -> bool:
+    """Tell whether the variables were on ``host`` alone and no copy of them is kept."""
+    return bool(kept.detail.nvram) and not kept.nvram and not on_share(host, kept)
+
+
 def restore(host: str, kept: Definition, hypervisor: Hypervisor) -> None:
     """Write the kept copy to the place that the definition names, whole or not at all.
+
+    A file in shared storage is left as it is.
 
     Raises:
         StepSkippedError: no copy is kept any more, or the host's shell cannot write it.
         HypervisorError: the shell fails.
     """
+    if on_share(hypervisor.snapshot().host(host), kept):
+        return
     copy = hypervisor.power.variables(kept.uuid)
     if copy is None:
         raise _skip_error(kept, host, words("no copy is kept any more"))

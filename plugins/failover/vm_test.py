@@ -52,7 +52,7 @@ def plan(
         return Refused(title, against or why)
     return Plan(
         title,
-        tuple(_steps(settings, vm, placed)),
+        tuple(_steps(settings, snapshot.host(vm.host), vm, placed)),
         Risk.HIGH,
         Blast((vm.name,), (host.name, placed.target), vm.memory),
         warnings=(
@@ -115,7 +115,7 @@ def _place(
     return next(iter(placed), None), why
 
 
-def _steps(settings: FailoverSettings, vm: Vm, placed: Placed) -> Iterable[Step]:
+def _steps(settings: FailoverSettings, host: Host, vm: Vm, placed: Placed) -> Iterable[Step]:
     candidate, target = placed.candidate, placed.target
     yield KillVm(vm.uuid, vm.name, vm.host)
     yield StartKept(
@@ -125,7 +125,7 @@ def _steps(settings: FailoverSettings, vm: Vm, placed: Placed) -> Iterable[Step]
         target,
         candidate.kept.sha,
         vm.memory,
-        reset_nvram=bool(candidate.kept.detail.nvram and not candidate.kept.nvram),
+        reset_nvram=variables.are_lost(host, candidate.kept),
     )
     if candidate.ready != "none":
         yield AwaitReady(vm.uuid, vm.name, target, candidate.ready, settings.ready_patience, 1)
@@ -197,7 +197,7 @@ def _kept_definition(step: StartKept, hypervisor: PowerAccess) -> Definition:
 def _bring_back(step: StartKept, hypervisor: Hypervisor, error: HypervisorError) -> StepLostError:
     """Start it on its own host again; what to tell."""
     if hypervisor.find(step.target, step.uuid) is not None:
-        hypervisor.undefine(step.target, step.uuid, keep_state=False)
+        hypervisor.undefine(step.target, step.uuid, keep_state=True)  # may be on a share
     hypervisor.start(step.host, step.uuid)
     return StepLostError(
         words(

@@ -8,7 +8,7 @@ from bot.domain.backing import Fate
 from bot.domain.cluster import Vm
 from bot.domain.message import Names, words
 from bot.domain.plan import Objection
-from plugins.vm_lifecycle import texts
+from plugins.vm_lifecycle import fates, texts
 from plugins.vm_lifecycle.intents import Deletion, VmVerb
 from plugins.vm_lifecycle.planner import (
     DELETED,
@@ -124,7 +124,9 @@ def _disk_needed(vm: Vm, fate: Fate) -> Objection:
 def _purge(
     settings: VmLifecycleSettings, intent: Deletion | VmVerb, vm: Vm, *, remove: bool
 ) -> PurgeVm:
-    gone = (each.place for each in of(intent, vm) if not each.stays and (each.seed or remove))
+    mine = of(intent, vm)
+    gone = (each.place for each in mine if not each.stays and (each.seed or remove))
+    keep = not remove or any(each.stays == fates.FIRMWARE for each in mine)
     return PurgeVm(
-        vm.uuid, vm.name, vm.host, (*gone, f"{settings.pool}/{vm.uuid}-serial.log"), not remove
+        vm.uuid, vm.name, vm.host, (*gone, f"{settings.pool}/{vm.uuid}-serial.log"), keep
     )

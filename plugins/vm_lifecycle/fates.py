@@ -6,10 +6,26 @@ import re
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bot.domain.backing import Backing, Fate, Image, ImageUse, Looked, Storage, plain
-from bot.domain.cluster import Host, Snapshot, Vm
+from bot.domain.backing import (
+    Backing,
+    Fate,
+    Image,
+    ImageUse,
+    Looked,
+    Storage,
+    image_name,
+    plain,
+    use_text,
+)
+from bot.domain.cluster import Disk, Host, Snapshot, Vm
 from bot.domain.message import Member, Message, Words, words
+from bot.domain.storage import is_shared
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
+
+FIRMWARE, WRITTEN = "firmware", "written"
+"""Why an image stays, or must not be written to: others have these UEFI variables; others run."""
+_OWN_NVRAM = "/var/lib/libvirt/"
+_WRITABLE = frozenset({"disk", "lun"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,29 @@ def fates(vm: Vm, scene: StorageView) -> tuple[Fate, ...]:
     found += [_seed(vm, scene, path, going) for path in seeds]
     found += _staying(vm, scene, "beneath", bases, own)
     found += _staying(vm, scene, "shared", _paths(rest), {each.path for each in found})
+    nvram = vm.detail.nvram if vm.detail else ""
+    if users := firmware_users((host, vm.uuid), nvram, scene):
+        found.append(Fate(vm.uuid, nvram, nvram, FIRMWARE, users))
     return tuple(found)
+
+
+def firmware_users(vm: tuple[str, str], nvram: str, scene: StorageView) -> tuple[Message, ...]:
+    """Who else has the UEFI variables of a VM (host, UUID): removed with it, they lose theirs.
+
+    A file below libvirt's own directories is another one on each host.
+    """
+    host, uuid = vm
+    return tuple(
+        dict.fromkeys(
+            use_text(use, where, again=use.uuid == uuid)
+            for where, storage in scene.looked.storages.items()
+            for use in storage.uses
+            if nvram
+            and plain(use.path) == plain(nvram)
+            and (where, use.uuid) != (host, uuid)
+            and (where == host or not plain(nvram).startswith(_OWN_NVRAM))
+        )
+    )
 
 
 def _bases(vm: Vm, scene: StorageView, tops: Sequence[str]) -> list[str]:
@@ -89,12 +127,63 @@ def _staying(
 
 
 def base_disks(vm: Vm, scene: StorageView) -> Iterator[Fate]:
-    """Yield the disks of a VM that other VMs' images are based on: a write there destroys those."""
+    """Yield the disks of a VM that it must not write to, with those whose data that destroys.
+
+    Other VMs' images are based on them, or other VMs write to them now.
+    """
     for path in _paths(
         each for each in scene.backing.uses(vm.host, vm.uuid) if _is_own(each) and not each.snapshot
     ):
+        place = _path_text(scene, vm.host, path)
         if names := scene.backing.standing(vm.host, path, but=vm.uuid):
-            yield Fate(vm.uuid, _path_text(scene, vm.host, path), path, "beneath", names)
+            yield Fate(vm.uuid, place, path, "beneath", names)
+        if names := _writers(vm, scene, path):
+            yield Fate(vm.uuid, place, path, WRITTEN, names)
+
+
+def _writers(vm: Vm, scene: StorageView, path: str) -> tuple[Message, ...]:
+    """The other VMs that run now, or ran when last seen, with this very image as a disk."""
+    running = {(each.host, each.uuid) for each in scene.snapshot.vms if each.state.active}
+    found = [
+        use_text(use, where)
+        for where, use in scene.backing.sharing(vm.host, path, but=vm.uuid)
+        if (where, use.uuid) in running
+        and use.device in _WRITABLE
+        and not (use.kept or use.snapshot)
+        and (where == vm.host or not path.startswith("/dev/") or _is_one(scene, vm.host, path))
+    ]
+    found += [
+        words("{vm} on {host} (as last seen)", vm=each.name, host=each.host)
+        for each in scene.snapshot.vms
+        if each.state.active
+        and each.uuid != vm.uuid
+        and each.host not in scene.looked.storages
+        and _has_disk(each, scene, (vm.host, path))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _has_disk(vm: Vm, scene: StorageView, image: tuple[str, str]) -> bool:
+    """Whether a VM on a host that was not read had an image (host, path), by its name."""
+    host, path = image
+    there = scene.backing.image(host, path) or Image(path)
+    sources = {
+        image_name(disk.source)
+        for disk in (vm.detail.disks if vm.detail else ())
+        if disk.device in _WRITABLE and not (disk.readonly or disk.shareable)
+    }
+    return bool(sources & {plain(path), *there.places}) and _is_one(scene, host, path)
+
+
+def _is_one(scene: StorageView, host: str, path: str) -> bool:
+    """Whether a path of a host is known to be the same storage on all hosts.
+
+    A device of one name is another one on each host, unless it is known to be shared.
+    """
+    there, image = scene.snapshot.host(host), scene.backing.image(host, path) or Image(path)
+    network = ":" in path.partition("/")[0]
+    disk = Disk("", "network" if network else "block", path)
+    return bool(_shared_pools(there, image)) or is_shared(there, disk)
 
 
 def needed_volumes(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from bot.domain.backing import Looked, Storage
+from bot.domain.backing import Looked, Storage, written_since
 from bot.domain.cluster import Sighting, Snapshot, VmState
 from bot.domain.errors import (
     DroverError,
@@ -485,11 +486,11 @@ def _purge(step: PurgeVm, at: Tools) -> Facts:
         )
     _refuse_running(step, at.hypervisor)
     nowhere_else(step, at.hypervisor)
-    _nobody_needs(step, at)
+    keep = step.keep_state or _nobody_needs(step, at, found)
     for each in step.volumes:
         # A pool that is not active refuses here, before the definition is gone
         at.hypervisor.volume(step.host, *provisioning.place(each))
-    at.hypervisor.undefine(step.host, step.uuid, keep_state=step.keep_state)
+    at.hypervisor.undefine(step.host, step.uuid, keep_state=keep)
     for each in step.volumes:
         at.hypervisor.delete_volume(step.host, *provisioning.place(each))
     return {"removed": words("removed {volumes}", volumes=step.volumes)} if step.volumes else {}
@@ -511,8 +512,10 @@ def _refuse_running(step: OnVm, hypervisor: Hypervisor) -> None:
         )
 
 
-def _nobody_needs(step: PurgeVm, at: Tools) -> None:
+def _nobody_needs(step: PurgeVm, at: Tools, found: Found | None) -> bool:
     """Read the storage once more: what others need now is not removed.
+
+    Tells whether others need its UEFI variables, which stay then.
 
     Raises:
         DroverError: something is needed, or it cannot be known.
@@ -521,9 +524,8 @@ def _nobody_needs(step: PurgeVm, at: Tools) -> None:
     looked = look_at_storage(at.hypervisor, snapshot, {step.host})
     if why := looked.failed.get(step.host):
         raise HostUnreachableError(why, SILENT_ADVICE)
-    needed = fates.needed_volumes(
-        (step.host, step.uuid), step.volumes, fates.StorageView.of(at.settings, snapshot, looked)
-    )
+    scene = fates.StorageView.of(at.settings, snapshot, looked)
+    needed = fates.needed_volumes((step.host, step.uuid), step.volumes, scene)
     if needed:
         each = [
             words("{disk} by {users}", disk=place, users=Names(users))
@@ -542,6 +544,8 @@ def _nobody_needs(step: PurgeVm, at: Tools) -> None:
             ),
             code="disk-needed",
         )
+    nvram = found.detail.nvram if found else ""
+    return bool(fates.firmware_users((step.host, step.uuid), nvram, scene))
 
 
 def _wait_for_job(step: OnVm, at: Tools) -> None:
@@ -774,13 +778,13 @@ def add_base_images(
     if isinstance(vms, Objection):
         return intent
     scene = fates.StorageView.of(
-        settings, snapshot, look_at_storage(hypervisor, snapshot, (), directories=False)
+        settings, snapshot, look_at_storage(hypervisor, snapshot, frozenset(), directories=False)
     )
     return replace(intent, fates=tuple(each for vm in vms for each in fates.base_disks(vm, scene)))
 
 
 def look_at_storage(
-    hypervisor: Volumes, snapshot: Snapshot, whole: Collection[str], *, directories: bool = True
+    hypervisor: Volumes, snapshot: Snapshot, whole: AbstractSet[str], *, directories: bool = True
 ) -> Looked:
     """Read the images of all hosts that answer; of those in ``whole`` every pool's volumes."""
     failed: dict[str, Message] = {}
@@ -795,7 +799,15 @@ def look_at_storage(
     up = [host.name for host in snapshot.hosts if host.up]
     with ThreadPoolExecutor(min(_AT_ONCE, len(up)) or 1, thread_name_prefix="storage") as pool:
         found = dict(pool.map(look, up))
-    return Looked({host: each for host, each in found.items() if each is not None}, failed)
+        # Hosts do not look at one moment: a file that one of them writes to would be two
+        twice = whole & found.keys() if len(up) > 1 else frozenset[str]()
+        again = dict(pool.map(look, twice))
+    storages = {host: each for host, each in found.items() if each is not None}
+    for host, later in again.items():
+        first = storages.pop(host, None)
+        if first is not None and later is not None:
+            storages[host] = written_since(first, later)
+    return Looked(storages, failed)
 
 
 def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> VmReading:

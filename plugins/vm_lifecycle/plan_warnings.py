@@ -9,7 +9,7 @@ from bot.domain.backing import Fate
 from bot.domain.cluster import POSTCOPY_FAILED, Vm
 from bot.domain.message import Duration, Member, Names, words
 from bot.domain.plan import Reason
-from plugins.vm_lifecycle import texts
+from plugins.vm_lifecycle import fates, texts
 
 
 def of(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
@@ -122,10 +122,11 @@ _KEPT = {
 
 def _deletion(intent: Any, vm: Vm, *, remove: bool, grace: int) -> Iterator[Reason]:
     """Yield what is deleted and when, how to undelete it, and what is kept."""
-    fates = [each for each in intent.fates if each.vm == vm.uuid]
-    gone = [each.place for each in fates if not each.stays and (each.seed or remove)]
+    mine = [each for each in intent.fates if each.vm == vm.uuid]
+    gone = [each.place for each in mine if not each.stays and (each.seed or remove)]
+    firmware = remove and not any(each.stays == fates.FIRMWARE for each in mine)
     parts: list[Member] = [words("its definition, snapshot records and saved memory")]
-    parts += [*(_firmware_state(vm) if remove else ()), *gone]
+    parts += [*(_firmware_state(vm) if firmware else ()), *gone]
     if grace:
         text = words(
             "{vm} is deleted after the grace period ({grace} after the approval): {parts}. "
@@ -141,8 +142,8 @@ def _deletion(intent: Any, vm: Vm, *, remove: bool, grace: int) -> Iterator[Reas
             "{vm} is deleted at once and cannot be undeleted: {parts}.", vm=vm.name, parts=parts
         )
         yield Reason("no-grace", text)
-    kept: list[Member] = [_fate_place(each) for each in fates if each.place not in gone]
-    kept += () if remove else _firmware_state(vm)
+    kept: list[Member] = [_fate_place(each) for each in mine if each.place not in gone]
+    kept += () if firmware else _firmware_state(vm)
     if kept:
         yield Reason("kept", words("Kept of {vm}: {parts}.", vm=vm.name, parts=kept))
 

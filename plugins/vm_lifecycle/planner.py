@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any
 
 from bot.domain import placement
+from bot.domain.backing import Fate
 from bot.domain.cluster import (
     POSTCOPY_FAILED,
     Health,
@@ -27,7 +28,7 @@ from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import version_text
-from plugins.vm_lifecycle import cards, changes, creation, plan_warnings, texts
+from plugins.vm_lifecycle import cards, changes, creation, fates, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
     NewName,
@@ -141,7 +142,9 @@ def _base_image_objections(intent: Any, vm: Vm) -> Iterator[Objection]:
     if getattr(intent, "verb", "") not in {"start", "revert"}:
         return
     for each in intent.fates:
-        if each.vm == vm.uuid and each.holders:
+        if each.vm == vm.uuid and each.stays == fates.WRITTEN:
+            yield _second_writer(vm, each)
+        elif each.vm == vm.uuid and each.holders:
             yield Objection(
                 "template",
                 words(
@@ -155,6 +158,23 @@ def _base_image_objections(intent: Any, vm: Vm) -> Iterator[Objection]:
                     command=texts.chat("vm clone {} NEW-NAME", vm.name),
                 ),
             )
+
+
+def _second_writer(vm: Vm, fate: Fate) -> Objection:
+    return Objection(
+        "disk-written",
+        words(
+            "A running VM uses {disk} of {vm}: {users}. Two VMs that write to one disk destroy its "
+            "data.",
+            disk=fate.place,
+            vm=vm.name,
+            users=Names(fate.holders, most=texts.MOST_NAMED),
+        ),
+        words(
+            "Shut that VM down first. If both are meant to write to it, both definitions need "
+            "`<shareable/>` at that disk."
+        ),
+    )
 
 
 def choose(intent: Any, snapshot: Snapshot) -> tuple[Vm, ...] | Objection:

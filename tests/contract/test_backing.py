@@ -246,3 +246,25 @@ def test_one_directory_under_two_pools_is_one_storage(stage: Stage) -> None:
     finally:
         for name in pools:
             stage.lab.virsh(A, "pool-destroy", name, check=False)
+
+
+@pytest.mark.slow
+def test_uefi_variables_go_with_the_last_vm_that_has_them(stage: Stage) -> None:
+    """A renamed VM keeps its file, and the next one of its old name is given the same."""
+    file = f"{POOL}/back-one_VARS.fd"
+    stage.lab.run(A, "truncate", "--size=528K", file)
+    for name in ("back-one", "back-two"):
+        path = stage.directory / f"{name}.xml"
+        path.write_text(
+            f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>"
+            "<os><type arch='x86_64' machine='q35'>hvm</type>"
+            f"<loader readonly='yes' type='pflash'>{POOL}/back-code.fd</loader>"
+            f"<nvram>{file}</nvram></os><features><acpi/></features></domain>"
+        )
+        stage.lab.virsh(A, "define", str(path))
+    one, two = (stage.lab.virsh(A, "domuuid", each).strip() for each in ("back-one", "back-two"))
+    assert holders(stage, stage.looked(), file, one) == ("back-two on host-a",)
+    stage.hypervisor.undefine(A, one)
+    assert stage.lab.run(A, "ls", file).strip() == file
+    stage.hypervisor.undefine(A, two)
+    assert stage.lab.run(A, "ls", POOL).split().count("back-one_VARS.fd") == 0

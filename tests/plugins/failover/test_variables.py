@@ -17,7 +17,7 @@ from bot.adapters.sql.store import SqlStore
 from bot.adapters.ssh.address import SshAddress
 from bot.adapters.ssh.hosts import SshHosts
 from bot.catalog import core_codec
-from bot.domain.cluster import VmDetail, VmState
+from bot.domain.cluster import Pool, VmDetail, VmState
 from bot.domain.definition import Definition, Variables, sha_of
 from bot.domain.errors import HypervisorError
 from bot.domain.operation import State, StepSkipped
@@ -26,6 +26,7 @@ from bot.flow.monitoring.definitions import EVERY, KeptDefinitions
 from bot.flow.monitoring.variables import KeptVariables
 from bot.testing.power import FakePower
 from plugins.failover import variables
+from plugins.failover.steps import RestartVm
 from tests.plugins.failover.test_failover import Room, room_in
 from tests.waiting import RealClock
 
@@ -140,6 +141,39 @@ def test_the_file_that_another_host_still_has_of_a_vm_is_not_taken_for_its_own(
     assert before is not None
     assert after is not None
     assert after.data == before.data
+
+
+def test_variables_on_a_share_are_left_as_they_are(room: Room, tmp_path: Path) -> None:
+    hypervisor, folder = room.bot.hypervisor, PATH.rpartition("/")[0]
+    for host in ("host-a", "host-b"):
+        share = Pool("nvram", "netfs", folder, active=True, autostart=True, shared=True)
+        pools = (*hypervisor.snapshot().host(host).pools, share)
+        hypervisor.change(host, pools=pools)
+    keeps(room)
+    file_on(tmp_path / "host-b").write_bytes(b"newer")
+    room.dies()
+    room.bot.clock.turn(60)
+    room.asks()
+    assert room.works() is State.DONE, room.why()
+    assert room.runs("db-1") == ["host-b"]
+    assert file_on(tmp_path / "host-b").read_bytes() == b"newer"
+
+
+def test_without_a_copy_variables_on_a_share_keep_no_vm_off(room: Room) -> None:
+    hypervisor, folder = room.bot.hypervisor, PATH.rpartition("/")[0]
+    for host in ("host-a", "host-b"):
+        hypervisor._shell_of.clear()
+        share = Pool("nvram", "netfs", folder, active=True, autostart=True, shared=True)
+        pools = (*hypervisor.snapshot().host(host).pools, share)
+        hypervisor.change(host, pools=pools)
+    keeps(room)
+    room.dies()
+    room.bot.clock.turn(60)
+    room.asks()
+    plan = room.bot.operation().plan
+    assert not {each.code for each in plan.warnings} & {"nvram", "stays-off"}
+    assert [each.reset_nvram for each in plan.steps if isinstance(each, RestartVm)] == [False]
+    assert room.works() is State.DONE, room.why()
 
 
 @pytest.mark.parametrize("why", ["no shell", "no permission"])

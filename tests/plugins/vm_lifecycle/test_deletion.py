@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bot.adapters.libvirt.read import domain_xml
 from bot.adapters.libvirt.write import domain_build
 from bot.domain import codec
+from bot.domain.backing import Storage
 from bot.domain.cluster import GIB, MIB, Disk, Health, Pool, Snapshot, VmDetail, VmState
 from bot.domain.errors import DroverError, StepLostError, UsageError
 from bot.domain.plan import Plan, Refused, Risk
@@ -23,7 +24,7 @@ from bot.domain.words import unfit
 from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Alert, Proposal
 from bot.ports.guests import Volume
-from bot.testing import FakeHypervisor, draw_cluster, uuid_of
+from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from bot.testing.guests import Extra
 from plugins.vm_lifecycle import creation, devices, planner, ttl
 from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
@@ -627,6 +628,108 @@ def test_with_its_disks_a_vms_firmware_keeps_what_it_knows() -> None:
         assert isinstance(purge, PurgeVm)
         assert purge.keep_state is kept
         assert "its TPM state" in told["kept" if kept else "no-grace"]
+
+
+@pytest.mark.parametrize(
+    ("host", "nvram", "kept"),
+    [
+        ("host-a", "/pool/one_VARS.fd", True),
+        ("host-a", "/pool//./one_VARS.fd", True),
+        ("host-b", "/pool/one_VARS.fd", True),
+        ("host-a", "/pool/other_VARS.fd", False),
+    ],
+)
+def test_uefi_variables_that_another_vm_has_stay(host: str, nvram: str, kept: bool) -> None:  # noqa: FBT001
+    hypervisor = hosts()
+    for name, where, path in (("one", "host-a", "/pool/one_VARS.fd"), ("two", host, nvram)):
+        with_disks(hypervisor, name, host=where)
+        vm = hypervisor.snapshot().vm(name)
+        hypervisor.put(replace(vm, detail=VmDetail(nvram=path)))
+    answer = asked(hypervisor, "vm delete one --remove-disks --now")
+    assert isinstance(answer, Plan)
+    told = {each.code: str(each.text) for each in answer.warnings}
+    assert (f"/pool/one_VARS.fd (in use by two on {host})" in told.get("kept", "")) is kept
+    assert ("its UEFI variables" in told["no-grace"]) is not kept
+    planned_purge = answer.steps[1]
+    assert isinstance(planned_purge, PurgeVm)
+    run(answer.steps[0], hypervisor)
+    run(replace(planned_purge, keep_state=False), hypervisor)  # as if the other came later
+    assert hypervisor.removed_nvram == ([] if kept else [("host-a", "/pool/one_VARS.fd")])
+
+
+def test_uefi_variables_below_libvirts_own_directory_are_each_hosts_own() -> None:
+    hypervisor = hosts()
+    path = "/var/lib/libvirt/qemu/nvram/one_VARS.fd"
+    for host in ("host-a", "host-b"):
+        with_disks(hypervisor, "one", host=host)
+        (vm,) = [each for each in hypervisor.snapshot().on(host) if each.name == "one"]
+        hypervisor.put(replace(vm, detail=VmDetail(nvram=path)))
+    answer = asked(hypervisor, "vm delete one --remove-disks --now")
+    assert isinstance(answer, Plan)
+    assert isinstance(answer.steps[1], PurgeVm)
+    assert not answer.steps[1].keep_state
+
+
+class Written(FakeHypervisor):
+    """A file that another host writes to while hosts are read one after the other."""
+
+    looks = 0
+
+    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:
+        self.looks += host == "host-a"
+        self.stamps[host, "/pool/web.qcow2"] = f"{host} {self.looks}"
+        return super().storage(host, whole=whole, directories=directories)
+
+
+def test_a_file_that_another_host_writes_to_meanwhile_is_not_removed() -> None:
+    hypervisor = Written(draw_cluster("host-a 8cpu 16G\nhost-b 8cpu 16G"), clock=TickingClock())
+    there = Pool("pool", "dir", "/pool", active=True, autostart=True)
+    for host in ("host-a", "host-b"):
+        hypervisor.change(host, pools=(there,))
+        volume(hypervisor, "web.qcow2", host=host)
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    with_disks(hypervisor, "far", disk("/pool/web.qcow2"), host="host-b", state=VmState.RUNNING)
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert "something that writes to /pool/web.qcow2 now" in said
+
+
+@pytest.mark.parametrize("line", ["vm start web", "vm snapshot revert web clean"])
+@pytest.mark.parametrize("host", ["host-a", "host-b"])
+def test_a_disk_that_another_running_vm_writes_to_is_not_written_to(line: str, host: str) -> None:
+    hypervisor = hosts()
+    shared_pool(hypervisor)
+    volume(hypervisor, "web.qcow2")
+    volume(hypervisor, "web.qcow2", host="host-b")
+    web = with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    hypervisor.create_snapshot("host-a", web, "clean")
+    running = {"host": host, "state": VmState.RUNNING}
+    with_disks(hypervisor, "twin", disk("/pool/web.qcow2"), **running)
+    said = objections(hypervisor, line)["disk-written"]
+    assert f"A running VM uses pool/web.qcow2 of web: twin on {host}." in said
+    assert "<shareable/>" in said
+    for how in ({"shareable": True}, {"readonly": True}, {"device": "cdrom"}):
+        with_disks(hypervisor, "twin", disk("/pool/web.qcow2", **how), **running)
+        assert isinstance(asked(hypervisor, line), Plan), how
+    with_disks(hypervisor, "twin", disk("/pool/web.qcow2"), **running)
+    hypervisor.down("host-b")
+    if host == "host-b" and line == "vm start web":
+        said = objections(hypervisor, line)["disk-written"]
+        assert "twin on host-b (as last seen)." in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "one"),
+    [("block", "/dev/vg/web", False), ("network", "rbd://mon-1,mon-2/pool/web", True)],
+)
+def test_a_device_of_one_name_on_two_hosts_is_one_only_where_it_is_shared(
+    kind: str, source: str, *, one: bool
+) -> None:
+    hypervisor = hosts()
+    with_disks(hypervisor, "web", Disk("vda", kind, source))
+    far = Disk("vda", kind, source.replace("mon-1,mon-2", "mon-2,mon-1"))
+    with_disks(hypervisor, "far", far, host="host-b", state=VmState.RUNNING)
+    refusal = isinstance(asked(hypervisor, "vm start web"), Refused)
+    assert refusal is one
 
 
 @pytest.mark.parametrize("line", ["vm start golden", "vm snapshot revert golden clean"])

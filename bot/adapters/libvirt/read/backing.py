@@ -218,7 +218,8 @@ class _Look:
         if not path:
             return
         target, driver = disk.find("target"), disk.find("driver")
-        kept = disk.find("shareable") is not None or disk.find("readonly") is not None
+        shared = disk.find("shareable"), disk.find("transient[@shareBacking='yes']")
+        kept = any(each is not None for each in (*shared, disk.find("readonly")))
         device = disk.get("device", "disk")
         use = replace(
             use,

@@ -158,7 +158,7 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         hostdevs=tuple(_hostdevs(root)),
         shared_dirs=tuple(_shared_dirs(root)),
         tpm=_of(root, "devices/tpm/backend", "type"),
-        nvram=(root.findtext("os/nvram") or _of(root, "os/nvram/source", "file")).strip(),
+        nvram=nvram_of(root),
         secrets=any(True for _ in root.iterfind("devices/disk//auth")) or _is_encrypted(root),
         hugepages=root.find("memoryBacking/hugepages") is not None,
         memory_locked=root.find("memoryBacking/locked") is not None,
@@ -173,6 +173,11 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         nvram_format=_of(root, "os/nvram", "format"),
         ties=_share(ties(root)),
     )
+
+
+def nvram_of(root: etree._Element) -> str:
+    """Path of the file with its UEFI variables, '' when it has none."""
+    return (root.findtext("os/nvram") or _of(root, "os/nvram/source", "file")).strip()
 
 
 def _topology(root: etree._Element, numbers: _Numbers) -> int:

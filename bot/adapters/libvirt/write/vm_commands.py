@@ -9,11 +9,12 @@ from typing import TypeAlias
 import libvirt
 from lxml import etree
 
-from bot.adapters.libvirt.read.domain_xml import TAGS, Definition, document, parse
+from bot.adapters.libvirt.read.domain_xml import TAGS, Definition, document, nvram_of, parse
 from bot.adapters.libvirt.read.stats import state_of
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.write import copying, domain_build, volumes
+from bot.domain.backing import plain
 from bot.domain.cluster import STARTING_UP, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, Size, nwords, words
@@ -88,7 +89,29 @@ def undefine(connection: Connection, uuid: str, *, keep_state: bool = False) -> 
         raise HypervisorError(
             words("{vm} is still running.", vm=domain.name()), words("Shut it down first.")
         )
-    domain.undefineFlags(_UNDEFINE | _state_flags(connection, keep=keep_state))
+    keep = keep_state or _shares_nvram(connection, domain)
+    domain.undefineFlags(_UNDEFINE | _state_flags(connection, keep=keep))
+
+
+def _shares_nvram(connection: Connection, domain: Domain) -> bool:
+    """Whether another VM of the host has the UEFI variables of this one.
+
+    libvirt names the file after the VM and keeps that name when the VM is renamed: the next VM of
+    the old name gets the same file.
+    """
+    mine = _nvram(domain)
+    others = (each for each in connection.listAllDomains(0) if each.name() != domain.name())
+    return bool(mine) and any(_nvram(each) == mine for each in others)
+
+
+def _nvram(domain: Domain) -> str:
+    try:
+        root = document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return ""
+        raise
+    return plain(nvram_of(root))
 
 
 def _state_flags(connection: Connection, *, keep: bool) -> int:
