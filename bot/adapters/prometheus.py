@@ -118,7 +118,8 @@ def _hosts(found: Measured) -> Iterator[Family]:
         up.add_metric([host.name], float(not host.silent))
         if not host.silent:
             took.add_metric([host.name], host.took)
-            used.add_metric([host.name], host.used)
+            if host.memory_used is not None:
+                used.add_metric([host.name], host.memory_used)
             huge.add_metric([host.name], host.huge)
         if host.cpu is not None:
             cpu.add_metric([host.name], host.cpu)

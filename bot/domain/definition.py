@@ -15,6 +15,7 @@ from bot.domain.cluster import (
     VmDetail,
     VmState,
 )
+from bot.domain.message import Message
 
 MOST_VERSIONS = 5
 """How many versions of one VM's definition are kept."""
@@ -76,7 +77,20 @@ class Unchanged:
         return _mark(self.host, self.sha, self.state, self.persistent, self.password)
 
 
-MaybeUnchanged = Definition | Unchanged
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A VM that its host has, but whose definition it cannot tell now, and ``why``.
+
+    What is kept of it stands.
+    """
+
+    uuid: str
+    name: str
+    host: str
+    why: Message
+
+
+MaybeUnchanged = Definition | Unchanged | Unreadable
 """What a host tells of a VM's definition, for who may know it already."""
 
 

@@ -131,7 +131,7 @@ class HostSample:
     ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``.
     ``took``: seconds of its answer. ``pressure`` is read at a slower pace, where somebody can tell
     it. ``unread``: what could not be measured. ``memory`` and ``used`` are without the ``huge``
-    bytes that are set aside as huge pages, be they in use or not.
+    bytes that are set aside as huge pages, be they in use or not; both are 0 when not known.
     """
 
     name: str
@@ -146,6 +146,11 @@ class HostSample:
     pressure: Pressure | None = None
     unread: tuple[Unread, ...] = ()
     huge: int = 0
+
+    @property
+    def memory_used(self) -> float | None:
+        """Bytes in use; None when not known."""
+        return float(self.used) if self.memory or self.used else None
 
     @property
     def silent(self) -> bool:
@@ -324,7 +329,7 @@ def points(sweep: Sweep) -> tuple[Point, ...]:
     up = [host for host in sweep.hosts if not host.silent]
     hosts = (
         Point(host_entity(host.name), _present({
-            Metric.CPU: host.cpu, Metric.WAIT: host.wait, Metric.MEMORY: float(host.used),
+            Metric.CPU: host.cpu, Metric.WAIT: host.wait, Metric.MEMORY: host.memory_used,
         }))
         for host in up
     )  # fmt: skip
@@ -351,14 +356,15 @@ class Losses:
 
 
 def _together(hosts: Sequence[HostSample]) -> Mapping[Metric, float]:
-    """The sums over hosts; of CPU only when every one of them could tell it."""
+    """The sums over hosts; of CPU and memory only when every one of them could tell it."""
     if not hosts:
         return {}
     cpu = [host.cpu for host in hosts if host.cpu is not None]
+    memory = [host.memory_used for host in hosts if host.memory_used is not None]
     return _present({
         Metric.CPU: sum(cpu) if len(cpu) == len(hosts) else None,
         Metric.WAIT: sum(host.wait or 0.0 for host in hosts),
-        Metric.MEMORY: float(sum(host.used for host in hosts)),
+        Metric.MEMORY: sum(memory) if len(memory) == len(hosts) else None,
     })  # fmt: skip
 
 

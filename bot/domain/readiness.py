@@ -122,6 +122,11 @@ class HostFacts:
     secrets: tuple[str, ...] = ()
     hardware: str = ""  # the machine's maker and model, '' when not told
     unread: tuple[Unread, ...] = ()
+
+    def why_unread(self, kind: str) -> Message:
+        """Return why something of a kind, or all of it, could not be read; '' when all was."""
+        return next((each.why for each in self.unread if each.kind == kind), "")
+
     cpu: frozenset[str] = frozenset()
 
 

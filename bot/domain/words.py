@@ -249,6 +249,11 @@ def version_text(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
+def is_older(version: int, least: int) -> bool:
+    """Whether a version is known to be below ``least``; one that could not be read (0) is not."""
+    return 0 < version < least
+
+
 def seemly(text: str) -> str:
     """Text with � for control characters, lone surrogates (no UTF-8), and what cannot be seen."""
     return _UNSEEMLY.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -151,7 +151,8 @@ class Store(Holds, Protocol):
 
         The newest versions of each VM are kept.
 
-        A VM that its host has no more keeps its versions, with host ''.
+        A VM that its host has no more keeps its versions, with host ''; one whose definition
+        could not be read keeps them as they are.
 
         Returns:
             The UUIDs of VMs told to be unchanged that are kept otherwise: nothing of them was kept,

@@ -52,6 +52,7 @@ class VmDefinitions(VmLookup, Protocol):
 
         Stored ones, and live ones of transient VMs. Of those whose ``sha`` is ``known`` it is told
         that they are unchanged: of thousands of VMs reading the rest again is most of the work.
+        One that cannot be read is told as such and keeps no other from being told.
         """
         ...
 

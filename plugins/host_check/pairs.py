@@ -72,6 +72,8 @@ def _cpu(name: str, way: Way) -> Finding:
 def _machines(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     missing = sorted(here.machines - there.machines)
+    if why := here.why_unread("capabilities") or there.why_unread("capabilities"):
+        return unknown(name, why)
     if not missing:
         return good(
             name, words("all {count} of {source}", count=len(here.machines), source=here.host)
@@ -174,6 +176,9 @@ def memory_address(pair: PairFacts, there: HostFacts) -> str:
 
 def _uuids(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
+    if not (here.uuid and there.uuid):
+        why = here.why_unread("capabilities") or there.why_unread("capabilities")
+        return unknown(name, why or words("libvirt tells no host UUID"))
     if here.uuid != there.uuid:
         return good(name, words("each its own"))
     conf = "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd"
@@ -207,6 +212,8 @@ def _shared_pools(name: str, way: Way, active: Sequence[Pool]) -> Finding | None
     lost = [pool for pool in active if pool.shared and not _has_pool(there, pool)]
     if not lost:
         return None
+    if why := there.why_unread("pool"):
+        return unknown(name, why)
     pool = lost[0].name
     start, boot = quoted("virsh pool-start {}", pool), quoted("virsh pool-autostart {}", pool)
     told = words(
@@ -225,6 +232,8 @@ def _secrets(name: str, way: Way) -> Finding | None:
     keys = sorted(set(here.secrets) - set(there.secrets))
     if not keys or not any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
         return None
+    if why := there.why_unread("secret"):
+        return unknown(name, why)
     value = quoted("virsh secret-set-value {} --file=VALUE", keys[0])
     told = words(
         "{target} lacks {secrets}, and VMs have encrypted disks",
@@ -243,6 +252,8 @@ def _local_pools(name: str, way: Way, active: Sequence[Pool]) -> Finding | None:
     apart = [pool for pool in active if not pool.shared and pool.path not in paths]
     if not apart:
         return None
+    if why := there.why_unread("pool"):
+        return unknown(name, why)
     pool, path = apart[0].name, apart[0].path
     told = words(
         "{target} has no pool at {paths}: not even copies of local disks fit",
@@ -280,6 +291,8 @@ def _bridges(name: str, way: Way) -> Finding:
         return unknown(name, why)
     if lost := _lacking(way):
         kind, source = lost[0]
+        if kind == "network" and (why := there.why_unread("network")):
+            return unknown(name, why)
         add = quoted("ip link add {} type bridge", source)
         bridge = f"{add} && {quoted('ip link set {} up', source)}"
         line = quoted("virsh net-start {}", source) if kind == "network" else bridge
@@ -326,6 +339,8 @@ def _versions(name: str, way: Way) -> Finding:
         return failure(
             name, f"{here.arch} → {there.arch}", words("VMs cannot move between architectures.")
         )
+    if why := here.why_unread("qemu-version") or there.why_unread("qemu-version"):
+        return unknown(name, why)
     if there.hypervisor_version < here.hypervisor_version:
         line = (
             "apt-get update && apt-get install --only-upgrade qemu-system-x86 libvirt-daemon-system"

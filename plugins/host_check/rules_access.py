@@ -443,6 +443,9 @@ def security_driver(case: Case) -> Iterator[Finding]:
     if strong:
         yield good(name, strong[0])
         return
+    if why := seen.facts.why_unread("capabilities"):
+        yield unknown(name, why)
+        return
     off = settings_in(seen.text("conf:qemu.conf")).get("security_driver") == "none"
     fix = (
         words(

@@ -9,6 +9,7 @@ from bot.domain.message import Duration, Message, Names, Percent, Size, join, wo
 from bot.domain.readiness import Finding, Net
 from bot.domain.unread import Unread
 from bot.domain.words import command as quoted
+from bot.domain.words import is_older
 from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
 from plugins.host_check.readings import Mode, is_loopback, mode, version_text
 from plugins.host_check.settings import HostCheckSettings
@@ -109,11 +110,12 @@ def versions(case: Case) -> Iterator[Finding]:
             *filter(None, (seen.text("os"),)),
         )
     )
-    old = (
-        facts.libvirt_version < case.settings.oldest_libvirt
-        or facts.hypervisor_version < case.settings.oldest_qemu
+    old = is_older(facts.libvirt_version, case.settings.oldest_libvirt) or is_older(
+        facts.hypervisor_version, case.settings.oldest_qemu
     )
-    if old:
+    if why := facts.why_unread("libvirt-version") or facts.why_unread("qemu-version"):
+        yield unknown("versions", why)
+    elif old:
         yield warning(
             "versions",
             words("{versions}: too old for some of what is done here", versions=told),
@@ -129,6 +131,9 @@ def identity(case: Case) -> Iterator[Finding]:
     facts, name = seen.facts, "host name"
     if facts is None:
         yield unknown(name, seen.trouble)
+        return
+    if not facts.hostname and (why := facts.why_unread("host-name")):
+        yield unknown(name, why)
         return
     if facts.hostname.startswith("localhost") or not facts.hostname:
         yield failure(
@@ -161,7 +166,7 @@ def pools(case: Case) -> Iterator[Finding]:
     if seen.facts is None:
         yield unknown("storage pools", seen.trouble)
         return
-    if not seen.facts.pools:
+    if not seen.facts.pools and not seen.facts.why_unread("pool"):
         make = (
             "virsh pool-define-as default dir --target /var/lib/libvirt/images"
             " && virsh pool-build default"
@@ -213,7 +218,7 @@ def networks(case: Case) -> Iterator[Finding]:
         yield _network(net)
     if facts.bridges:
         yield good("bridges", ", ".join(sorted(facts.bridges)))
-    elif not facts.networks and not any(each.kind == "interface" for each in facts.unread):
+    elif not (facts.networks or facts.why_unread("interface") or facts.why_unread("network")):
         define = "virsh net-define /usr/share/libvirt/networks/default.xml"
         yield warning(
             "bridges",

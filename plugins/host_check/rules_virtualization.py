@@ -128,7 +128,9 @@ def accelerator(case: Case) -> Iterator[Finding]:
     offered = seen.facts is not None and "kvm" in seen.facts.virt_types
     run = seen.answer("accelerator")
     if not seen.shell or run is None:
-        if seen.facts is not None and not offered:
+        if seen.facts is not None and (why := seen.facts.why_unread("capabilities")):
+            yield unknown(name, why)
+        elif seen.facts is not None and not offered:
             yield failure(
                 name,
                 words("libvirt offers no KVM there: `/dev/kvm` is missing or unusable"),
@@ -209,6 +211,10 @@ def huge_pages(case: Case) -> Iterator[Finding]:
         yield unknown(name, seen.trouble)
         return
     there = {size: count for size, count in seen.facts.huge_pages.items() if count}
+    unread = seen.facts.why_unread("capabilities") or seen.facts.why_unread("huge-pages")
+    if unread and not there:
+        yield unknown(name, unread)
+        return
     wanting = sorted(vm.name for vm in seen.guests if vm.detail and vm.detail.hugepages)
     sizes = (
         words("{count} of {size}", count=count, size=Size(1024 * size))

@@ -10,6 +10,7 @@ from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
 from bot.domain.storage import can_be_copied, is_medium, local_disks
+from bot.domain.words import is_older
 from plugins.migrate.case import (
     MigrationCase,
     as_code,
@@ -295,7 +296,9 @@ def _may_try(case: MigrationCase, least: tuple[int, int]) -> bool:
 
 def _asks_qemu(source: Host, least: tuple[int, int]) -> bool:
     libvirt, qemu = least
-    return not (_below(source.libvirt_version, libvirt) or _below(source.hypervisor_version, qemu))
+    return not (
+        is_older(source.libvirt_version, libvirt) or is_older(source.hypervisor_version, qemu)
+    )
 
 
 def _try_them(case: MigrationCase, least: tuple[int, int]) -> Message:
@@ -340,7 +343,7 @@ def _tpm(case: MigrationCase) -> Iterator[Objection]:
 
 def tpm_too_old(case: MigrationCase, host: Host) -> Iterator[Objection]:
     """Object when libvirt on ``host`` cannot move an emulated TPM; both sides must be able to."""
-    if case.detail.tpm != "emulator" or not _below(host.libvirt_version, TPM_MOVES):
+    if case.detail.tpm != "emulator" or not is_older(host.libvirt_version, TPM_MOVES):
         return
     yield Objection(
         "tpm",
@@ -352,11 +355,6 @@ def tpm_too_old(case: MigrationCase, host: Host) -> Iterator[Objection]:
         ),
         words("Upgrade libvirt on {host}.", host=host.name),
     )
-
-
-def _below(version: int, least: int) -> bool:
-    """Check that a version is too low; one that could not be read is no reason to refuse."""
-    return 0 < version < least
 
 
 def _definition(case: MigrationCase) -> Iterator[Objection]:
@@ -461,7 +459,7 @@ def _cached_on_host(disk: Disk) -> bool:
 def _drops_caches(source: Host) -> bool:
     """Check that QEMU on the source drops its page cache before the switch, whatever the mode."""
     libvirt, qemu = CACHES_DROPPED
-    too_old = _below(source.libvirt_version, libvirt) or _below(source.hypervisor_version, qemu)
+    too_old = is_older(source.libvirt_version, libvirt) or is_older(source.hypervisor_version, qemu)
     return not too_old
 
 

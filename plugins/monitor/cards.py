@@ -284,7 +284,7 @@ def _host_row(
         STATES["maintenance" if host.maintenance else "up"],
         count,
         words("{share} of {all}", share=percent(cpu_share(sample)), all=host.cpus),
-        words("{share} of {all}", share=percent(memory_share(sample)), all=Size(sample.memory)),
+        _memory_in_use(sample),
         show(percent(allocated)),
         show(Number(waits, 2)),
     )
@@ -594,7 +594,7 @@ def _fields(seen: Snapshot, host: Host, sample: HostSample | None) -> Iterable[t
 
 
 def _memory_in_use(sample: HostSample | None) -> Line:
-    if sample is None:
+    if sample is None or not sample.memory:
         return UNKNOWN
     return words("{share} of {all}", share=percent(memory_share(sample)), all=Size(sample.memory))
 

@@ -465,7 +465,7 @@ def _used_now(metric: Metric, hosts: Collection[str], view: View) -> float | Non
     """The use of these hosts by the newest sweep; None when one of them could not be measured."""
     sweep = view.measured.sweep
     told = [each for each in sweep.hosts if each.name in hosts and not each.silent] if sweep else []
-    values = [each.cpu if metric is Metric.CPU else float(each.used) for each in told]
+    values = [each.cpu if metric is Metric.CPU else each.memory_used for each in told]
     known = [value for value in values if value is not None]
     return sum(known) if known and len(known) == len(hosts) else None
 

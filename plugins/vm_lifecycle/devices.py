@@ -11,7 +11,7 @@ from bot.domain.cluster import Disk, Host, Snapshot, Vm, VmDetail, VmSnapshot, V
 from bot.domain.message import Join, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.suggest import nearest
-from bot.domain.words import names_for, version_text
+from bot.domain.words import is_older, names_for, version_text
 from plugins.vm_lifecycle import creation, texts
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
 from plugins.vm_lifecycle.places import own_disk, volume_on
@@ -118,7 +118,7 @@ def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
     if vm.state is VmState.SUSPENDED:
         yield asleep(vm)
     if vm.detail and vm.detail.pflash and host.up and not _takes_uefi(vm, vm.detail, host):
-        off = host.libvirt_version >= UEFI_WHEN_OFF or not vm.detail.loader
+        off = not (is_older(host.libvirt_version, UEFI_WHEN_OFF) and vm.detail.loader)
         yield _no_uefi_snapshot(vm, host, off=off)
 
 
@@ -153,8 +153,8 @@ def _no_uefi_snapshot(vm: Vm, host: Host, *, off: bool) -> Objection:
 def _takes_uefi(vm: Vm, detail: VmDetail, host: Host) -> bool:
     """Whether the libvirt takes an internal snapshot of a VM with UEFI, NVRAM included."""
     if not vm.state.active:
-        return host.libvirt_version >= UEFI_WHEN_OFF or not detail.loader
-    return detail.nvram_format == "qcow2" and host.libvirt_version >= PFLASH_IN_QCOW2
+        return not (is_older(host.libvirt_version, UEFI_WHEN_OFF) and detail.loader)
+    return detail.nvram_format == "qcow2" and not is_older(host.libvirt_version, PFLASH_IN_QCOW2)
 
 
 def _snapshots_of(vm: Vm) -> tuple[VmSnapshot, ...]:
@@ -204,7 +204,7 @@ def _elsewhere_if_off(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 
 
 def _revert_objections(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
-    if taken.external and host.up and host.libvirt_version < REVERTS_EXTERNAL:
+    if taken.external and host.up and is_older(host.libvirt_version, REVERTS_EXTERNAL):
         # Nothing needs to be deleted for it
         yield Objection(
             "external-snapshot",
@@ -244,7 +244,7 @@ def _revert_objections(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Object
 
 
 def _delete_objections(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
-    if taken.external and host.up and host.libvirt_version < DELETES_EXTERNAL:
+    if taken.external and host.up and is_older(host.libvirt_version, DELETES_EXTERNAL):
         yield Objection(
             "external-snapshot",
             words(
@@ -347,7 +347,7 @@ def _snapshots_hinder(vm: Vm, disk: Disk, host: Host) -> Iterator[Objection]:
     """Yield that an old QEMU, or an old image, grows no disk that has internal snapshots."""
     if not host.up or disk.format != "qcow2" or all(each.external for each in _snapshots_of(vm)):
         return
-    if disk.compat == "0.10" or host.hypervisor_version < GROWS_WITH_SNAPSHOTS:
+    if disk.compat == "0.10" or is_older(host.hypervisor_version, GROWS_WITH_SNAPSHOTS):
         yield _cannot_grow(vm, disk, host)
 
 

@@ -27,7 +27,7 @@ from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
-from bot.domain.words import version_text
+from bot.domain.words import is_older, version_text
 from plugins.vm_lifecycle import cards, changes, creation, fates, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
@@ -797,7 +797,7 @@ def rename(intent: NewName, case: VmInCluster) -> Planned:
         vm.detail
         and vm.detail.snapshots
         and host.up
-        and host.libvirt_version < RENAMES_WITH_SNAPSHOTS
+        and is_older(host.libvirt_version, RENAMES_WITH_SNAPSHOTS)
     ):
         against.append(
             Objection(

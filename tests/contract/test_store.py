@@ -23,7 +23,14 @@ from bot.catalog import core_codec
 from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, VmDetail, VmState
 from bot.domain.codec import Unknown
-from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, Variables, sha_of
+from bot.domain.definition import (
+    Definition,
+    MaybeUnchanged,
+    Unchanged,
+    Unreadable,
+    Variables,
+    sha_of,
+)
 from bot.domain.errors import (
     ConflictError,
     FencedError,
@@ -523,6 +530,17 @@ def test_of_an_unchanged_definition_only_the_time_it_was_seen_is_kept(
     assert store.definitions(uuid="u-1") == (last,)
     assert store.keep_definitions([unchanged(first)], ["host-a"]) == frozenset()
     assert {each.uuid: each.host for each in store.definitions()} == {"u-1": "host-a", "u-2": ""}
+
+
+def test_what_is_kept_of_a_vm_whose_definition_could_not_be_read_stays(store: SqlStore) -> None:
+    store.keep_definitions([kept(), kept("u-2"), kept("u-3")], ["host-a"])
+    odd = [Unreadable(uuid, "odd", "host-a", "error 1") for uuid in ("u-1", "u-9")]
+    assert store.keep_definitions([*odd, kept("u-2", seen_at=later(9))], ["host-a"]) == frozenset()
+    assert {each.uuid: (each.host, each.seen_at) for each in store.definitions()} == {
+        "u-1": ("host-a", later(0)),
+        "u-2": ("host-a", later(9)),
+        "u-3": ("", later(0)),
+    }
 
 
 @pytest.mark.parametrize(

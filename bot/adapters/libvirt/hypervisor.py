@@ -358,17 +358,8 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
     def cpu_seconds(self, host: str, uuid: str) -> float:
         """CPU time the guest has used on this host since it started or arrived there."""
-        return (
-            float(
-                self._on(
-                    host,
-                    uuid,
-                    lambda domain: domain.info()[4],
-                    words("The CPU time cannot be read"),
-                )
-            )
-            / 1e9
-        )
+        what = words("The CPU time cannot be read")
+        return self._on(host, uuid, lambda domain: count(domain.info()[4]), what) / 1e9
 
     def close(self) -> None:
         """Let go of every connection; migrations under way go on."""

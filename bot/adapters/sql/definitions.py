@@ -19,6 +19,7 @@ from bot.domain.definition import (
     Definition,
     MaybeUnchanged,
     Unchanged,
+    Unreadable,
     Variables,
     merge,
 )
@@ -63,7 +64,9 @@ class SqlDefinitions:
         marks = {uuid: home.mark for uuid, home in homes.items() if uuid not in copies}
         sure = [each for each in same if marks.get(each.uuid) == each.mark]
         gone = {uuid for uuid, home in homes.items() if home.host in answered}
-        rows = self._rows((gone | _uuids(seen)) - _uuids(sure))
+        unread = _uuids(each for each in seen if isinstance(each, Unreadable))
+        stays = unread - _uuids(whole) - _uuids(same)
+        rows = self._rows((gone | _uuids(seen)) - _uuids(sure) - stays)
         read = {uuid: _read(row.data) for uuid, row in rows.items()}
         known = [each for each in same if each.uuid in read and _is_of(each, read[each.uuid])]
         whole += [_renew(read[each.uuid], each) for each in known]

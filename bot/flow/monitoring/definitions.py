@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bot.domain.cluster import Snapshot, Vm
-from bot.domain.definition import MaybeUnchanged
+from bot.domain.definition import MaybeUnchanged, Unreadable
 from bot.domain.errors import HypervisorError
 from bot.flow.monitoring.variables import KeptVariables
 from bot.ports import Clock, Hypervisor, Store
@@ -71,8 +71,9 @@ class KeptDefinitions:
                 list(pool.map(self._variables.keep, told, told.values()))
             for name, found in told.items():
                 self._read_at[name], self._marks[name] = now, marks[name]
-                self._known[name] = {each.sha for each in found if each.uuid not in otherwise}
-                if len(self._known[name]) < len(found):
+                read = [each for each in found if not isinstance(each, Unreadable)]
+                self._known[name] = {each.sha for each in read if each.uuid not in otherwise}
+                if len(self._known[name]) < len(read):
                     del self._read_at[name]  # what is kept otherwise is read whole next time
             return tuple(told)
 
@@ -86,10 +87,14 @@ class KeptDefinitions:
 
     def _definitions_of(self, host: str) -> tuple[MaybeUnchanged, ...] | None:
         try:
-            return self.hypervisor.definitions(host, self._known.get(host, ()))
+            found = self.hypervisor.definitions(host, self._known.get(host, ()))
         except HypervisorError as error:
             log.warning("definitions not read, will try again", host=host, error=str(error))
             return None
+        for each in found:
+            if isinstance(each, Unreadable):
+                log.warning("definition not read", host=host, vm=each.name, error=str(each.why))
+        return found
 
 
 Mark = tuple[tuple[object, ...], ...]

@@ -134,7 +134,7 @@ class Monitor:
 
         That is read seldom: between two reads it is moved by as much as libvirt's count is.
         """
-        if pressure is None or pressure.available is None or host.silent:
+        if pressure is None or pressure.available is None or host.silent or not host.memory:
             return replace(host, pressure=pressure)
         known = self._corrections.get(host.name)
         if known is None or known[0] is not pressure:

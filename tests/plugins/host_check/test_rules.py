@@ -311,6 +311,28 @@ def test_what_libvirt_could_not_tell_is_warned_of_by_name() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "cell", "lost"),
+    [
+        ("capabilities", "guest confinement", {"security": ()}),
+        ("capabilities", "huge pages", {"huge_pages": {}}),
+        ("host-name", "host name", {"hostname": ""}),
+        ("qemu-version", "versions", {"hypervisor_version": 0}),
+    ],
+)
+def test_what_could_not_be_read_is_not_held_to_be_missing(
+    kind: str, cell: str, lost: dict[str, Any]
+) -> None:
+    said = found(host({**lost, "unread": (Unread(kind, "", "error 1"),)}))[cell]
+    assert (said.severity, shown(said.evidence)) == (Severity.UNKNOWN, "error 1")
+
+
+def test_no_pool_is_advised_where_the_pools_could_not_be_read() -> None:
+    unread = (Unread("pool", "", "error 1"), Unread("network", "", "error 1"))
+    said = found(host({"pools": (), "networks": (), "bridges": frozenset(), "unread": unread}))
+    assert not {"storage pools", "bridges"} & said.keys()
+
+
 def test_a_monolithic_libvirtd_needs_no_daemons_beside_it() -> None:
     assert "modular daemons" not in found(host())
 

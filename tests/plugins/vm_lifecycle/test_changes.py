@@ -403,6 +403,31 @@ def test_a_vm_with_uefi_has_snapshots_where_its_libvirt_takes_them() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "vm"),
+    [
+        ("rename web new", {"state": VmState.SHUT_OFF, "detail": {"snapshots": 2}}),
+        ("snapshot revert web ext", {"detail": {"snapshot_list": TAKEN}}),
+        ("snapshot delete web ext", {"detail": {"snapshot_list": TAKEN}}),
+        (
+            "disk grow web vda 20G",
+            {"detail": {"disks": (replace(DISK, compat="1.1"),), "snapshot_list": TAKEN}},
+        ),
+        (
+            "snapshot create web a",
+            {"detail": {"pflash": True, "loader": "/code.fd", "nvram_format": "qcow2"}},
+        ),
+        (
+            "snapshot create web a",
+            {"state": VmState.SHUT_OFF, "detail": {"pflash": True, "loader": "/code.fd"}},
+        ),
+    ],
+)
+def test_a_version_that_could_not_be_read_refuses_nothing(line: str, vm: dict[str, Any]) -> None:
+    unknown = {"libvirt_version": 0, "hypervisor_version": 0}
+    assert planned(f"vm {line}", cluster(host=unknown, **vm)).steps
+
+
 def test_a_disk_that_no_pool_has_grows_only_while_its_vm_runs() -> None:
     elsewhere = {"disks": (replace(DISK, source="/srv/web.qcow2"),)}
     assert planned("vm disk grow web vda 20G", cluster(detail=elsewhere)).steps

@@ -436,10 +436,9 @@ class _Look:
                 continue
             try:
                 stamp = _stamp(document(handle.XMLDesc(0)))
-            except libvirt.libvirtError as error:
-                if error.get_error_code() in VANISHED:
-                    continue
-                raise
+            except _FAULTS as error:
+                self._unread(path, error)
+                continue
             if stamp != image.stamp:
                 self.images[path] = replace(image, busy=True)
 

@@ -25,8 +25,10 @@ TAGS = "https://drover.dev/tags/1"
 # Definitions come from hosts; nothing they name is fetched.
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
 
+# As libvirt reads them, whatever their case
 _UNITS = {
     "b": 1,
+    "byte": 1,
     "bytes": 1,
     "k": 1 << 10,
     "kib": 1 << 10,
@@ -40,6 +42,12 @@ _UNITS = {
     "t": 1 << 40,
     "tib": 1 << 40,
     "tb": 1000**4,
+    "p": 1 << 50,
+    "pib": 1 << 50,
+    "pb": 1000**5,
+    "e": 1 << 60,
+    "eib": 1 << 60,
+    "eb": 1000**6,
 }
 
 

@@ -453,7 +453,7 @@ def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
         name = name_of(each)
         root = parts.read("interface", name, partial(describe, each, "interface"))
         if root is not None and root.get("type") == "bridge":
-            yield root.get("name", "")
+            yield root.get("name") or name
         elif parts.why("interface", name) and name != "?":
             yield name
 
@@ -510,6 +510,7 @@ def describe(thing: libvirt.virStoragePool | libvirt.virNetwork, tag: str) -> et
 
 def _pool_of(pool: libvirt.virStoragePool) -> Pool:
     return _pool(
+        name_of(pool),
         describe(pool, "pool"),
         [count(each) for each in pool.info()],
         bool(count(pool.autostart())),
@@ -522,11 +523,16 @@ def _of_source(root: etree._Element) -> str:
 
 
 # As libvirt tells
-def _pool(root: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001
+def _pool(
+    name: str,
+    root: etree._Element,
+    info: Sequence[int],
+    autostart: bool,  # noqa: FBT001
+) -> Pool:
     state, capacity, _, available = info
     kind = root.get("type", "")
     return Pool(
-        name=root.findtext("name", ""),
+        name=root.findtext("name") or name,
         kind=kind,
         path=root.findtext("target/path", ""),
         active=state == _POOL_STATE_RUNNING,

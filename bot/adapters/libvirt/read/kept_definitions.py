@@ -15,8 +15,15 @@ from lxml import etree
 from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.stats import state_of
 from bot.adapters.libvirt.transport.connections import Connection
-from bot.adapters.libvirt.transport.parts import count
-from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of, state_to_keep
+from bot.adapters.libvirt.transport.parts import Parts, count, name_of
+from bot.domain.definition import (
+    Definition,
+    MaybeUnchanged,
+    Unchanged,
+    Unreadable,
+    sha_of,
+    state_to_keep,
+)
 
 Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
@@ -29,8 +36,8 @@ _VNC_MOST = 8  # characters that the protocol takes of a password
 class Readout:
     """The definitions of all VMs of a host, read a few at a time.
 
-    One that goes away meanwhile is left out. Those whose ``sha`` is ``known`` are told to be
-    unchanged. For one thread.
+    One that goes away meanwhile is left out, one that cannot be read is told as such. Those whose
+    ``sha`` is ``known`` are told to be unchanged. For one thread.
     """
 
     host: str
@@ -49,17 +56,20 @@ class Readout:
             uuid = domain.UUIDString()
             if uuid in self._tried:
                 continue
-            self._read(domain, uuid)
+            self._read(connection, domain, uuid)
             if time.monotonic() >= until:
                 return False
         return True
 
-    def _read(self, domain: Domain, uuid: str) -> None:
-        try:
-            self.found[uuid] = _definition(domain, self.host, self.at, self.known)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-                raise
+    def _read(self, connection: Connection, domain: Domain, uuid: str) -> None:
+        parts, name = Parts(connection), name_of(domain)
+        read = parts.read(
+            "definition", name, lambda: _definition(domain, self.host, self.at, self.known)
+        )
+        if read is not None:
+            self.found[uuid] = read
+        elif why := parts.why("definition", name):
+            self.found[uuid] = Unreadable(uuid, name, self.host, why)
         self._tried.add(uuid)
 
 
@@ -76,8 +86,8 @@ def _definition(domain: Domain, host: str, at: datetime, known: Collection[str])
         return Unchanged(domain.UUIDString(), host, sha, at, state, persistent, password)
     found = parse(xml)
     return Definition(
-        uuid=found.uuid,
-        name=found.name,
+        uuid=domain.UUIDString(),
+        name=found.name or name_of(domain),
         host=host,
         xml=xml,
         sha=sha,

@@ -43,6 +43,7 @@ _ORDERS = {
     libvirt.VIR_CPU_COMPARE_SUPERSET: CpuOrder.SUPERSET,
     libvirt.VIR_CPU_COMPARE_INCOMPATIBLE: CpuOrder.INCOMPATIBLE,
 }
+_ACCELERATORS = ("kvm", "qemu")
 _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 _MIGRATABLE = libvirt.VIR_CONNECT_BASELINE_CPU_MIGRATABLE
 
@@ -111,11 +112,14 @@ class LibvirtReadiness:
                 words("No host is given for a baseline."), words("Name hosts that are reachable.")
             )
         offers, running, left_out = self._cpus_of(sorted(hosts))
-        names = list(offers)
         virt_type = _usual(
             [guest for found in running.values() for guest, _ in found], offers.values()
         )
-        cpus = [offer[virt_type] for offer in offers.values()]
+        without = [name for name, offer in offers.items() if virt_type not in offer]
+        why = words("it offers no CPU model for {kind}", kind=virt_type)
+        left_out = (*left_out, *((name, why) for name in without))
+        names = [name for name in offers if name not in without]
+        cpus = [offers[name][virt_type] for name in names]
         what = words("No CPU model fits all of {names}", names=names)
         xml = self._ask(names[0], lambda it: _baseline(it, virt_type, cpus, _MIGRATABLE), what)
         whole = self._ask(
@@ -157,9 +161,8 @@ class LibvirtReadiness:
         failed: dict[str, HypervisorError] = {}
         for name in hosts:
             try:
-                offer = self._ask(
-                    name, _offers, words("The CPU of {host} could not be read", host=name)
-                )
+                what = words("The CPU of {host} could not be read", host=name)
+                offer = self._ask(name, partial(_needed_offers, what), what)
                 running[name] = self._ask(
                     name,
                     partial(_running, name),
@@ -198,9 +201,12 @@ def _uuid_of(secret: libvirt.virSecret) -> str:
 
 
 def _host_facts(host: str, connection: Connection) -> HostFacts:
-    capabilities = document(connection.getCapabilities())
     parts = Parts(connection)
     known = facts(connection)
+    # That they could not be read is told with the facts
+    told = parts.read("capabilities", "", lambda: document(connection.getCapabilities()))
+    capabilities = etree.Element("capabilities") if told is None else told
+    pages = parts.read("huge-pages", "", lambda: dict(_huge_pages(capabilities)))
     nets = tuple(_nets(parts, connection))
     secrets = parts.list_all("secret", connection.listAllSecrets)
     uuids = [parts.read("secret", "", partial(_uuid_of, each)) for each in secrets]
@@ -235,7 +241,7 @@ def _host_facts(host: str, connection: Connection) -> HostFacts:
             for each in capabilities.iterfind("host/secmodel/model")
             if (model := each.text or "") != "none"
         ),
-        huge_pages=dict(_huge_pages(capabilities)),
+        huge_pages=pages or {},
         shared_pages=_shared_pages(connection),
         networks=nets,
         bridges=known.bridges,
@@ -304,9 +310,27 @@ def _offers(connection: Connection) -> dict[str, str]:
     """The CPU that a host offers its guests, as XML, by accelerator."""
     return {
         virt_type: cpu
-        for virt_type in ("kvm", "qemu")
-        if (cpu := _host_model(connection, virt_type))
+        for virt_type in _ACCELERATORS
+        if (cpu := _optional(partial(_host_model, connection, virt_type), ""))
     }
+
+
+def _needed_offers(what: Message, connection: Connection) -> dict[str, str]:
+    """As ``_offers``.
+
+    Raises:
+        HypervisorError: it offers none, with what its libvirt says; ``what`` failed by that.
+    """
+    if offers := _offers(connection):
+        return offers
+    for virt_type in _ACCELERATORS:
+        _host_model(connection, virt_type)  # tells why
+    why = words("it offers no CPU model to VMs")
+    raise HypervisorError(
+        words("{what}: {reason}.", what=what, reason=why),
+        words("Check QEMU and `virsh domcapabilities` on that host."),
+        why=why,
+    )
 
 
 def _usual(guests: Sequence[GuestCpu], offers: Collection[dict[str, str]]) -> str:
@@ -324,8 +348,8 @@ def _offered_cpu(connection: Connection) -> tuple[str, str]:
 
 
 def _host_model(connection: Connection, virt_type: str) -> str:
-    told = _optional(lambda: connection.getDomainCapabilities(None, None, None, virt_type), "")
-    mode = document(told).find("cpu/mode[@name='host-model']") if told else None
+    told = document(connection.getDomainCapabilities(None, None, None, virt_type))
+    mode = told.find("cpu/mode[@name='host-model']")
     if mode is None or mode.get("supported") != "yes" or mode.find("model") is None:
         return ""
     cpu = etree.Element("cpu", mode="custom", match="exact")

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
@@ -34,6 +33,7 @@ from bot.adapters.libvirt.transport.parts import (
     NONSENSE,
     Parts,
     count,
+    moment,
     name_of,
     reason,
     text,
@@ -376,9 +376,12 @@ class HostSampler:
         return mark, size
 
     def _host(self, parts: Parts, connection: Connection, at: float, shared: int) -> HostSample:
-        cpus = count(connection.getInfo()[2])
-        total, used = _host_memory(connection, shared)
+        before_this = self._last.host
+        cpus = parts.read("cpus", "", lambda: count(connection.getInfo()[2]))
+        told = parts.read("memory", "", lambda: _host_memory(connection, shared))
         huge = self._set_aside(parts, connection)
+        # 0 bytes of memory say that its use is not known; what it has may be known from before
+        total, used = told or (0, 0)
         memory, used = max(0, total - huge), max(0, used - huge)
         before, now = (
             self._host_counts,
@@ -391,7 +394,7 @@ class HostSampler:
             busy = rate(_busy(before[1]), _busy(now), passed)
             waited = rate(before[1].get("iowait", 0), now.get("iowait", 0), passed)
         return HostSample(
-            self.name, self._clock.now(), "", cpus,
+            self.name, self._clock.now(), "", before_this.cpus if cpus is None else cpus,
             cpu=None if busy is None else busy / 1e9,
             wait=None if waited is None else waited / 1e9,
             memory=memory, used=used, huge=huge,
@@ -416,7 +419,7 @@ def _run_of(
         return None
     name = vm.name if vm else name_of(domain)
     return parts.read(
-        "VM", name, lambda: (vm.uuid if vm else text(domain.UUIDString()), domain.ID())
+        "VM", name, lambda: (vm.uuid if vm else text(domain.UUIDString()), count(domain.ID()))
     )
 
 
@@ -540,5 +543,5 @@ def name_of_snapshot(thing: libvirt.virDomainSnapshot | libvirt.virDomainCheckpo
 def _snapshot_of(
     host: str, uuid: str, vm: str, thing: libvirt.virDomainSnapshot | libvirt.virDomainCheckpoint
 ) -> SnapshotSeen:
-    made = int(document(thing.getXMLDesc()).findtext("creationTime") or 0)
-    return SnapshotSeen(host, uuid, vm, text(thing.getName()), datetime.fromtimestamp(made, UTC))
+    made = moment(document(thing.getXMLDesc()).findtext("creationTime") or "0")
+    return SnapshotSeen(host, uuid, vm, text(thing.getName()), made)

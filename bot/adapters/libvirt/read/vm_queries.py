@@ -13,7 +13,7 @@ from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.vm_detail import snapshot_of
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import refusal
-from bot.adapters.libvirt.transport.parts import NONSENSE, count, reason, text
+from bot.adapters.libvirt.transport.parts import NONSENSE, count, moment, reason, text
 from bot.adapters.libvirt.write.domain_build import MARK
 from bot.adapters.libvirt.write.volumes import receive
 from bot.domain.errors import HypervisorError
@@ -102,7 +102,7 @@ def _snapshot(snapshot: libvirt.virDomainSnapshot) -> GuestSnapshot:
     root, kind = document(snapshot.getXMLDesc(0)), snapshot_of(snapshot)
     return GuestSnapshot(
         name=root.findtext("name", ""),
-        made_at=datetime.fromtimestamp(int(root.findtext("creationTime", "0")), UTC),
+        made_at=moment(root.findtext("creationTime") or "0"),
         state=root.findtext("state", ""),
         current=bool(snapshot.isCurrent(0)),
         description=root.findtext("description", ""),
@@ -137,13 +137,11 @@ def addresses(domain: Domain) -> tuple[Address, ...]:
         return ()
     for source, name in _SOURCES:
         try:
-            told = domain.interfaceAddresses(source, 0)
+            known = _addresses(domain.interfaceAddresses(source, 0), name)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 raise
             continue  # no agent in it, no network of libvirt's: the next source may know
-        try:
-            known = _addresses(told, name)
         except NONSENSE:
             continue  # what a guest's agent says is as good as its guest
         if known:
@@ -167,11 +165,13 @@ def file_systems(domain: Domain) -> tuple[FileSystem, ...]:
         return ()
     try:
         told = domain.guestInfo(libvirt.VIR_DOMAIN_GUEST_INFO_FILESYSTEM)
+        found = [_try_file_system(told, number) for number in range(count(told.get("fs.count", 0)))]
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return ()
-    found = [_try_file_system(told, number) for number in range(told.get("fs.count", 0))]
+    except NONSENSE:
+        return ()  # what a guest's agent says is as good as its guest
     return tuple(sorted((each for each in found if each), key=lambda each: each.mount))
 
 
@@ -204,7 +204,7 @@ def screenshot(connection: Connection, domain: Domain) -> bytes:
     Raises:
         HypervisorError: it is off, it has no screen, or what came is no picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     name = str(domain.name())
     if not domain.isActive():
@@ -227,7 +227,7 @@ def screenshot(connection: Connection, domain: Domain) -> bytes:
     png = io.BytesIO()
     try:
         Image.open(io.BytesIO(shot)).save(png, "PNG")
-    except UnidentifiedImageError as error:
+    except (*NONSENSE, OSError, Image.DecompressionBombError) as error:  # also what is cut off
         raise HypervisorError(
             words("The screenshot that the host sent cannot be read."),
             words("Update QEMU on that host."),

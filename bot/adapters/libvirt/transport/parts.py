@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import libvirt
@@ -45,6 +46,7 @@ Each of these questions lets go of Python's lock for a moment, and threads that 
 hand it to and fro: of 300 hosts that took more than all the rest of a look at them.
 """
 
+_LAST_YEAR = 9998  # a later moment has no local time in every zone
 _TRIES = 2  # what is read of an object may vanish meanwhile: a bridge is read with its ports
 
 
@@ -154,6 +156,22 @@ def count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         raise UnfitError(words("{value} is no count", value=repr(value)))
     return value
+
+
+def moment(seconds: str) -> datetime:
+    """Return the moment of seconds since 1970, as a description writes them.
+
+    Raises:
+        ValueError: it is none.
+    """
+    unfit = UnfitError(words("{value} is no moment", value=f"“{seconds:.40}”"))
+    try:
+        found = datetime.fromtimestamp(int(seconds), UTC)
+    except (OSError, OverflowError, ValueError) as error:  # by the size of the number
+        raise unfit from error
+    if not 1970 <= found.year <= _LAST_YEAR:
+        raise unfit
+    return found
 
 
 def text(value: object) -> str:

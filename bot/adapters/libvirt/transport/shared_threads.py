@@ -114,7 +114,11 @@ class SharedThreads:
     def _look(self) -> None:
         while True:
             with self._lock:
-                self._timed.wait(self._rest())
+                rest = self._rest()
+                self._timed.wait(_UNUSED if rest is None else rest)
+                if rest is None and not (self._timers or self._waiting):
+                    self._watching = False
+                    return
                 now, due = time.monotonic(), []
                 while self._timers and self._timers[0][0] <= now:
                     due.append(heapq.heappop(self._timers)[2])

@@ -54,13 +54,17 @@ def _domain(answers: Answers, number: int) -> Thing:
         "<disk type='file' device='disk'><source file='/pool/d.qcow2'/><target dev='vda'/></disk>"
         "<interface type='bridge'><source bridge='br0'/></interface></devices></domain>"
     )
+    checkpoint = Thing(answers, f"{name}/check", getName="check", getXMLDesc=(
+        "<domaincheckpoint><creationTime>1700000000</creationTime></domaincheckpoint>"
+    ))  # fmt: skip
     snapshot = Thing(answers, f"{name}/snap", getName="snap", getXMLDesc=(
         "<domainsnapshot><name>snap</name><creationTime>1700000000</creationTime></domainsnapshot>"
     ), isCurrent=1)  # fmt: skip
     return Thing(
         answers, name, UUIDString=UUID.format(number), name=name, ID=number, XMLDesc=xml, isPersistent=1,
         isActive=1, snapshotNum=0, info=[1, 524288, 524288, 2, 10**9], state=[1, 1], listAllSnapshots=[snapshot],
-        listAllCheckpoints=[], blockInfo=[1 << 30, 1 << 20, 1 << 20], blockJobInfo={}, jobStats={"type": 0},
+        listAllCheckpoints=[checkpoint], blockInfo=[1 << 30, 1 << 20, 1 << 20], blockJobInfo={},
+        jobStats={"type": 0}, interfaceAddresses={}, guestInfo={}, hasManagedSaveImage=0,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import libvirt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
@@ -19,7 +19,9 @@ from bot.adapters.libvirt.read.domain_xml import parse
 from bot.adapters.libvirt.read.sampling import LibvirtSampler
 from bot.adapters.libvirt.transport import connections
 from bot.domain.cluster import Lack, Snapshot, Vm, VmState
+from bot.domain.definition import Definition, Unreadable
 from bot.domain.errors import HypervisorError
+from bot.domain.metrics import HostSample, Metric, VmSample, points
 from bot.testing import TickingClock
 from tests.bot.adapters.libvirt.odd import CODES, GARBAGE, OddHost, Thing, failure
 from tests.examples import examples
@@ -88,6 +90,22 @@ def bare(vm: Vm) -> Vm:
 
 
 WHOLE = look(OddHost())
+
+
+class BadTextError(UnicodeDecodeError):
+    """What libvirt's bindings raise of a text that is no UTF-8."""
+
+    def __init__(self) -> None:
+        super().__init__("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+def made_at(seconds: int) -> str:
+    """A snapshot or checkpoint that was made so long after 1970."""
+    return f"<made><name>odd</name><creationTime>{seconds}</creationTime></made>"
+
+
+def dates() -> st.SearchStrategy[str]:
+    return st.integers(-(1 << 66), 1 << 66).map(made_at)
 
 
 def wrongs() -> st.SearchStrategy[Any]:
@@ -272,11 +290,14 @@ def test_a_deeper_look_at_one_vm_spoils_no_other(method: str, wrong: Any) -> Non
 @given(
     where=st.sampled_from([
         ("vm-2", "stats"), ("vm-2", "listAllSnapshots"), ("vm-2", "listAllCheckpoints"), ("vm-2/snap", "getXMLDesc"),
-        ("vm-2/snap", "getName"), ("host", "getCPUStats"), ("host", "domainEventRegisterAny"),
-        ("host", "listAllDomains"),
+        ("vm-2/snap", "getName"), ("vm-2/check", "getXMLDesc"), ("vm-2", "ID"), ("host", "getCPUStats"),
+        ("host", "domainEventRegisterAny"), ("host", "listAllDomains"), ("host", "getMemoryStats"),
+        ("host", "getCapabilities"),
     ]),
-    wrong=wrongs(),
+    wrong=st.one_of(wrongs(), dates()),
 )  # fmt: skip
+@example(where=("vm-2/snap", "getXMLDesc"), wrong=made_at(1 << 60))
+@example(where=("vm-2/check", "getXMLDesc"), wrong=made_at(-(1 << 60)))
 def test_a_sweep_measures_everything_but_what_is_broken(where: tuple[str, str], wrong: Any) -> None:
     host = OddHost()
     host.answers.broken[where] = wrong
@@ -292,6 +313,46 @@ def test_a_sweep_measures_everything_but_what_is_broken(where: tuple[str, str], 
     assert "vm-1" in [vm.name for vm in sweep.vms]
     if where[0].startswith("vm-2"):
         assert "vm-1" in [seen.vm for seen in sweep.snapshots]
+        assert "vm-1" in [seen.vm for seen in sweep.checkpoints]
+        assert (box.memory, box.used) == (8 << 30, 3 << 30)
+
+
+def test_a_host_whose_memory_cannot_be_measured_tells_why_and_all_else() -> None:
+    host = OddHost()
+    host.answers.broken["host", "getMemoryStats"] = failure(libvirt.VIR_ERR_INTERNAL_ERROR)
+    (box,), (one, *_), points = measure(host)
+    assert (box.silent, box.cpus, box.memory_used) == (False, 8, None)
+    assert [(each.kind, each.why) for each in box.unread] == [("memory", "error 1")]
+    assert one.name == "vm-1"
+    assert Metric.MEMORY not in points.get("host:host-a", {})
+
+
+def test_a_host_that_does_not_tell_its_cpus_is_measured_with_those_it_had() -> None:
+    host = OddHost()
+    sampler = LibvirtSampler([ADDRESS], clock=TickingClock(), deadline=20.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            sampler.sweep()
+            host.answers.broken["host", "getInfo"] = failure(libvirt.VIR_ERR_SYSTEM_ERROR)
+            (box,) = sampler.sweep().hosts
+        finally:
+            sampler.close()
+    assert (box.silent, box.cpus) == (False, 8)
+
+
+def measure(
+    host: OddHost,
+) -> tuple[tuple[HostSample, ...], tuple[VmSample, ...], dict[str, dict[Metric, float]]]:
+    """One sweep, and what the history keeps of it by entity."""
+    sampler = LibvirtSampler([ADDRESS], clock=TickingClock(), deadline=20.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            sweep = sampler.sweep()
+        finally:
+            sampler.close()
+    return sweep.hosts, sweep.vms, {each.entity: dict(each.values) for each in points(sweep)}
 
 
 @settings(max_examples=examples(150))
@@ -300,6 +361,7 @@ def test_a_sweep_measures_everything_but_what_is_broken(where: tuple[str, str], 
         ("br1", "XMLDesc"), ("net1", "XMLDesc"), ("net1", "isActive"), ("pool1", "XMLDesc"), ("pool1", "info"),
         ("secret1", "UUIDString"), ("host", "listAllSecrets"), ("host", "listAllNetworks"),
         ("host", "listAllInterfaces"), ("host", "getSysinfo"), ("host", "getMemoryParameters"),
+        ("host", "getCapabilities"), ("host", "getVersion"), ("host", "getHostname"),
     ]),
     wrong=wrongs(),
 )  # fmt: skip
@@ -315,10 +377,117 @@ def test_a_host_is_checked_whatever_one_of_its_parts_says(
             facts = hypervisor.host_facts("host-a")
         finally:
             hypervisor.close()
-    assert (facts.cpus, facts.hostname) == (8, "host-a.example")
+    assert facts.cpus == 8
+    if where[1] != "getHostname":
+        assert facts.hostname == "host-a.example"
     assert "pool0" in [pool.name for pool in facts.pools]
     if where[1] != "listAllNetworks":
         assert "net0" in [net.name for net in facts.networks]
+
+
+ODD_PAGES = "<capabilities><host><topology><cells><cell><pages size='x'>y</pages></cell></cells></topology></host></capabilities>"
+
+
+@pytest.mark.parametrize("wrong", [ODD_PAGES, "<", failure(libvirt.VIR_ERR_INTERNAL_ERROR)])
+def test_a_host_whose_capabilities_make_no_sense_is_checked_without_them(wrong: Any) -> None:
+    host = OddHost()
+    host.answers.broken["host", "getCapabilities"] = wrong
+    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            facts = hypervisor.host_facts("host-a")
+        finally:
+            hypervisor.close()
+    assert facts.why_unread("capabilities") or facts.why_unread("huge-pages")
+    assert ([net.name for net in facts.networks], len(facts.secrets)) == (["net0", "net1"], 2)
+
+
+@settings(max_examples=examples(150))
+@given(
+    method=st.sampled_from(["XMLDesc", "isPersistent", "state"]),
+    wrong=st.one_of(wrongs(), st.just(BadTextError)),
+)
+def test_one_definition_that_cannot_be_read_keeps_no_other_from_being_kept(
+    method: str, wrong: Any
+) -> None:
+    host = OddHost()
+    host.answers.broken["vm-2", method] = wrong() if wrong is BadTextError else wrong
+    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            found = {each.uuid: each for each in hypervisor.definitions("host-a")}
+        finally:
+            hypervisor.close()
+    one, two = (each.UUIDString() for each in OddHost().domains)
+    whole = found[one]
+    assert isinstance(whole, Definition)
+    assert whole.name == "vm-1"
+    left = isinstance(wrong, libvirt.libvirtError) and wrong.get_error_code() in VANISHED
+    assert left == (two not in found)
+    if isinstance(found.get(two), Unreadable):
+        assert found[two] == Unreadable(two, "vm-2", "host-a", getattr(found[two], "why", ""))
+        assert getattr(found[two], "why", "")
+
+
+@pytest.mark.parametrize(
+    "wrong", [BadTextError(), None, "<", failure(libvirt.VIR_ERR_NO_SUPPORT), {"fs.count": "x"}]
+)
+def test_what_a_guests_agent_says_spoils_no_look_at_its_vm(
+    host: OddHost, hypervisor: LibvirtHypervisor, wrong: Any
+) -> None:
+    host.answers.broken["vm-2", "interfaceAddresses"] = wrong
+    host.answers.broken["vm-2", "guestInfo"] = wrong
+    uuid = host.domains[1].UUIDString()
+    assert hypervisor.addresses("host-a", uuid) == ()
+    assert hypervisor.file_systems("host-a", uuid) == ()
+
+
+def test_a_snapshot_of_an_impossible_moment_is_shown_with_its_reason(
+    host: OddHost, hypervisor: LibvirtHypervisor
+) -> None:
+    host.answers.broken["vm-2/snap", "getXMLDesc"] = made_at(1 << 60)
+    (snapshot,) = hypervisor.snapshots("host-a", host.domains[1].UUIDString())
+    assert (snapshot.name, str(snapshot.problem)) == (
+        "snap",
+        "its answer makes no sense (“1152921504606846976” is no moment)",
+    )
+
+
+def test_hosts_that_offer_no_cpu_model_are_left_out_of_a_baseline_with_their_reason() -> None:
+    offer = (
+        "<domainCapabilities><cpu><mode name='host-model' supported='yes'><model>EPYC</model>"
+        "</mode></cpu></domainCapabilities>"
+    )
+    hosts = {f"odd:///{name}": OddHost() for name in ("well", "broken", "bare")}
+    for each in hosts.values():
+        each.truth["baselineHypervisorCPU"] = lambda *_: "<cpu><model>EPYC</model></cpu>"
+        each.truth["getDomainCapabilities"] = lambda *_: offer
+        each.domains = []
+    hosts["odd:///bare"].truth["getDomainCapabilities"] = lambda *_: "<domainCapabilities/>"
+    hosts["odd:///broken"].answers.broken["host", "getDomainCapabilities"] = failure(
+        libvirt.VIR_ERR_SYSTEM_ERROR
+    )
+    addresses = [HostAddress(uri.rpartition("/")[2], uri, uri) for uri in hosts]
+    hypervisor = LibvirtHypervisor(addresses, clock=TickingClock(), deadline=20.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda uri, **__: hosts[uri])
+        try:
+            found = hypervisor.cpu_baseline([each.name for each in addresses])
+        finally:
+            hypervisor.close()
+    assert (found.hosts, found.model) == (("well",), "EPYC")
+    assert {name: str(why) for name, why in found.left_out} == {
+        "broken": "error 38",
+        "bare": "it offers no CPU model to VMs",
+    }
+
+
+def test_a_pool_whose_description_lacks_its_name_has_that_of_its_handle() -> None:
+    host = OddHost()
+    host.answers.broken["pool1", "XMLDesc"] = "<pool type='dir'/>"
+    assert [pool.name for pool in look(host).hosts[0].pools] == ["pool0", "pool1"]
 
 
 @pytest.mark.parametrize("wrong", [None, b"x", "<", failure(libvirt.VIR_ERR_INTERNAL_ERROR)])

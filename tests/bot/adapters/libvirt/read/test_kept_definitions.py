@@ -51,6 +51,7 @@ def test_all_are_read_however_few_at_a_time_over_the_one_connection(
     found = hypervisor.definitions("host-t")
     assert {each.name for each in found if isinstance(each, Definition)} == set(NAMES)
     first, *others = found
+    assert isinstance(first, Definition)
     again = hypervisor.definitions("host-t", [first.sha])
     assert [each.uuid for each in again if isinstance(each, Unchanged)] == [first.uuid]
     assert {each.uuid for each in again} == {first.uuid, *(each.uuid for each in others)}

@@ -11,7 +11,7 @@ from typing import Any
 import libvirt
 import pytest
 
-from bot.adapters.libvirt.transport import connections
+from bot.adapters.libvirt.transport import connections, shared_threads
 from bot.adapters.libvirt.transport.connections import HostConnection, Wires, quiet_ssh
 from bot.adapters.libvirt.transport.shared_threads import SharedThreads
 from bot.adapters.workers import Workers
@@ -169,6 +169,20 @@ def test_no_more_threads_work_at_once_than_there_may_be() -> None:
         threads.put(call)
     assert all(done.acquire(timeout=PATIENCE) for _ in range(30))
     assert most <= 3
+
+
+def test_threads_that_nobody_needs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_threads, "_UNUSED", 0.01)
+    threads, done = SharedThreads("unneeded"), threading.Semaphore(0)
+
+    def mine() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name.startswith("unneeded-")]
+
+    for _ in range(2):  # they come back when they are needed
+        threads.later(0.01, done.release)
+        threads.put(done.release)
+        assert all(done.acquire(timeout=PATIENCE) for _ in range(2))
+        assert until(lambda: mine() == [] or None, "all threads have ended")
 
 
 def test_a_refusal_comes_back_as_it_is() -> None:
