@@ -149,9 +149,13 @@ class ChatError(DroverError):
 
 
 class ChatRefusedError(ChatError):
-    """The chat service refused this for good: asking again is useless."""
+    """The chat service refused this for good: asking again is useless.
+
+    ``stays``: the message that was to be changed is still there, and can be changed no more.
+    """
 
     code = "chat-refused"
+    stays = False
 
 
 class SettingsError(DroverError):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lab.bmc import Bmcs
 
 A = Device("host-a", "bmc-a")
-DEADLINE = 30.0  # of controllers that answer, on a busy machine late
+POWER_TIMEOUT = 60  # seconds that an agent waits for the power to change; its default is 20
+DEADLINE = 90.0  # of controllers that answer, on a busy machine late
 BRIEF = 2.0
 """The deadline where the controller never answers: waiting for longer shows nothing more."""
 
@@ -83,6 +84,8 @@ def address(
         },
         "fence_ipmilan": {"ip": ADDRESS, "lanplus": "1", "cipher": "3"},
     }[kind]
+    if kind != "redfish":
+        options["power_timeout"] = str(POWER_TIMEOUT)
     if kind == "fence_ipmilan":
         options["ipport"] = str(served.ipmi("host-a"))
     assert lab.hosts

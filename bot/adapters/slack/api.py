@@ -92,6 +92,9 @@ It is tried again, slowly.
 """
 
 
+_TOO_LATE = frozenset({"cant_update_message", "edit_window_closed"})
+"""A workspace may let messages be edited for some minutes only, or never."""
+
 _NO_JSON = (UnicodeDecodeError, AttributeError, RecursionError)
 """What the SDK raises for an answer that is no text, or no JSON object.
 
@@ -115,6 +118,7 @@ class SlackRefusedError(ChatRefusedError):
     def __init__(self, method: str, code: str, complaints: tuple[str, ...] = ()) -> None:
         super().__init__(f"Slack refused {method}: {code}.", _ADVICE.get(code, ""))
         self.code = code
+        self.stays = code in _TOO_LATE
         self.complaints = complaints
 
 

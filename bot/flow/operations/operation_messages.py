@@ -186,7 +186,7 @@ class OperationMessages:
                 card,
                 urgency=urgency,
                 shown=shown,
-                lost=partial(self._replace_message, operation.id, ref),
+                lost=partial(self._replace_message, operation.id, ref, urgency),
             )
 
     def _last_shown(self, operation_id: str, ref: MessageRef) -> None:
@@ -200,21 +200,33 @@ class OperationMessages:
         if number:
             self._mark_said(number)
 
-    def _replace_message(self, operation_id: str, ref: MessageRef, error: ChatRefusedError) -> None:
-        """A message can never be edited again: an operation that is not over gets a new one."""
+    def _replace_message(
+        self, operation_id: str, ref: MessageRef, urgency: Urgency, error: ChatRefusedError
+    ) -> None:
+        """A message can never be edited again: the operation gets a new one.
+
+        Not one that is over and whose message somebody has deleted. Where messages cannot be edited
+        for long, progress alone makes no new ones.
+        """
         log.info(
-            "a message is gone",
+            "a message cannot be edited any more",
             operation=operation_id,
             channel=ref.channel,
             ts=ref.ts,
             error=str(error),
         )
-        self._store.forget_copy(operation_id, ref)
-        if self._store.operation(operation_id).state.over:
-            self._last_shown(operation_id, ref)
+        if error.stays and urgency is Urgency.PROGRESS:
             return
-        again = CopyWord(operation_id, ref.channel, ref.ts)
-        self._keep(f"shown:{operation_id}:{ref.channel}:{ref.ts}", again)
+        over = self._store.operation(operation_id).state.over
+        again = CopyWord(operation_id, ref.channel, ref.ts, error.stays)
+        if not over:
+            self._store.forget_copy(operation_id, ref)
+            self._keep(f"shown:{operation_id}:{ref.channel}:{ref.ts}", again)
+            return
+        # Of several, as each refused edit would make one, the first tells how it ended
+        if not error.stays or self._keep(f"ended:{operation_id}:{ref.channel}", again):
+            self._store.forget_copy(operation_id, ref)
+        self._last_shown(operation_id, ref)
 
     # words
 
@@ -261,9 +273,12 @@ class OperationMessages:
         """
         self._outbox.put(FOLLOWING, Item(act, operation_id))
 
-    def _keep(self, key: str, word: Word) -> None:
-        if number := self._store.keep_word(key, outbox_values.text(word)):
+    def _keep(self, key: str, word: Word) -> bool:
+        """Whether it is to be said: False when it was kept before."""
+        number = self._store.keep_word(key, outbox_values.text(word))
+        if number:
             self._say(number, word)
+        return number > 0
 
     def _say(self, number: int, word: Word, *, look: bool = False) -> None:
         """Put it into its lane. ``look``: another process may have said it already."""
@@ -295,8 +310,11 @@ class OperationMessages:
         with self._locks[word.operation]:
             operation = self._store.operation(word.operation)
             card = self._draw(operation, self._progress.get(word.operation))
-        there = any(ref.channel == word.channel for ref in self._store.copies(word.operation))
-        if not there and not (word.again and operation.state.over):
+        there = any(
+            ref.channel == word.channel and ref.ts != word.again
+            for ref in self._store.copies(word.operation)
+        )
+        if not there and not (word.again and not word.stays and operation.state.over):
             # A restored database counts anew
             key = f"{operation.id}@{operation.proposed_at.isoformat()}{word.again}"
             ref = self._chat.post(

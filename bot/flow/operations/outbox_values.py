@@ -15,12 +15,14 @@ from bot.domain.codec import Codec
 class CopyWord:
     """Show an operation in a channel.
 
-    ``again``: the timestamp of the message that was there and is gone.
+    ``again``: the timestamp of the message that was there and is gone; ``stays``: it is there and
+    shows what is not true any more.
     """
 
     operation: str
     channel: str
     again: str = ""
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,33 @@ def test_the_message_of_an_operation_that_is_over_is_forgotten_when_it_is_gone(b
     assert len(bot.chat.lost) == before + 1, "a message that is gone is not edited again"
 
 
+class TooLateError(ChatRefusedError):
+    """As for Slack's edit_window_closed."""
+
+    stays = True
+
+
+def test_where_messages_cannot_be_edited_each_state_is_a_new_message_and_progress_is_none(
+    bot: Bot,
+) -> None:
+    """A workspace may forbid edits: what an operation came to is shown all the same, once."""
+    bot.types("migrate web-1 to host-b")
+    (asked,) = bot.store.copies("op-1")
+    bot.chat.fail("later", times=1000, error=TooLateError("edit_window_closed"))
+    bot.clicks("op.approve", bot.value(), "UBRUNO")
+    (approved,) = bot.store.copies("op-1")
+    assert approved != asked
+    during: list[int] = []
+    bot.hypervisor.during = lambda *_: during.append(len(bot.chat.messages))
+    bot.works()
+    assert len(set(during)) == 1, "progress makes no new message"
+    (last,) = bot.store.copies("op-1")
+    assert str(bot.chat.messages[last].title).startswith("✅ Done")
+    done = [each for each in bot.chat.messages.values() if str(each.title).startswith("✅ Done")]
+    assert len(done) == 1
+    assert bot.store.words_left() == ()
+
+
 def test_a_proposal_that_cannot_be_posted_is_told_and_shown_when_it_can(bot: Bot) -> None:
     bot.chat.fail(
         "post", times=2, error=ChatRefusedError("Slack refused chat.postMessage: is_archived.")
