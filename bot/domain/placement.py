@@ -11,7 +11,7 @@ from dataclasses import replace
 from bot.domain.cluster import Host, Snapshot, Vm, VmState
 from bot.domain.message import Code, Size, Value, nwords, words
 from bot.domain.plan import HostBar, Objection
-from bot.domain.words import command
+from bot.domain.words import command, virsh_name
 
 PIN, APART, TOGETHER = "pin", "apart", "together"
 """Tags of guests.
@@ -157,7 +157,10 @@ def read_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # no
             host=vm.host,
             problem=vm.problem,
         ),
-        words("Look at it there: {command}.", command=Code(command("virsh dumpxml {}", vm.name))),
+        words(
+            "Look at it there: {command}.",
+            command=Code(command("virsh dumpxml {}", virsh_name(vm))),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 # What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and
 # blanks.
@@ -38,6 +39,7 @@ With it a name looks like another, or reads as another. What joins letters and p
 U+200D) is not among it.
 """
 _NEVER = f"\x00-\x08\x0b\x0c\x0e-\x1f{INVISIBLE}\ud800-\udfff\ufffe\uffff"
+_READ_OTHERWISE = re.compile(r"\s*\+?[0-9]+|[0-9A-Fa-f-]{36}")
 _UNSEEMLY = re.compile(f"[\x00-\x08\x0b-\x1f\ud800-\udfff{INVISIBLE}]")
 _UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]")
 
@@ -201,7 +203,8 @@ def command(template: str, *names: str) -> str:
     No name in it means anything but itself.
 
     Each ``{}`` of ``template`` is one of ``names``, quoted: ``command("virsh dumpxml {}",
-    vm.name)``. An option with a value is written ``--reason={}``. Where a name begins with a dash,
+    virsh_name(vm))``. An option with a value is written ``--reason={}``. Where a name begins with
+    a dash,
     options come first and ``--`` before the names.
     """
     rest = iter(names)
@@ -218,6 +221,27 @@ def command(template: str, *names: str) -> str:
         values = [each for each in written[len(verb) :] if each not in options]
         written = [*verb, *options, ("--", "--"), *values]
     return " ".join(shlex.quote(text) for _, text in written)
+
+
+class Known(Protocol):
+    """A VM, or a step for one."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def uuid(self) -> str:
+        """Its UUID."""
+
+
+def virsh_name(vm: Known) -> str:
+    """Return what virsh takes for this VM alone: its name, or else its UUID.
+
+    virsh reads a number as the id of a VM that runs, and 36 characters as a UUID, before it looks
+    for a name.
+    """
+    return vm.uuid if _READ_OTHERWISE.fullmatch(vm.name) else vm.name
 
 
 def bytes_text(count: float) -> str:

@@ -24,7 +24,7 @@ from bot.domain.message import (
 )
 from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
-from bot.domain.words import command
+from bot.domain.words import command, virsh_name
 from plugins.balance.solver.model import Cause, Floats, Move, Score, WhyNot
 
 # --- the commands' help
@@ -377,7 +377,7 @@ def remedy_for(vm: Vm, fixed: str) -> Message:
         return words(
             "Check it on {host}: {command}.",
             host=vm.host,
-            command=Code(command("virsh dumpxml {}", vm.name)),
+            command=Code(command("virsh dumpxml {}", virsh_name(vm))),
         )
     match fixed:
         case "pinned":

@@ -13,6 +13,7 @@ from bot.domain.message import Message, Names, join, words
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.power import Power, Reading
 from bot.domain.steps import HoldHost, Step
+from bot.domain.words import virsh_name
 from bot.plugin_api import Rules
 from plugins.failover import reports
 from plugins.failover.commands import chat, shell
@@ -173,7 +174,7 @@ def _stop_one(vm: Vm) -> Message:
         )
     return words(
         "Decide which copy stays, and force the other off on its host: {command}.",
-        command=shell("virsh destroy {}", vm.name),
+        command=shell("virsh destroy {}", virsh_name(vm)),
     )
 
 

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.domain.card import Card, Context, Section
-from bot.domain.cluster import Snapshot
+from bot.domain.cluster import Snapshot, Vm
 from bot.domain.message import Message, join, words
 from bot.domain.metrics import AlertSeverity, Change
 from bot.domain.operation import Operation
 from bot.domain.plan import Objection, Refused
+from bot.domain.words import virsh_name
 from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from bot.ports import Hypervisor
 from plugins.failover import boot, copies, guard, planner, quiet, reports, whatif, witnesses
@@ -246,7 +247,7 @@ def _returns(snapshot: Snapshot) -> Iterator[Alert]:
         for vm in twice:
             yield Alert(
                 f"two-copies:{vm.uuid}",
-                _two_copies(vm.name, host.name, elsewhere[vm.uuid]),
+                _two_copies(vm, host.name, elsewhere[vm.uuid]),
                 severity=AlertSeverity.CRITICAL,
             )
         if not twice:
@@ -275,16 +276,16 @@ def _copies(settings: FailoverSettings, view: WatchView, found: Found) -> Iterat
         )
 
 
-def _two_copies(vm: str, host: str, other: str) -> Card:
+def _two_copies(vm: Vm, host: str, other: str) -> Card:
     said = words(
         "*{vm} runs twice:* on {host}, which came back, and on {other}. Both write the same disks. "
         "Decide which copy stays, and force the other off at once on its host: {command}.",
-        vm=vm,
+        vm=vm.name,
         host=host,
         other=other,
-        command=shell("virsh destroy {}", vm),
+        command=shell("virsh destroy {}", virsh_name(vm)),
     )
-    return Card(said, words("{vm} runs twice", vm=vm), (Section(said),))
+    return Card(said, words("{vm} runs twice", vm=vm.name), (Section(said),))
 
 
 def _mute(view: WatchView, found: Found) -> Iterator[Alert]:

@@ -9,7 +9,7 @@ from bot.domain.message import Duration, Message, Names, Percent, Size, join, wo
 from bot.domain.readiness import Finding, Net
 from bot.domain.unread import Unread
 from bot.domain.words import command as quoted
-from bot.domain.words import is_older
+from bot.domain.words import is_older, virsh_name
 from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
 from plugins.host_check.readings import Mode, is_loopback, mode, version_text
 from plugins.host_check.settings import HostCheckSettings
@@ -71,7 +71,7 @@ def unread_parts(case: Case) -> Iterator[Finding]:
             yield warning(
                 f"reading VM {vm.name}",
                 vm.problem,
-                command(quoted("virsh dumpxml {}", vm.name)),
+                command(quoted("virsh dumpxml {}", virsh_name(vm))),
                 label,
             )
 

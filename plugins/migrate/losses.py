@@ -9,7 +9,7 @@ from bot.domain.errors import Remedy, StepLostError
 from bot.domain.message import Duration, Message, join, words
 from bot.domain.state_names import VM_STATES
 from bot.domain.steps import MigrateVm
-from bot.domain.words import command
+from bot.domain.words import command, virsh_name
 from plugins.migrate.case import as_code
 from plugins.migrate.outcome import Place, waits_for_memory
 
@@ -131,7 +131,7 @@ def _broken_postcopy(step: MigrateVm) -> tuple[Message, Message]:
             source=step.source,
             command=as_code(
                 "virsh migrate --live --p2p --postcopy --postcopy-resume {} {}",
-                step.name,
+                virsh_name(step),
                 f"URI-of-{step.target}",
             ),
         ),
@@ -178,7 +178,7 @@ def half_moved_advice(step: MigrateVm) -> Message:
         "there, and never destroy the copy that runs.",
         source=step.source,
         target=step.target,
-        command=as_code("virsh destroy {}", step.name),
+        command=as_code("virsh destroy {}", virsh_name(step)),
     )
 
 
@@ -229,7 +229,7 @@ def stall_error(step: MigrateVm, sightings: Iterable[Sighting], *, switched: boo
             "the network and libvirt on both hosts.",
             source=step.source,
             vm=step.name,
-            command=as_code("virsh domjobabort {}", step.name),
+            command=as_code("virsh domjobabort {}", virsh_name(step)),
         )
     text = _with_sightings(what, sightings)
     return StepLostError(text, advice, (_look_at(step),), code="no-progress")

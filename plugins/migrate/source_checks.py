@@ -10,7 +10,7 @@ from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
 from bot.domain.storage import can_be_copied, is_medium, local_disks
-from bot.domain.words import is_older
+from bot.domain.words import is_older, virsh_name
 from plugins.migrate.case import (
     MigrationCase,
     as_code,
@@ -194,7 +194,7 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
             words("{vm} has an active job ({job}).", vm=vm.name, job=case.detail.job),
             words(
                 "Wait until it ends. {command} shows it.",
-                command=as_code("virsh domjobinfo {}", vm.name),
+                command=as_code("virsh domjobinfo {}", virsh_name(vm)),
             ),
         )
     if busy := [disk for disk in case.detail.disks if disk.busy]:
@@ -212,7 +212,7 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Wait until it ends, or abort it: {command}.",
-                command=as_code("virsh blockjob {} {} --abort", vm.name, busy[0].target),
+                command=as_code("virsh blockjob {} {} --abort", virsh_name(vm), busy[0].target),
             ),
         )
 
@@ -261,8 +261,8 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Detach the device before the migration: {detach} ({dump} shows its alias).",
-                detach=as_code("virsh detach-device-alias {} ALIAS", vm.name),
-                dump=as_code("virsh dumpxml {}", vm.name),
+                detach=as_code("virsh detach-device-alias {} ALIAS", virsh_name(vm)),
+                dump=as_code("virsh dumpxml {}", virsh_name(vm)),
             ),
         )
     if detail.ties.launch_security:
@@ -384,7 +384,7 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
             words(
                 "Give its clock a fixed frequency (`<timer name='tsc' frequency='…'/>`) or drop "
                 "the feature ({edit}), then {reboot}.",
-                edit=as_code("virsh edit {}", vm.name),
+                edit=as_code("virsh edit {}", virsh_name(vm)),
                 reboot=as_code("/kvm vm reboot {}", vm.name),
             ),
         )

@@ -10,6 +10,7 @@ from bot.domain.message import Message, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
 from bot.domain.storage import can_be_copied, local_disks, pool_of
+from bot.domain.words import virsh_name
 from plugins.migrate.case import MigrationCase, as_code, disks_and_sources
 from plugins.migrate.source_checks import (
     OTHER_WAYS,
@@ -289,7 +290,7 @@ def _graphics_address(vm: Vm, target: Host, listener: Listener) -> Objection:
         ),
         words(
             "Let it listen on 0.0.0.0 or on 127.0.0.1 ({edit}), then {reboot}.",
-            edit=as_code("virsh edit {}", vm.name),
+            edit=as_code("virsh edit {}", virsh_name(vm)),
             reboot=as_code("/kvm vm reboot {}", vm.name),
         ),
     )
@@ -307,7 +308,7 @@ def _graphics_port(vm: Vm, other: Vm, port: int) -> Objection:
         ),
         words(
             "Give it `autoport='yes'` ({edit}), then {reboot}; or choose another host.",
-            edit=as_code("virsh edit {}", vm.name),
+            edit=as_code("virsh edit {}", virsh_name(vm)),
             reboot=as_code("/kvm vm reboot {}", vm.name),
         ),
     )
@@ -530,7 +531,7 @@ def _named_bases(case: MigrationCase, target: Host) -> Objection:
         ),
         words(
             "Make its disk independent first: {command}.",
-            command=as_code("virsh blockpull {} {} --wait", case.vm.name, disk),
+            command=as_code("virsh blockpull {} {} --wait", virsh_name(case.vm), disk),
         ),
     )
 

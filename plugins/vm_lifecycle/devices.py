@@ -11,7 +11,7 @@ from bot.domain.cluster import Disk, Host, Snapshot, Vm, VmDetail, VmSnapshot, V
 from bot.domain.message import Join, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.suggest import nearest
-from bot.domain.words import is_older, names_for, version_text
+from bot.domain.words import is_older, names_for, version_text, virsh_name
 from plugins.vm_lifecycle import creation, texts
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
 from plugins.vm_lifecycle.places import own_disk, volume_on
@@ -220,7 +220,7 @@ def _revert_objections(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Object
                 "Update libvirt on {host}. To revert by hand: {list} shows its disks, and "
                 "`qemu-img info --backing-chain` of each shows the files of that snapshot.",
                 host=host.name,
-                list=texts.shell("virsh domblklist {}", vm.name),
+                list=texts.shell("virsh domblklist {}", virsh_name(vm)),
             ),
         )
     if taken.clashes:

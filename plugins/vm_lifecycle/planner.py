@@ -27,7 +27,7 @@ from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
-from bot.domain.words import is_older, version_text
+from bot.domain.words import is_older, version_text, virsh_name
 from plugins.vm_lifecycle import cards, changes, creation, fates, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
@@ -316,7 +316,7 @@ def state_objections(vm: Vm, snapshot: Snapshot, *, hung: bool = False) -> Itera
             words(
                 "Look at it on {host}: {command}.",
                 host=vm.host,
-                command=texts.shell("virsh dumpxml {}", vm.name),
+                command=texts.shell("virsh dumpxml {}", virsh_name(vm)),
             ),
         )
     job = _job(vm, snapshot, hung=hung)
@@ -541,7 +541,7 @@ def _power_off(intent: VmVerb, case: VmInCluster, verb: PowerVerb) -> Planned:
 
 
 def _definition_lost(vm: Vm, verb: str) -> Objection:
-    dump = f"virsh dumpxml --inactive --security-info {quote(f'--domain={vm.name}')}"
+    dump = f"virsh dumpxml --inactive --security-info {quote(f'--domain={virsh_name(vm)}')}"
     return Objection(
         "definition-lost",
         words(
@@ -623,7 +623,7 @@ def reboot(_intent: VmVerb, case: VmInCluster) -> Planned:
             words(
                 "Reboot it from {host}, without a shutdown: {command}.",
                 host=vm.host,
-                command=texts.shell("virsh reboot {}", vm.name),
+                command=texts.shell("virsh reboot {}", virsh_name(vm)),
             ),
         )
         against = (*against, lost)
@@ -723,7 +723,7 @@ def _fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator
     edit = words(
         "Change it in the definition, on {host} and while the VM is off: {command}.",
         host=vm.host,
-        command=texts.shell("virsh edit {}", vm.name),
+        command=texts.shell("virsh edit {}", virsh_name(vm)),
     )
 
     def at_most(option: str) -> Message:

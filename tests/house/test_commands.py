@@ -236,3 +236,17 @@ def test_every_command_in_a_message_is_written_with_the_slash_command(folder: st
 )
 def test_a_command_without_the_slash_command_is_found(source: str, found: int) -> None:
     assert len(list(commands_without_slash(source, {"VERB": "host failover"}))) == found
+
+
+def test_no_command_for_virsh_names_a_vm_by_what_virsh_may_read_as_another() -> None:
+    """Digits are an id to virsh, and 36 characters a UUID, before they are a name."""
+    bare = re.compile(r'"virsh [^"]*\{\}[^"]*",\s*(?:\w+\.)?(?:vm|step|move|guest)\.name\b')
+    root = Path(bot.__file__).parents[1]
+    found = [
+        (str(path.relative_to(root)), match[0])
+        for folder in ("bot", "plugins")
+        for path in (root / folder).rglob("*.py")
+        for match in bare.finditer(path.read_text())
+    ]
+    assert found == []
+    assert bare.search('shell("virsh destroy {}", vm.name)')

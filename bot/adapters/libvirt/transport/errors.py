@@ -19,7 +19,7 @@ import libvirt
 from bot.domain.errors import VM_GONE, HypervisorError
 from bot.domain.message import Code, Message, Value, Words, words
 from bot.domain.steps import MigrateVm
-from bot.domain.words import command
+from bot.domain.words import command, virsh_name
 
 VendorError: TypeAlias = libvirt.libvirtError
 """A ``libvirt.libvirtError``; the vendor publishes no types."""
@@ -447,7 +447,7 @@ def _about(template: Words, move: MigrateVm) -> Words:
         "where": Code(command("/kvm where {}", move.name)),
         "snapshots": Code(command("/kvm vm snapshot list {}", move.name)),
         "pair": Code(command("/kvm host pair {} {}", move.source, move.target)),
-        "dump": Code(command("virsh dumpxml {}", move.name)),
+        "dump": Code(command("virsh dumpxml {}", virsh_name(move))),
     }
     used = {name: value for name, value in holes.items() if f"{{{name}}}" in template.template}
     return Words(template.template, used)
