@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.domain.cluster import VmState
+from bot.domain.cluster import (
+    POSTCOPY_FAILED,
+    POSTCOPY_INCOMING,
+    POSTCOPY_SOURCE,
+    STARTING_UP,
+    VmState,
+)
 from bot.domain.message import Message, Words, words
 from bot.domain.operation import State
 
@@ -18,6 +24,37 @@ VM_STATES: Mapping[VmState, Message] = {
     VmState.UNKNOWN: words("in an unknown state"),
 }
 """What stands behind “the VM is”."""
+
+STATE_REASONS: Mapping[str, Message] = {
+    "user": words("on request"),
+    "migration": words("by a migration"),
+    "save": words("its memory is being saved"),
+    "dump": words("its memory is being dumped"),
+    "ioerror": words("disk error"),
+    "watchdog": words("by its watchdog"),
+    "from snapshot": words("restored from a snapshot"),
+    "shutting down": words("shutting down"),
+    "snapshot": words("a snapshot is being taken"),
+    "crashed": words("its operating system crashed"),
+    STARTING_UP: words("starting"),
+    POSTCOPY_SOURCE: words("post-copy: it runs on another host"),
+    POSTCOPY_INCOMING: words("post-copy: its memory is still arriving"),
+    POSTCOPY_FAILED: words("post-copy failed"),
+}
+"""Why libvirt says that a VM is paused, or runs with part of its memory (``Vm.paused_by``)."""
+
+
+def reason_text(reason: str) -> Message:
+    """Why a VM is paused; ``reason`` as in ``Vm.paused_by``."""
+    return STATE_REASONS.get(reason) or words("no reason given")
+
+
+def state_text(state: VmState, reason: str) -> Message:
+    """A VM's state, with its reason where there is one: “paused (disk error)”."""
+    if not reason:
+        return VM_STATES[state]
+    return words("{state} ({reason})", state=VM_STATES[state], reason=reason_text(reason))
+
 
 OPERATION_STATES: Mapping[State, Words] = {
     State.PROPOSED: words("proposed"),

@@ -13,6 +13,7 @@ from bot.domain.cluster import POSTCOPY_SOURCE, Host, Snapshot, Vm, VmState
 from bot.domain.definition import Definition
 from bot.domain.message import Duration, Names, words
 from bot.domain.plan import Objection
+from bot.domain.state_names import VM_STATES
 from bot.domain.storage import is_medium, is_shared
 from plugins.failover import variables
 from plugins.failover.commands import chat
@@ -177,7 +178,7 @@ def _reasons(
             words(
                 "{vm} was {state} on {host}, not running.",
                 vm=vm.name,
-                state=vm.state.value,
+                state=VM_STATES[vm.state],
                 host=vm.host,
             ),
             words(

@@ -14,6 +14,7 @@ from bot.domain.errors import HostUnreachableError, HypervisorError, StepLostErr
 from bot.domain.message import words
 from bot.domain.operation import Facts
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.plugin_api import History, Rules, Settled
 from bot.ports import ClusterReader, Hypervisor, PowerAccess, Progress
@@ -92,7 +93,8 @@ def _objections(vm: Vm, host: Host) -> Iterator[Objection]:
         )
     if vm.state is not VmState.RUNNING:
         yield Objection(
-            "not-running", words("{vm} is {state}, not running.", vm=vm.name, state=vm.state.value)
+            "not-running",
+            words("{vm} is {state}, not running.", vm=vm.name, state=VM_STATES[vm.state]),
         )
     if vm.autostart:
         yield Objection(

@@ -11,6 +11,7 @@ from bot.domain.cluster import Scheduler, Sighting, VmState
 from bot.domain.errors import VM_GONE, DroverError, HostUnreachableError, HypervisorError
 from bot.domain.message import Message, Number, join, words
 from bot.domain.operation import Fact
+from bot.domain.state_names import reason_text
 from bot.domain.steps import MigrateVm
 from bot.ports import Hypervisor, Progress
 from plugins.migrate import outcome
@@ -161,7 +162,7 @@ class Arrival:
                     "{vm} is paused on {host} ({reason}) and was left paused.",
                     vm=step.name,
                     host=host,
-                    reason=there.paused_by or words("no reason given"),
+                    reason=reason_text(there.paused_by),
                 )
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bot.domain.cluster import Sighting
 from bot.domain.errors import Remedy, StepLostError
 from bot.domain.message import Duration, Message, join, words
-from bot.domain.state_names import VM_STATES
+from bot.domain.state_names import state_text
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command, virsh_name
 from plugins.migrate.case import as_code
@@ -28,9 +28,7 @@ def _state_text(each: Sighting) -> Message:
         return words("does not answer")
     if each.state is None:
         return words("not there")
-    if each.paused_by:
-        return words("{state} ({reason})", state=VM_STATES[each.state], reason=each.paused_by)
-    return VM_STATES[each.state]
+    return state_text(each.state, each.paused_by)
 
 
 def loss_error(step: MigrateVm, place: Place, sightings: Iterable[Sighting]) -> StepLostError:

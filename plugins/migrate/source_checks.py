@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from bot.domain.cluster import Disk, Host, Inbound, Vm, VmState
 from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
-from bot.domain.state_names import VM_STATES
+from bot.domain.state_names import VM_STATES, reason_text
 from bot.domain.storage import can_be_copied, is_medium, local_disks
 from bot.domain.words import is_older, virsh_name
 from plugins.migrate.case import (
@@ -104,7 +104,7 @@ def _pause(vm: Vm) -> Iterator[Objection]:
                 "{vm} is paused on {host} by a migration that failed ({reason}).",
                 vm=vm.name,
                 host=vm.host,
-                reason=vm.paused_by,
+                reason=reason_text(vm.paused_by),
             ),
             words("Check both hosts first. Do not resume it while another host may have it."),
         )

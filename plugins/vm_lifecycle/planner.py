@@ -24,7 +24,7 @@ from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.owner import has_tag
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
-from bot.domain.state_names import VM_STATES
+from bot.domain.state_names import VM_STATES, reason_text
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import is_older, version_text, virsh_name
@@ -592,7 +592,7 @@ def resume(_intent: VmVerb, case: VmInCluster) -> Planned:
                     "A migration that failed left {vm} paused on {host} ({cause}).",
                     vm=vm.name,
                     host=vm.host,
-                    cause=vm.paused_by,
+                    cause=reason_text(vm.paused_by),
                 ),
                 words("Check both hosts first: the VM may run on the other one."),
             ),

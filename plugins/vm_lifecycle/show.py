@@ -32,7 +32,7 @@ from bot.domain.metrics import Sweep
 from bot.domain.pages import MORE, ROW, Page, page_buttons
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection
-from bot.domain.state_names import VM_STATES
+from bot.domain.state_names import VM_STATES, state_text
 from bot.domain.vm_menu import SHOW, vm_buttons
 from bot.domain.words import command
 from plugins.vm_lifecycle import texts
@@ -124,9 +124,7 @@ def _deletion_text(vm: Vm, until: str) -> Words:
 
 
 def _state(vm: Vm) -> Line:
-    state = VM_STATES[vm.state]
-    if vm.paused_by:
-        return words("{state} by {cause}", state=state, cause=vm.paused_by)
+    state = state_text(vm.state, vm.paused_by)
     if vm.saved:
         return words("{state}, memory saved: the next start restores it", state=state)
     return state

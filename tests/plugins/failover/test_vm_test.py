@@ -53,7 +53,7 @@ def test_l27_a_tagged_vm_is_killed_and_starts_elsewhere_as_it_is_kept(room: Room
     [
         ("db-1", "db-1 has not the tag `failover.test=on`"),
         ("pin-1", "pin-1 is pinned to host-a"),
-        ("off-1", "off-1 is shut off, not running"),
+        ("off-1", "off-1 is powered off, not running"),
     ],
 )
 def test_l27_what_could_not_be_started_elsewhere_is_not_killed(

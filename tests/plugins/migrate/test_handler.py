@@ -540,7 +540,7 @@ def test_after_a_failed_postcopy_nobody_is_touched() -> None:
         run(cluster, step, progress)
     assert error.value.code == "post-copy-failed"
     assert "--postcopy-resume" in str(error.value.advice)
-    assert "host-a: paused (postcopy failed); host-b: paused (postcopy failed)" in str(
+    assert "host-a: paused (post-copy failed); host-b: paused (post-copy failed)" in str(
         error.value.text
     )
     assert cluster.count("resume") == 0
@@ -560,7 +560,7 @@ def test_what_is_left_of_a_failed_postcopy_is_no_arrival_and_a_new_start_is_offe
     with pytest.raises(StepLostError, match="web-1 is dead") as error:
         run(cluster, step)
     assert error.value.code == "post-copy-lost"
-    assert f"host-b: {state} (postcopy failed)" in str(error.value.text)
+    assert f"host-b: {state} (post-copy failed)" in str(error.value.text)
     (remedy,) = error.value.remedies
     assert remedy.command.startswith("vm reboot web-1 ")
     assert cluster.count("resume") == cluster.count("migrate") == 0

@@ -79,12 +79,12 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and
         (remedy,) = error.value.remedies
         said = str(error.value.text)
         if remedy.command == f"vm force-off {guest.name}":
-            assert "host-b: running (postcopy incoming)" in said
+            assert "host-b: running (post-copy: its memory is still arriving)" in said
             carry_out(hypervisor, guest.name, remedy.command)
             carry_out(hypervisor, guest.name, f"vm start {guest.name}")
         else:
             assert not hung
-            assert "host-b: running (postcopy failed)" in said
+            assert "host-b: running (post-copy failed)" in said
             carry_out(hypervisor, guest.name, remedy.command)
         until(lambda: guest.boots() == 2, "it is started anew")
         assert len(guest.where()) == 1
