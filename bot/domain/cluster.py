@@ -121,13 +121,16 @@ class VmSnapshot:
 class StoredSize:
     """What a VM gets at its next start, by its stored definition; bytes.
 
-    ``*_max`` bound what can be hot-plugged.
+    ``*_max`` bound what can be hot-plugged. ``without``: disks (``vdb``), NICs (their MAC) and host
+    devices that it has now and not then; ``other_disks``: disks that are another image then.
     """
 
     vcpus: int
     memory: int
     vcpus_max: int = 0
     memory_max: int = 0
+    without: tuple[str, ...] = field(default=(), metadata={"later": True})
+    other_disks: tuple[str, ...] = field(default=(), metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ By the kind of storage, or as the configuration says.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from bot.domain.backing import plain
 from bot.domain.cluster import Disk, DiskThere, Host, Pool, Seen, VmDetail
 
 _REMOVABLE = frozenset({"cdrom", "floppy"})
@@ -72,7 +74,7 @@ def pool_of(host: Host, disk: Disk) -> Pool | None:
 
 
 def _holds(pool: Pool, path: str) -> bool:
-    if pool.path.rstrip("/") not in _DEVICE_FOLDERS:
+    if plain(pool.path) not in _DEVICE_FOLDERS:
         return _within(path, pool.path)
     if pool.kind in {"iscsi", "iscsi-direct"}:
         return bool(pool.source) and f"-iscsi-{pool.source}-lun-" in path
@@ -81,6 +83,8 @@ def _holds(pool: Pool, path: str) -> bool:
 
 
 def _within(path: str, folder: str) -> bool:
+    """Whether a path lies in a folder, however both are spelt."""
+    path, folder = plain(path), plain(folder)
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
@@ -93,10 +97,12 @@ def declared_shared(host: Host, disk: Disk) -> bool:
 
 
 def _path_declared(host: Host, path: str) -> bool:
-    patterns = (each.rstrip("/") for each in host.shared_paths)
+    """Whether a pattern covers a path in one of its spellings, none of which leads elsewhere."""
+    patterns = [each.rstrip("/") for each in host.shared_paths]
     return any(
-        path == each or fnmatchcase(path, each) or fnmatchcase(path, f"{each}/*")
+        name == each or fnmatchcase(name, each) or fnmatchcase(name, f"{each}/*")
         for each in patterns
+        for name in {posixpath.normpath(path), plain(path)}
     )
 
 
@@ -128,9 +134,11 @@ def local_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
 def can_be_copied(disk: Disk) -> bool:
     """Whether a migration may copy a disk: a file or volume that no other VM uses.
 
-    A block device has no pool to be made in, and a SAN's would be copied onto itself.
+    A block device has no pool to be made in, and a SAN's would be copied onto itself; libvirt lets
+    a definition call it a file.
     """
-    return disk.kind in {"file", "volume"} and not disk.shareable
+    is_device = _within(disk.source, "/dev")
+    return disk.kind in {"file", "volume"} and not disk.shareable and not is_device
 
 
 def copied_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.domain.backing import plain
 from bot.domain.cluster import Disk, Host, Pool
 
 
@@ -9,8 +10,8 @@ def volume_of(source: str, pool: Pool) -> str:
     """``pool/volume`` of a disk's source if it lies directly in the pool, else ''."""
     if source.startswith(f"{pool.name}/"):
         return source
-    directory, _, name = source.rpartition("/")
-    return f"{pool.name}/{name}" if pool.path and directory == pool.path.rstrip("/") else ""
+    directory, _, name = plain(source).rpartition("/")
+    return f"{pool.name}/{name}" if pool.path and directory == plain(pool.path) else ""
 
 
 def volume_on(source: str, host: Host) -> str:

@@ -313,6 +313,62 @@ def test_a_nic_and_a_disk_are_added_to_a_running_vm_of_any_name(scene: Scene) ->
     assert disk.volume.startswith("local/json-a-b-c-d-")
 
 
+@pytest.mark.slow
+def test_what_a_vm_has_only_while_it_runs_is_told_before_it_is_ended(scene: Scene) -> None:
+    volume = (
+        "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>"
+        "<source pool='local' volume='kept.qcow2'/><target dev='vdb' bus='virtio'/></disk>"
+        "<interface type='bridge'><source bridge='br0'/></interface>"
+    )
+    for name in ("kept", "hot", "copy"):
+        image = str(scene.images / f"{name}.qcow2")
+        scene.run("qemu-img", "create", "-q", "-f", "qcow2", image, "16M")
+    scene.connection.storagePoolLookupByName("local").refresh(0)
+    domain = scene.define("lively", boot=True, devices=volume)
+    domain.create()
+
+    def told() -> dict[str, str]:
+        plan = scene.answer("vm shutdown lively")
+        assert isinstance(plan, Plan), plan
+        return {each.code: str(each.text) for each in plan.warnings}
+
+    assert told() == {}
+    live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+    hot = "<driver name='qemu' type='qcow2'/><target dev='vdc' bus='virtio'/>"
+    hot += f"<source file='{scene.pool}/hot.qcow2'/>"
+    domain.attachDeviceFlags(f"<disk type='file' device='disk'>{hot}</disk>", live)
+    mac = "52:54:00:12:34:56"
+    nic = f"<interface type='bridge'><mac address='{mac}'/><source bridge='br0'/></interface>"
+    domain.attachDeviceFlags(nic, live)
+    assert f"lively has vdc, {mac} only while it runs" in told()["only-live"]
+    target = f"<driver type='qcow2'/><source file='{scene.pool}/copy.qcow2'/>"
+    how = libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB | libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
+    domain.blockCopy("vda", f"<disk type='file'>{target}</disk>", {}, how)
+    assert "vda (`copy`)" in told()["block-job"]
+
+    def is_ready() -> bool:
+        info = domain.blockJobInfo("vda")
+        return bool(info) and info["cur"] == info["end"] and "ready='yes'" in domain.XMLDesc(0)
+
+    until(is_ready, "the copy is as its source")
+    domain.blockJobAbort("vda", libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+    until(lambda: not domain.blockJobInfo("vda"), "the copy is the disk")
+    assert "block-job" not in told()
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_named_by_its_pool_grows_while_its_vm_is_off(scene: Scene) -> None:
+    scene.run("qemu-img", "create", "-q", "-f", "qcow2", str(scene.images / "named.qcow2"), "16M")
+    volume = (
+        "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>"
+        "<source pool='local' volume='named.qcow2'/><target dev='vda' bus='virtio'/></disk>"
+    )
+    scene.define("named", disk=False, devices=volume)
+    scene.done("vm disk grow named vda 1G")
+    told = scene.run("qemu-img", "info", str(scene.images / "named.qcow2"))
+    assert "1 GiB" in told
+
+
 # Snapshots
 
 

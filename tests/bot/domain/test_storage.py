@@ -28,6 +28,10 @@ HOST = Host("host-a", Health.UP, pools=POOLS)
         (Disk("vda", "volume", "ceph/web-1"), False),
         (Disk("vda", "network", "nbd://host/web-1"), False),
         (Disk("vda", "block", "/dev/mapper/san-lun"), False),
+        (Disk("vda", "file", "/dev/mapper/san-lun"), False),
+        (Disk("vda", "file", "//dev/./vg/data"), False),
+        (Disk("vda", "file", "/var/lib/libvirt/images/nfs/../web-1.qcow2"), True),
+        (Disk("vda", "file", "/var/lib//libvirt/./images/nfs/web-1.qcow2"), False),
         (Disk("vda", "file", "/srv/quorum.img", shareable=True), False),
         (Disk("vda", "file", "/srv/seed.img", readonly=True), False),
         (Disk("sda", "file", "/srv/debian.iso", device="cdrom"), False),
@@ -36,6 +40,27 @@ HOST = Host("host-a", Health.UP, pools=POOLS)
 )
 def test_only_what_one_host_has_is_copied(disk: Disk, *, copied: bool) -> None:
     assert copied_disks(HOST, VmDetail(disks=(disk,))) == ((disk,) if copied else ())
+
+
+@pytest.mark.parametrize(
+    ("path", "shared"),
+    [
+        ("/san/db", True),
+        ("//san/./db", True),
+        ("/san/../local/db", False),
+        ("/dev/mapper/san-db", True),
+        ("/dev/san/db", True),
+        ("/dev/mapper/vg-db", True),
+        ("/dev/vg/db", True),
+        ("/dev/other/db", False),
+    ],
+)
+def test_a_declared_path_covers_every_spelling_of_what_lies_there(
+    path: str, *, shared: bool
+) -> None:
+    patterns = ("/san/", "/dev/mapper/san-*", "/dev/san", "/dev/vg/*")
+    host = Host("host-a", Health.UP, shared_paths=patterns)
+    assert declared_shared(host, Disk("vda", "block", path)) is shared
 
 
 IQN = "iqn.2020-01.example:vms"

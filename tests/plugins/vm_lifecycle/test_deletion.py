@@ -16,7 +16,17 @@ from bot.adapters.libvirt.read import domain_xml
 from bot.adapters.libvirt.write import domain_build
 from bot.domain import codec
 from bot.domain.backing import Storage
-from bot.domain.cluster import GIB, MIB, Disk, Health, Pool, Snapshot, VmDetail, VmState
+from bot.domain.cluster import (
+    GIB,
+    MIB,
+    Disk,
+    Health,
+    Pool,
+    Snapshot,
+    StoredSize,
+    VmDetail,
+    VmState,
+)
 from bot.domain.errors import DroverError, StepLostError, UsageError
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.vm_steps import PowerVerb, PowerVm
@@ -104,6 +114,22 @@ def test_the_clock_never_ends_a_transient_vm_by_itself() -> None:
     assert isinstance(told, Alert)
     assert not told.over
     assert told.remedies[0].command == "vm shutdown trans-1 --lose-definition"
+
+
+@pytest.mark.parametrize("verb", ["shutdown", "force-off", "reboot"])
+def test_approvers_read_what_a_vm_has_only_while_it_runs(verb: str) -> None:
+    def told(**change: Any) -> dict[str, str]:
+        plan = planned(f"vm {verb} web-1", with_vm(seen(), "web-1", **change))
+        return {each.code: str(each.text) for each in plan.warnings}
+
+    new = ("only-live", "other-disk", "block-job")
+    assert not set(new) & told(stored=StoredSize(1, GIB)).keys()
+    stored = StoredSize(1, GIB, without=("vdb", "52:54:00:00:00:01"), other_disks=("vda",))
+    copied = Disk("vda", "file", "/pool/web.qcow2", busy="copy")
+    said = told(stored=stored, detail=VmDetail(disks=(copied,)))
+    assert "web-1 has vdb, 52:54:00:00:00:01 only while it runs" in said["only-live"]
+    assert "has other images for vda" in said["other-disk"]
+    assert "Block jobs of web-1 are aborted: vda (`copy`)." in said["block-job"]
 
 
 # What may run elsewhere

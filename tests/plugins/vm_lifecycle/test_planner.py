@@ -31,7 +31,7 @@ from bot.plugin_api import Action, Alert, Looked, Proposal
 from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot, Volume
 from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
 from plugins.vm_lifecycle import show, steps, ttl
-from plugins.vm_lifecycle.places import volume_on
+from plugins.vm_lifecycle.places import volume_of, volume_on
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from tests.bot.flow.small_bot import text
 
@@ -508,3 +508,21 @@ def test_a_failed_postcopy_whose_other_half_exists_is_not_ended() -> None:
     dead, half = two.vms[-2:]
     hung = replace(dead, detail=VmDetail(job="unknown", silent=True))
     assert "busy" in refused("vm force-off web-1", replace(two, vms=(*two.vms[:-2], hung, half)))
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "place"),
+    [
+        ("/images/web.qcow2", "/images", "p/web.qcow2"),
+        ("/images//./web.qcow2", "/images/", "p/web.qcow2"),
+        ("/images/../images/web.qcow2", "/images/.", "p/web.qcow2"),
+        ("/images/sub/web.qcow2", "/images", ""),
+        ("/images/../other/web.qcow2", "/images", ""),
+        ("/dev/mapper/vg-web--1", "/dev/vg", "p/web-1"),
+        ("p/web.qcow2", "/images", "p/web.qcow2"),
+    ],
+)
+def test_a_disk_is_found_in_its_pool_however_its_path_is_spelt(
+    source: str, path: str, place: str
+) -> None:
+    assert volume_of(source, Pool("p", "dir", path, active=True, autostart=True)) == place

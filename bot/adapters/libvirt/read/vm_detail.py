@@ -17,8 +17,10 @@ from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count
 from bot.adapters.libvirt.write import volumes
+from bot.domain.backing import image_name
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
 from bot.domain.message import Message, Names, join, words
+from bot.domain.storage import is_medium
 
 Domain: TypeAlias = libvirt.virDomain
 """A ``libvirt.virDomain``; the vendor publishes no types."""
@@ -141,7 +143,27 @@ def _stored_size(domain: Domain, vm: Vm) -> StoredSize | None:
     if not vm.persistent:
         return None
     stored = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-    return StoredSize(stored.vcpus, stored.memory, stored.detail.vcpus_max, stored.memory_max)
+    size = (stored.vcpus, stored.memory, stored.detail.vcpus_max, stored.memory_max)
+    if vm.detail is None or not vm.state.active:
+        return StoredSize(*size)
+    then = _devices(stored.detail)
+    gone = tuple(name for name in _devices(vm.detail) if name not in then)
+    return StoredSize(*size, gone, tuple(_other_disks(vm.detail, stored.detail)))
+
+
+def _devices(detail: VmDetail) -> tuple[str, ...]:
+    """What people call its disks, NICs and host devices; removable drives come and go by hand."""
+    disks = (disk.target for disk in detail.disks if not is_medium(disk))
+    return (*disks, *(nic.mac.lower() for nic in detail.nics), *detail.hostdevs)
+
+
+def _other_disks(now: VmDetail, then: VmDetail) -> Iterator[str]:
+    """Yield the disks that are one image now and another one at the next start."""
+    sources = {disk.target: (disk.kind, image_name(disk.source)) for disk in then.disks}
+    for disk in now.disks:
+        mine = (disk.kind, image_name(disk.source))
+        if not is_medium(disk) and sources.get(disk.target, mine) != mine:
+            yield disk.target
 
 
 def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
@@ -301,18 +323,32 @@ def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
         lambda: _block_job(domain, disk.target),
         absent=(),
     )
-    return replace(disk, capacity=_capacity(domain, disk.target), busy=busy or disk.busy)
+    return replace(disk, capacity=_capacity(domain, disk), busy=busy or disk.busy)
 
 
-def _capacity(domain: Domain, target: str) -> int | None:
+def _capacity(domain: Domain, disk: Disk) -> int | None:
     """Bytes of a disk; None where they cannot be read.
 
     Nothing is decided by a size that is not known.
     """
     try:
-        return count(domain.blockInfo(target)[0])
+        return count(sizes(domain, disk)[0])
     except (libvirt.libvirtError, *NONSENSE):
         return None
+
+
+def sizes(domain: Domain, disk: Disk) -> tuple[int, int]:
+    """Capacity and allocation of a disk in bytes, as the host tells them.
+
+    Of a VM that is off libvirt knows no path for a disk that is named by its pool and volume.
+    """
+    if disk.kind == "volume" and not domain.isActive():
+        pool, _, name = disk.source.partition("/")
+        where = domain.connect().storagePoolLookupByName(pool)
+        _, capacity, allocation = where.storageVolLookupByName(name).info()
+    else:
+        capacity, allocation, _ = domain.blockInfo(disk.target, 0)
+    return capacity, allocation
 
 
 def _compat(connection: Connection, disk: Disk) -> str:

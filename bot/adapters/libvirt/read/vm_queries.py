@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 import libvirt
 
 from bot.adapters.libvirt.read.domain_xml import document, parse
-from bot.adapters.libvirt.read.vm_detail import snapshot_of
+from bot.adapters.libvirt.read.vm_detail import sizes, snapshot_of
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import refusal
 from bot.adapters.libvirt.transport.parts import NONSENSE, count, moment, reason, text
 from bot.adapters.libvirt.write.domain_build import MARK
 from bot.adapters.libvirt.write.volumes import receive
+from bot.domain.cluster import Disk
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Code, words
 from bot.domain.words import command
@@ -113,19 +114,19 @@ def _snapshot(snapshot: libvirt.virDomainSnapshot) -> GuestSnapshot:
 def disks(domain: Domain) -> tuple[DiskUse, ...]:
     """Each disk with a source; one whose size cannot be read with its ``problem``."""
     made = parse(domain.XMLDesc(0)).detail.disks
-    return tuple(_use(domain, disk.target, disk.source) for disk in made if disk.source)
+    return tuple(_use(domain, disk) for disk in made if disk.source)
 
 
-def _use(domain: Domain, target: str, source: str) -> DiskUse:
+def _use(domain: Domain, disk: Disk) -> DiskUse:
     try:
-        capacity, allocation, _ = domain.blockInfo(target, 0)
-        return DiskUse(target, source, count(capacity), count(allocation))
+        capacity, allocation = sizes(domain, disk)
+        return DiskUse(disk.target, disk.source, count(capacity), count(allocation))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             raise
-        return DiskUse(target, source, 0, 0, problem=reason(error))
+        return DiskUse(disk.target, disk.source, 0, 0, problem=reason(error))
     except NONSENSE as error:
-        return DiskUse(target, source, 0, 0, problem=reason(error))
+        return DiskUse(disk.target, disk.source, 0, 0, problem=reason(error))
 
 
 def addresses(domain: Domain) -> tuple[Address, ...]:

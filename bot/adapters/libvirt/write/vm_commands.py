@@ -15,7 +15,7 @@ from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.write import copying, domain_build, volumes
 from bot.domain.backing import plain
-from bot.domain.cluster import STARTING_UP, VmState
+from bot.domain.cluster import STARTING_UP, Disk, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, Size, nwords, words
 from bot.ports.guests import Blueprint, Copy, GuestDisk
@@ -219,8 +219,8 @@ def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int
         domain.blockResize(target, capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         return
     disks = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).detail.disks
-    source = next((disk.source for disk in disks if disk.target == target), "")
-    place = volumes.by_source(connection, source) if source else None
+    found = next((disk for disk in disks if disk.target == target and disk.source), None)
+    place = None if found is None else _place_of(connection, found)
     if place is None:
         raise HypervisorError(
             words("Disk {target} is not in a storage pool.", target=target),
@@ -228,6 +228,15 @@ def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int
         )
     pool, name = place
     connection.storagePoolLookupByName(pool).storageVolLookupByName(name).resize(capacity, 0)
+
+
+def _place_of(connection: Connection, disk: Disk) -> tuple[str, str] | None:
+    """Pool and name of a disk's volume; None when no pool has it."""
+    if disk.kind == "volume":
+        pool, _, name = disk.source.partition("/")
+        found = volumes.find(connection, pool, name)  # it reads the pool again if it has to
+        return None if found is None else (pool, name)
+    return volumes.by_source(connection, disk.source)
 
 
 def detach_nic(domain: Domain, mac: str) -> None:
