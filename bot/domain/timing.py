@@ -117,7 +117,10 @@ def moment(text: str, now: datetime, zone: str) -> datetime:
     said = _plain(text)
     if said == "now":
         return now
-    found = _absolute(said) or _local(said, text, now, zone)
+    try:
+        found = _absolute(said) or _local(said, text, now, zone)
+    except OverflowError as error:  # the first or last day of all, in another zone
+        raise _unreadable(text) from error
     if found <= now:
         raise UsageError(
             words("{at} is over.", at=found), words("Write a later time."), code="time-over"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from bot.domain.errors import UnitError
 from bot.domain.message import words
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_MOST_DAYS = 36_500
+"""More is a slip of the finger, and from now on or back it ends in no year that there is."""
+_LAST_YEAR = 9998  # a later moment has no local time in every zone
 _DURATION = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_MOST_DIGITS = 12
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -22,11 +27,12 @@ def size(text: str, unit: str = "") -> int:
         UnitError: not a size.
     """
     match = _SIZE.match(text)
-    if not match:
-        raise UnitError(
-            words("“{text}” is not a size; write for example 512M, 4G or 1.5T", text=text)
-        )
-    return int(float(match[1]) * 1024 ** _POWERS[(match[2] or unit).upper()])
+    try:
+        if match:
+            return int(float(match[1]) * 1024 ** _POWERS[(match[2] or unit).upper()])
+    except OverflowError:
+        pass  # a number of hundreds of digits
+    raise UnitError(words("“{text}” is not a size; write for example 512M, 4G or 1.5T", text=text))
 
 
 def seconds_of(text: str) -> int:
@@ -40,4 +46,28 @@ def seconds_of(text: str) -> int:
         raise UnitError(
             words("“{text}” is not a duration; write for example 90s, 15m, 24h or 2d", text=text)
         )
-    return sum(int(count) * _SECONDS[unit.lower()] for count, unit in parts)
+    if any(len(count) > _MOST_DIGITS for count, _ in parts):
+        raise _too_long(text)
+    seconds = sum(int(count) * _SECONDS[unit.lower()] for count, unit in parts)
+    if seconds > _MOST_DAYS * _SECONDS["d"]:
+        raise _too_long(text)
+    return seconds
+
+
+def _too_long(text: str) -> UnitError:
+    return UnitError(
+        words("“{text}” is too long: {days} days at most", text=f"{text:.40}", days=_MOST_DAYS)
+    )
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment of an ISO 8601 text with an offset, such as tags hold it.
+
+    None for anything else: people and programs may have written anything there.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+        utc = found.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+    return found if found.tzinfo is not None and 1970 <= utc.year <= _LAST_YEAR else None

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.message import Code, Duration, Message, Words, words
 from bot.domain.metrics import Sweep
-from bot.domain.units import seconds_of
+from bot.domain.units import moment_of, seconds_of
 
 WISH, MADE = "backup", "backed-up"
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -111,5 +111,8 @@ def _told_by_tag(vm: Vm) -> list[datetime]:
     tag = vm.tags.get(MADE)
     if not tag:
         return []
-    moment = datetime.fromisoformat(tag)
-    return [moment if moment.tzinfo else moment.replace(tzinfo=UTC)]
+    told = datetime.fromisoformat(tag)
+    found = moment_of((told if told.tzinfo else told.replace(tzinfo=UTC)).isoformat())
+    if found is None:
+        raise ValueError(tag)
+    return [found]

@@ -33,6 +33,7 @@ from bot.domain.pages import MORE, ROW, Page, page_buttons
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES, state_text
+from bot.domain.units import moment_of
 from bot.domain.vm_menu import SHOW, vm_buttons
 from bot.domain.words import command
 from plugins.vm_lifecycle import texts
@@ -110,7 +111,7 @@ def _pairs(vm: Vm, host: Host, seen: VmReading) -> Iterable[tuple[Line, Line]]:
     yield words("Autostart"), words("yes") if vm.autostart else words("no")
     tags = texts.own_tags(vm)
     yield words("Tags"), join(tags, " ") if tags else words("no tags")
-    if ends := texts.moment_of(vm.tags.get(texts.EXPIRES, "")):
+    if ends := moment_of(vm.tags.get(texts.EXPIRES, "")):
         yield words("Shut down at (ttl)"), words("{at}", at=ends)
     if until := vm.tags.get("drover.deleted"):
         yield words("Deleted"), _deletion_text(vm, until)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
 from bot.domain.cluster import Vm
 from bot.domain.message import Code, Message, When, Words, words
 from bot.domain.owner import tag_text
 from bot.domain.plan import Objection
+from bot.domain.units import moment_of
 from bot.domain.words import command, unfit
 
 EXPIRES, TTL = "expires", "ttl"
@@ -47,15 +47,6 @@ def moment(text: str) -> Message | When:
     """The moment that a tag holds, or its text where it holds none."""
     found = moment_of(text)
     return text if found is None else When(found)
-
-
-def moment_of(text: str) -> datetime | None:
-    """The moment that a tag holds; None for no moment: people may have written anything there."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
 
 
 def slips(intent: Any) -> Iterator[Objection]:

@@ -10,8 +10,9 @@ from bot.domain.message import words
 from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import BOT
 from bot.domain.steps import Step
+from bot.domain.units import moment_of
 from bot.plugin_api import Alert, History, Looked, Proposal
-from plugins.vm_lifecycle import cards, planner, texts
+from plugins.vm_lifecycle import cards, planner
 from plugins.vm_lifecycle.intents import VmVerb
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms, DeleteVm, SetTtl, TagVm
@@ -111,7 +112,7 @@ def endings(
 def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple[Vm, datetime]]:
     """Yield active VMs whose TTL ends within the notice, or has ended, with the moment."""
     for vm in _each_once(snapshot):
-        ends = texts.moment_of(vm.tags.get("expires", ""))
+        ends = moment_of(vm.tags.get("expires", ""))
         if (
             ends is None
             or planner.DELETED in vm.tags
@@ -126,7 +127,7 @@ def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple
 def purges(snapshot: Snapshot, causes: Causes = nobody) -> Iterator[Alert | Proposal]:
     """Yield purges of VMs whose grace period ended, for approval as the policy has it."""
     for vm in _each_once(snapshot):
-        ends = texts.moment_of(vm.tags.get(planner.DELETED, ""))
+        ends = moment_of(vm.tags.get(planner.DELETED, ""))
         if ends is not None and ends <= snapshot.taken_at and snapshot.host(vm.host).up:
             key = f"purge:{vm.uuid}:{ends.isoformat()}"
             yield Proposal(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from fnmatch import fnmatchcase
 
 import click
@@ -28,6 +27,7 @@ from bot.domain.message import Code, Join, Message, Names, Number, Size, Words
 from bot.domain.owner import has_tag, tag_texts
 from bot.domain.pages import Page, page_buttons
 from bot.domain.state_names import VM_STATES
+from bot.domain.units import moment_of
 from bot.domain.vm_menu import DELETED, vm_buttons
 from bot.flow.operations import operation_cards
 from bot.plugin_api import View
@@ -221,19 +221,12 @@ def state_text(vm: Vm, seen: Snapshot) -> Message:
     """A VM's state, with what is special about it."""
     state = VM_STATES[vm.state]
     if until := vm.tags.get(DELETED):
-        state = words("deleted, purged {at}", at=_moment(until))
+        state = words("deleted, purged {at}", at=moment_of(until) or until)
     elif vm.saved:
         state = words("{state}, memory saved", state=state)
     if seen.host(vm.host).health is not Health.UP:
         state = words("{state} (last seen)", state=state)
     return state
-
-
-def _moment(stored: str) -> datetime | str:
-    try:
-        return datetime.fromisoformat(stored)
-    except ValueError:
-        return stored
 
 
 def _menu(vm: Vm, allowed: Collection[str]) -> Menu | None:

@@ -60,6 +60,8 @@ def test_a_time_is_the_one_that_people_mean(text: str, expected: str) -> None:
         ("", "not-a-time"),
         ("today 8:00", "time-over"),
         ("2020-01-01 10:00", "time-over"),
+        ("9999-12-31T23:59-12:00", "not-a-time"),
+        ("0001-01-01T00:00+14:00", "not-a-time"),
         ("2027-01-01 10:00", "time-too-far"),
         ("2026-03-29 01:30", "time-skipped"),
     ],

@@ -57,7 +57,16 @@ def test_the_newest_of_checkpoints_and_tag_counts() -> None:
     assert found("[backup=1d backed-up=2026-01-01]", 0, old) == (Overdue("web-1", old),)
 
 
-@pytest.mark.parametrize("tags", ["[backup=daily]", "[backup=1d backed-up=yesterday]"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        "[backup=daily]",
+        "[backup=99999999999999999999d]",
+        "[backup=1d backed-up=yesterday]",
+        "[backup=1d backed-up=0001-01-01]",
+        "[backup=1d backed-up=9999-12-31]",
+    ],
+)
 def test_a_tag_that_nobody_can_read_is_told(tags: str) -> None:
     (one,) = found(tags) or ()
     assert one.problem

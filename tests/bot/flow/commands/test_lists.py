@@ -94,6 +94,17 @@ def test_a_deleted_vm_says_so_without_the_tags_of_drover(bot: Bot) -> None:
     assert "No VMs." in text(bot.types("vms state=off"))
 
 
+@pytest.mark.parametrize(
+    "until", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon"]
+)
+def test_a_tag_that_holds_no_moment_is_shown_as_it_is(bot: Bot, until: str) -> None:
+    vm = bot.hypervisor.snapshot().vm("off-1")
+    bot.hypervisor.set_tags(vm.host, vm.uuid, {"drover.deleted": until, "expires": until})
+    shown = text(bot.types("vms"))
+    assert f"deleted, purged {until}" in shown
+    assert "web-1" in shown
+
+
 def menu(card: Card | None, name: str) -> dict[str, str]:
     row = rows(card)[names(card).index(name)]
     assert isinstance(row.button, Menu)
