@@ -14,7 +14,7 @@ _MOST_DAYS = 36_500
 """More is a slip of the finger, and from now on or back it ends in no year that there is."""
 _LAST_YEAR = 9998  # a later moment has no local time in every zone
 _DURATION = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
-_MOST_DIGITS = 12
+_MOST_DIGITS = 12  # more is a slip of the finger; Python refuses to read thousands
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
