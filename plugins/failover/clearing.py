@@ -9,6 +9,7 @@ from bot.domain.cluster import POSTCOPY_FAILED, POSTCOPY_INCOMING, POSTCOPY_SOUR
 from bot.domain.errors import DroverError, StepLostError, StepSkippedError
 from bot.domain.message import Message, words
 from bot.domain.operation import Facts
+from bot.domain.state_names import reason_text
 from bot.plugin_api import Settled
 from bot.ports import ClusterReader, Hypervisor, Progress
 from plugins.failover.commands import chat
@@ -48,7 +49,7 @@ def clear(step: ClearCorpse, hypervisor: Hypervisor, progress: Progress) -> Fact
     hypervisor.force_off(step.host, step.uuid)
     for _ in range(_END):
         if is_cleared(step, hypervisor) is Settled.DONE:
-            return {"was": reason}
+            return {"was": reason_text(reason)}
         progress.sleep(1)
     raise DroverError(
         words("{vm} on {host} was forced off, and still runs.", vm=step.name, host=step.host),

@@ -134,7 +134,7 @@ def not_by_itself(found: Evidence, cause: Cause) -> Objection:
 
 
 def evidence(found: Evidence) -> Iterable[Reason]:
-    """One line for each witness, for the power, and for the bot's own view."""
+    """One line for each witness that was asked, for the power, and for the bot's own view."""
     if found.last_heard is not None:
         yield Reason(
             "silent",
@@ -145,8 +145,13 @@ def evidence(found: Evidence) -> Iterable[Reason]:
                 at=When(found.last_heard),
             ),
         )
+    unasked = [each for each in found.statements if each.said is Heard.UNASKED and not each.detail]
     for each in found.statements:
-        yield Reason(f"witness-{each.witness.value}", statement(each))
+        if each not in unasked:
+            yield Reason(f"witness-{each.witness.value}", statement(each))
+    if unasked:
+        names = Names(tuple(_WITNESSES[each.witness] for each in unasked))
+        yield Reason("witnesses-unasked", words("not asked: {witnesses}", witnesses=names))
     for reading in found.power:
         yield Reason("power", power(reading, found.bound, found.refuted))
     for reading in found.before:

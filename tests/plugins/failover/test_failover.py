@@ -122,6 +122,15 @@ def test_a_dead_hosts_vms_run_again_elsewhere_after_two_votes(room: Room) -> Non
     assert all(word in trail for word in ("bmc-a", "read off", "not heard by"))
 
 
+def test_witnesses_that_were_not_asked_are_one_line(room: Room) -> None:
+    room.dies(power=True)
+    room.bot.clock.turn(60)
+    room.asks()
+    shown = text(room.bot.shown())
+    assert "not asked: SSH, other hosts, its disks, its VMs" in shown, shown
+    assert "SSH: not asked" not in shown
+
+
 def test_one_vote_is_not_enough_by_a_rule_for_high_risk(room: Room) -> None:
     room.dies()
     room.bot.clock.turn(60)
