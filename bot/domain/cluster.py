@@ -627,7 +627,8 @@ class Snapshot:
     def vm(self, name: str) -> Vm:
         """The one guest of this name or UUID.
 
-        Its running copy wins over an incoming or a shut-off one.
+        Its running copy wins over an incoming or a shut-off one. A UUID is that guest's, also where
+        another one has it for a name.
 
         Where nothing has exactly this name, one that differs only by what autocorrection or chat
         marks add is meant.
@@ -636,7 +637,7 @@ class Snapshot:
             UnknownNameError: no such guest; the advice names the nearest.
             AmbiguousNameError: several guests have this name; the advice tells how to name one.
         """
-        found = list(self._tables.by_any_name(self).get(name, ()))
+        found = list(self.copies(name) or self._tables.by_any_name(self).get(name, ()))
         if not found:
             alike = set(names_for(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
             found = [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]

@@ -241,7 +241,12 @@ def virsh_name(vm: Known) -> str:
     virsh reads a number as the id of a VM that runs, and 36 characters as a UUID, before it looks
     for a name.
     """
-    return vm.uuid if _READ_OTHERWISE.fullmatch(vm.name) else vm.name
+    return vm.uuid if reads_as_id(vm.name) else vm.name
+
+
+def reads_as_id(name: str) -> bool:
+    """Tell whether virsh takes a VM's name for the id or the UUID of another one."""
+    return _READ_OTHERWISE.fullmatch(name) is not None
 
 
 def bytes_text(count: float) -> str:

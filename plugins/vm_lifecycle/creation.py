@@ -30,6 +30,7 @@ from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.state_names import VM_STATES
 from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of
+from bot.domain.words import reads_as_id
 from plugins.vm_lifecycle import changes, cloud_init, texts
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import CatalogueImage, VmLifecycleSettings
@@ -178,8 +179,18 @@ def guests(planned: Plan) -> tuple[CreateVm, ...]:
 
 
 def name_slips(name: str) -> Iterator[Objection]:
-    """Yield an objection to a name that is no host name."""
+    """Yield an objection to a name that is no host name, or that reads as another VM's id."""
     if NAME.fullmatch(name):
+        if reads_as_id(name):
+            yield Objection(
+                "bad-name",
+                words(
+                    "“{name}” is not a valid VM name: tools such as virsh would read it as the id "
+                    "or the UUID of another VM.",
+                    name=name,
+                ),
+                words("Use for example “{better}”.", better=f"vm-{name}"[:63]),
+            )
         return
     better = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63]
     better = better if better and better != name else "web-1"

@@ -425,6 +425,9 @@ def _rename(step: RenameVm, at: Tools) -> Facts:
 
 
 def _autostart(step: AutostartVm, at: Tools) -> Facts:
+    if step.on and not _is_active(step, at.hypervisor):
+        # libvirt asks nobody when it starts the VM with its host
+        nowhere_else(step, at.hypervisor)
     at.hypervisor.set_autostart(step.host, step.uuid, on=step.on)
     return {}
 
@@ -491,9 +494,41 @@ def _purge(step: PurgeVm, at: Tools) -> Facts:
         # A pool that is not active refuses here, before the definition is gone
         at.hypervisor.volume(step.host, *provisioning.place(each))
     at.hypervisor.undefine(step.host, step.uuid, keep_state=keep)
-    for each in step.volumes:
-        at.hypervisor.delete_volume(step.host, *provisioning.place(each))
+    _remove_volumes(step, at)
     return {"removed": words("removed {volumes}", volumes=step.volumes)} if step.volumes else {}
+
+
+def _remove_volumes(step: PurgeVm, at: Tools) -> None:
+    """Remove every volume that can be removed, each when it is free.
+
+    Raises:
+        DroverError: some are left; the definition is gone, so nobody can ask for them again.
+    """
+    left: dict[str, DroverError] = {}
+    for each in step.volumes:
+        try:
+            provisioning.delete_when_free(step.host, each, at.hypervisor, at.progress)
+        except HostUnreachableError:
+            raise
+        except DroverError as error:
+            left[each] = error
+    if left:
+        pool, name = provisioning.place(next(iter(left)))
+        told = [words("{volume} ({why})", volume=each, why=why.text) for each, why in left.items()]
+        raise DroverError(
+            words(
+                "{vm} is removed from {host}, but not all of its volumes: {volumes}.",
+                vm=step.name,
+                host=step.host,
+                volumes=Names(tuple(told)),
+            ),
+            words(
+                "Remove them by hand on {host}, for example: {command}.",
+                host=step.host,
+                command=texts.shell("virsh vol-delete {} --pool={}", name, pool),
+            ),
+            code="volumes-left",
+        )
 
 
 def _refuse_running(step: OnVm, hypervisor: Hypervisor) -> None:

@@ -840,7 +840,11 @@ def autostart(intent: NewAutostart, case: VmInCluster) -> Planned:
         if intent.on:
             return idle(words("Autostart of {vm} is already enabled.", vm=vm.name))
         return idle(words("Autostart of {vm} is already disabled.", vm=vm.name))
-    against = (*state_objections(vm, snapshot), *(() if vm.persistent else (transient(vm),)))
+    against = (
+        *state_objections(vm, snapshot),
+        *(() if vm.persistent else (transient(vm),)),
+        *(copy_objections(vm, snapshot) if intent.on and not vm.state.active else ()),
+    )
     return (AutostartVm(vm.uuid, vm.name, vm.host, intent.on),), against
 
 

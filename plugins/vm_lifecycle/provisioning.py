@@ -232,12 +232,12 @@ def _copy_disk(
             words("It was moved or removed in the meantime: ask again."),
             code="gone",
         )
-    _delete_when_free(step.host, wanted, hypervisor, progress)
+    delete_when_free(step.host, wanted, hypervisor, progress)
     hypervisor.create_volume(step.host, *place(wanted), base.capacity, base=base, copy=True)
     return GuestDisk(*place(wanted), target)
 
 
-def _delete_when_free(host: str, volume: str, hypervisor: Volumes, progress: Progress) -> bool:
+def delete_when_free(host: str, volume: str, hypervisor: Volumes, progress: Progress) -> bool:
     """Remove what an earlier attempt left of a volume; whether there was anything.
 
     libvirt goes on copying for a bot that has ended, and does not stop for another.
@@ -259,7 +259,7 @@ def _delete_when_free(host: str, volume: str, hypervisor: Volumes, progress: Pro
             return there
         progress.say(
             words(
-                "Waiting: {host} still writes {volume} for an earlier attempt.",
+                "Waiting: {host} still makes or copies {volume}.",
                 host=host,
                 volume=volume,
             )
@@ -271,7 +271,7 @@ def _delete_when_free(host: str, volume: str, hypervisor: Volumes, progress: Pro
 def _still_busy(host: str, volume: str, waited: float) -> StepLostError:
     return StepLostError(
         words(
-            "{host} has been writing {volume} for an earlier attempt for {time}.",
+            "{host} has been making or copying {volume} for {time}.",
             host=host,
             volume=volume,
             time=Duration(waited),
@@ -411,7 +411,7 @@ def _define(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> None:
         )
     )
     # A volume of this name bears this VM's UUID: an earlier attempt left it, perhaps half copied
-    _delete_when_free(step.host, step.disk, hypervisor, progress)
+    delete_when_free(step.host, step.disk, hypervisor, progress)
     hypervisor.create_volume(
         step.host, *place(step.disk), step.capacity, base=base, copy=step.full_copy
     )
@@ -504,7 +504,7 @@ def _unmake(
             hypervisor.undefine(step.host, step.uuid)
             removed.append(words("its definition"))
         removed += [
-            each for each in volumes if _delete_when_free(step.host, each, hypervisor, progress)
+            each for each in volumes if delete_when_free(step.host, each, hypervisor, progress)
         ]
     except DroverError as error:
         raise StepLostError(

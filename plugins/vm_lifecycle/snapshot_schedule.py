@@ -63,7 +63,8 @@ def proposals(
                 key=f"{vm.uuid}:{name}:{slot.start.isoformat()}",
                 automatic=True,
             )
-        mine = [each for each in there if _is_of(name, each)]
+        # By the time in their names: a host's clock may be wrong, and one may be unreadable
+        mine = sorted(each for each in there if _is_of(name, each))
         if len(mine) > schedule.keep:
             yield Proposal(
                 "vm snapshot delete",

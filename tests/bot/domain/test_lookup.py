@@ -32,6 +32,13 @@ def test_a_vm_is_found_by_what_autocorrection_made_of_its_name(typed: str, name:
     assert NAMED.vm(typed).name == name
 
 
+def test_a_uuid_is_its_own_vms_even_where_another_vm_has_it_for_a_name() -> None:
+    first, second, third = SEEN.vms
+    named = replace(SEEN, vms=(replace(first, name=second.uuid), second, third))
+    assert named.vm(second.uuid) == second
+    assert named.vm(first.uuid).name == second.uuid
+
+
 def test_an_exact_name_wins_and_two_alike_are_not_guessed_between() -> None:
     both = replace(
         NAMED, vms=(*NAMED.vms, replace(NAMED.vms[0], uuid=SEEN.vms[0].uuid[::-1], name="Bob's VM"))

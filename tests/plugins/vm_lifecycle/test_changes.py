@@ -322,7 +322,7 @@ def test_memory_saved_after_the_plan_stops_a_change() -> None:
     "line",
     ["resize web --cpus 4", "rename web new", "disk add web 1G", "disk grow web vda 20G", "snapshot create web a",
      "snapshot revert web clean", "snapshot delete web clean", "nic add web br0",
-     "nic remove web 52:54:00:00:00:01"],
+     "nic remove web 52:54:00:00:00:01", "autostart web on"],
 )  # fmt: skip
 def test_a_vm_that_may_run_elsewhere_is_not_changed(line: str) -> None:
     off = cluster(state=VmState.SHUT_OFF, detail={"snapshot_list": (VmSnapshot("clean"),)})

@@ -41,8 +41,8 @@ from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
 from plugins.vm_lifecycle.steps import AddDisk, CloneVm, DeleteVm, PurgeVm, SetTtl, UndeleteVm
 from tests.bot.flow.small_bot import small_bot
 from tests.bot.flow.small_bot import text as card_text
+from tests.plugins.vm_lifecycle.test_handler import Waiting, run
 from tests.plugins.vm_lifecycle.test_handler import cluster as hosts
-from tests.plugins.vm_lifecycle.test_handler import run
 from tests.plugins.vm_lifecycle.test_planner import CATALOG, SETTINGS, planned, refused, with_vm
 
 CLUSTER = """
@@ -436,6 +436,44 @@ def test_a_purge_removes_nothing_that_it_cannot_look_at() -> None:
         run(answer.steps[1], hypervisor)
     assert hypervisor.find("host-a", web) is not None, "its definition is kept with its disks"
     assert not any(call[0] in {"undefine", "delete_volume"} for call in hypervisor.calls)
+
+
+def test_a_purge_removes_what_it_can_and_names_what_is_left() -> None:
+    hypervisor = hosts()
+    for name in ("one.qcow2", "two.qcow2"):
+        volume(hypervisor, name)
+    disks = (disk("/pool/one.qcow2"), disk("/pool/two.qcow2", target="vdb"))
+    web = with_disks(hypervisor, "web", *disks)
+    answer = asked(hypervisor, "vm delete web --remove-disks --now")
+    assert isinstance(answer, Plan)
+    run(answer.steps[0], hypervisor)
+    hypervisor.busy_volumes.add(("host-a", "pool", "one.qcow2"))
+    with pytest.raises(DroverError, match=r"web is removed .* pool/one\.qcow2") as caught:
+        run(answer.steps[1], hypervisor)
+    assert caught.value.code == "volumes-left"
+    assert "virsh vol-delete one.qcow2 --pool=pool" in str(caught.value.advice)
+    assert hypervisor.find("host-a", web) is None
+    assert ("host-a", "pool", "two.qcow2") not in hypervisor.volumes
+
+
+def test_a_purge_waits_for_a_volume_that_is_being_copied() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    answer = asked(hypervisor, "vm delete web --remove-disks --now")
+    assert isinstance(answer, Plan)
+    run(answer.steps[0], hypervisor)
+    hypervisor.busy_volumes.add(("host-a", "pool", "web.qcow2"))
+    run(answer.steps[1], hypervisor, Waiting(600, hypervisor.busy_volumes.clear))
+    assert ("host-a", "pool", "web.qcow2") not in hypervisor.volumes
+
+
+@pytest.mark.parametrize("name", ["12", "007", uuid_of("other")])
+@pytest.mark.parametrize(
+    "line", ["vm create {} --image tiny", "vm clone off-1 {}", "vm rename off-1 {}"]
+)
+def test_no_new_name_reads_as_the_id_or_uuid_of_another_vm(line: str, name: str) -> None:
+    assert "would read it as the id" in refused(line.format(name), seen())["bad-name"]
 
 
 @pytest.mark.parametrize(

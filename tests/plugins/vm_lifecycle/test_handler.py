@@ -346,7 +346,7 @@ def test_a_disk_that_libvirt_still_copies_for_a_bot_that_ended_is_waited_for() -
     progress = Waiting(1800, hypervisor.busy_volumes.clear)
     run(step, hypervisor, progress)
     assert settled(step, hypervisor) is Settled.DONE
-    assert any(f"{step.host} still writes pool/" in str(said) for said in progress.said)
+    assert any(f"{step.host} still makes or copies pool/" in str(said) for said in progress.said)
 
 
 def test_a_copy_that_never_ends_is_an_error_that_names_the_volume() -> None:
@@ -355,7 +355,7 @@ def test_a_copy_that_never_ends_is_an_error_that_names_the_volume() -> None:
     wanted = (step.host, *step.disk.split("/"))
     hypervisor.volumes[wanted] = BASE
     hypervisor.busy_volumes.add(wanted)
-    with pytest.raises(StepLostError, match=f"writing {step.disk} for an earlier attempt for 2 h"):
+    with pytest.raises(StepLostError, match=f"making or copying {step.disk} for 2 h"):
         run(step, hypervisor)
     assert wanted in hypervisor.volumes
 

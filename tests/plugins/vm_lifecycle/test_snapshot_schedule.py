@@ -14,6 +14,9 @@ from bot.domain.policy import Policy, Rule
 from bot.flow.context import snapshot
 from bot.flow.monitoring.watch import propose_for_bot
 from bot.plugin_api import Alert, Looked, Measured, Memory, Proposal, Watch, WatchView
+from bot.ports.guests import GuestSnapshot
+from bot.testing.guests import Extra
+from plugins.vm_lifecycle.intents import SnapshotWish
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from tests.bot.flow.small_bot import POLICY, Bot, small_bot, text
 
@@ -166,3 +169,20 @@ def test_without_schedules_nothing_looks(tmp_path: Path) -> None:
 def test_a_zone_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
         VmLifecycleSettings.model_validate({"snapshots": {"x": {"at": "02:00", "zone": "Mars"}}})
+
+
+def test_the_oldest_by_its_name_goes_whatever_a_hosts_clock_said(bot: Bot) -> None:
+    vm = bot.hypervisor.snapshot().vm("web-1")
+    taken = bot.hypervisor.extras.setdefault(vm.uuid, Extra()).snapshots
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    for day in (3, 2, 4):
+        taken.append(
+            GuestSnapshot(
+                f"nightly-2026010{day}-1000", epoch + timedelta(days=day % 4), "", current=False
+            )
+        )
+    bot.clock.turn(3600)
+    gone = [each.intent for each in _noticed(bot) if each.action == "vm snapshot delete"]
+    assert [each.snapshot for each in gone if isinstance(each, SnapshotWish)] == [
+        "nightly-20260102-1000"
+    ]
