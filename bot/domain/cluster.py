@@ -315,8 +315,9 @@ class HugePages:
 class Pool:
     """A storage pool: ``shared`` when its kind is reachable from every host that defines it. Bytes.
 
-    ``declared``: the configuration says whether it is shared. ``source``: the target (IQN) of an
-    iSCSI pool.
+    ``declared``: the configuration says whether it is shared. ``source``: what of its servers it
+    is: the target (IQN) of an iSCSI pool, the directory of an NFS export, the pool of Ceph, the
+    volume of Gluster; ``servers``: their names or addresses.
     """
 
     name: str
@@ -329,6 +330,7 @@ class Pool:
     shared: bool = False
     declared: bool = False
     source: str = ""
+    servers: tuple[str, ...] = field(default=(), metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)

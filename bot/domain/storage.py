@@ -73,6 +73,22 @@ def pool_of(host: Host, disk: Disk) -> Pool | None:
     return max(inside, key=lambda pool: len(pool.path), default=None)
 
 
+def is_one_storage(pool: Pool, other: Pool) -> bool:
+    """Whether the pools of two hosts can be one storage, as far as their definitions tell.
+
+    A server may have a name on one host and an address on the other, so servers do not decide.
+    """
+    known = pool.source and other.source and not (pool.declared and other.declared)
+    return pool.shared and other.shared and (not known or pool.source == other.source)
+
+
+def is_same_place(disk: Disk, pool: Pool, other: Pool) -> bool:
+    """Whether a disk of ``pool`` would be looked for in the pool ``other`` of another host."""
+    if disk.kind == "volume":
+        return pool.name == other.name
+    return plain(pool.path) == plain(other.path)
+
+
 def _holds(pool: Pool, path: str) -> bool:
     if plain(pool.path) not in _DEVICE_FOLDERS:
         return _within(path, pool.path)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bot.domain.cluster import Disk, Host, Scheduler, Seen, Snapshot, Vm, VmDetail
+from bot.domain.cluster import Disk, Host, Pool, Scheduler, Seen, Snapshot, Vm, VmDetail
 from bot.domain.message import Code, Message, Names, Percent, words
-from bot.domain.storage import is_medium, is_shared, sightings
+from bot.domain.storage import (
+    is_medium,
+    is_one_storage,
+    is_same_place,
+    is_shared,
+    pool_of,
+    sightings,
+)
 from bot.domain.words import command
 
 AUTOSTART, SCHEDULER = words("autostart"), words("CPU scheduling")
@@ -48,6 +55,21 @@ class MigrationCase:
         return tuple(
             disk for disk in self.disks if is_medium(disk) and not is_shared(self.source, disk)
         )
+
+    def shared_pools(self, target: Host) -> tuple[tuple[Pool, Pool], ...]:
+        """Return the shared pools of its disks, each with the one that stands for it on a host."""
+        found: dict[str, tuple[Pool, Pool]] = {}
+        for disk in self.shared_disks:
+            pool = pool_of(self.source, disk)
+            if pool is None or not pool.shared or disk.kind == "network":
+                continue
+            there = [each for each in target.pools if each.active and each.shared]
+            alike = [each for each in there if is_same_place(disk, pool, each)]
+            # Of several in one folder, as iSCSI pools are, the one that is the same storage
+            ones = [each for each in alike if is_one_storage(pool, each)]
+            if alike:
+                found[pool.name] = (pool, (ones or alike)[0])
+        return tuple(found.values())
 
     def files_on(self, host: str, disks: Iterable[Disk]) -> frozenset[Seen]:
         """Return what a host showed at the places of these disks."""

@@ -72,6 +72,7 @@ def list_warnings(
     yield from _unchecked_places(case, target)
     yield from _unchecked_memory(case, target)
     yield from _unchecked_disks(case, target)
+    yield from _other_servers(case, target)
 
 
 def _no_convergence(case: MigrationCase, policy: MigrationPolicy, after: float) -> Message:
@@ -277,6 +278,26 @@ def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
                 disks=disk_targets(local),
             ),
         )
+
+
+def _other_servers(case: MigrationCase, target: Host) -> Iterator[Reason]:
+    """Warn of a pool whose server is called otherwise on the target: it may be another one."""
+    for pool, other in case.shared_pools(target):
+        known = pool.servers and other.servers and not (pool.declared and other.declared)
+        if known and set(pool.servers).isdisjoint(other.servers):
+            yield Reason(
+                "other-server",
+                words(
+                    "Pool {pool} is on {here} for {source} and on {there} for {target}: {vm} "
+                    "finds its disks there only if that is the same storage.",
+                    pool=pool.name,
+                    here=Names(pool.servers),
+                    source=case.source.name,
+                    there=Names(other.servers),
+                    target=target.name,
+                    vm=case.vm.name,
+                ),
+            )
 
 
 def _copies(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from bot.domain.cluster import Disk, Host, Lack, Listener, Nic, Pool, Seen, Vm
-from bot.domain.message import Message, Names, Size, words
+from bot.domain.message import Code, Message, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
-from bot.domain.storage import can_be_copied, local_disks, pool_of
+from bot.domain.storage import (
+    can_be_copied,
+    declared_shared,
+    is_one_storage,
+    is_same_place,
+    local_disks,
+    pool_of,
+)
 from bot.domain.words import virsh_name
 from plugins.migrate.case import MigrationCase, as_code, disks_and_sources
 from plugins.migrate.source_checks import (
@@ -409,8 +417,11 @@ def _other_file(vm: Vm, target: Host, disks: tuple[Disk, ...]) -> Objection:
 
 def _pools(case: MigrationCase, target: Host) -> Iterator[Objection]:
     active = [pool for pool in target.pools if pool.active]
-    wanted = (_missing_pool(case.source, disk, active) for disk in case.shared_disks)
+    wanted = (_missing_pool(case.source, target, disk, active) for disk in case.shared_disks)
     missing = tuple(dict.fromkeys(each for each in wanted if each))
+    for pool, other in case.shared_pools(target):
+        if not is_one_storage(pool, other):
+            yield _other_storage(case, target, pool, other)
     if missing and (why := target.why_unread("pool")):
         yield Objection(
             "pools-unread",
@@ -446,17 +457,40 @@ def _define_pool(target: Host) -> Message:
     )
 
 
-def _missing_pool(source: Host, disk: Disk, active: Sequence[Pool]) -> str:
-    """The name of the pool that a shared disk needs and that is not among ``active``, or ''."""
+def _other_storage(case: MigrationCase, target: Host, pool: Pool, other: Pool) -> Objection:
+    return Objection(
+        "other-storage",
+        words(
+            "Pool {pool} is {here} on {source} and {there} on {target}: {vm} would find other "
+            "files there.",
+            pool=pool.name,
+            here=pool.source,
+            source=case.source.name,
+            there=other.source,
+            target=target.name,
+            vm=case.vm.name,
+        ),
+        words(
+            "Correct the pool of one of them. If both are the same storage, declare it in the "
+            "configuration: `[[pools]]`, {setting}, `shared = true`.",
+            setting=Code(f"name = {json.dumps(pool.name)}"),
+        ),
+    )
+
+
+def _missing_pool(source: Host, target: Host, disk: Disk, active: Sequence[Pool]) -> str:
+    """The name of the pool that a shared disk needs and that is not among ``active``, or ''.
+
+    A path that is declared as shared needs none.
+    """
     pool = pool_of(source, disk)
     if disk.kind == "network" or pool is None:
         return ""
-    if disk.kind == "volume":
-        return "" if any(each.name == pool.name for each in active) else pool.name
-    there = any(
-        each.shared and (each.path, each.source) == (pool.path, pool.source) for each in active
-    )
-    return "" if there else f"{pool.name} ({pool.path})"
+    if not pool.shared and declared_shared(target, disk):
+        return ""
+    there = any(each.shared and is_same_place(disk, pool, each) for each in active)
+    named = pool.name if disk.kind == "volume" else f"{pool.name} ({pool.path})"
+    return "" if there else named
 
 
 def _copies(case: MigrationCase, target: Host, active: Sequence[Pool]) -> Iterator[Objection]:

@@ -226,6 +226,8 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "localhost": (host_is("host-b", hostname="localhost.localdomain"), TO_B, "/etc/hosts"),
     "arch": (host_is("host-b", arch="aarch64"), TO_B, "aarch64"),
     "network": (host_is("host-b", bridges=frozenset()), TO_B, "bridge br0"),
+    "other-storage": (both(host_is("host-a", pools=(replace(SHARED, source="/a"), LOCAL)),
+                           host_is("host-b", pools=(replace(SHARED, source="/b"), LOCAL))), TO_B, "/b on host-b"),
     "pool": (host_is("host-b", pools=(LOCAL,)), TO_B, "shared (/srv/shared)"),
     "pools-unread": (host_is("host-b", pools=(), unread=(Unread("pool", "", "no virtstoraged"),)), TO_B,
                      "no virtstoraged"),
@@ -560,6 +562,65 @@ def test_copying_needs_a_pool_at_the_same_path() -> None:
     (found,) = refused(COPY, seen)
     assert found.code == "pool"
     assert "/var/lib/images" in str(found.text)
+
+
+def pools_of(*pools: tuple[str, Pool]) -> Change:
+    return both(*(host_is(host, pools=(pool, LOCAL)) for host, pool in pools))
+
+
+NAMED = Disk("vda", "volume", "shared/web-1", cache="none")
+
+
+@pytest.mark.parametrize("disk", [ROOT, NAMED])
+def test_a_pool_of_another_export_is_other_storage(disk: Disk) -> None:
+    here, there = (replace(SHARED, source=each) for each in ("/export/a", "/export/b"))
+    seen = both(vm_with(disks=(disk,)), pools_of(("host-a", here), ("host-b", there)))(cluster())
+    (found,) = refused(TO_B, seen)
+    assert found.code == "other-storage"
+    assert "is /export/a on host-a and /export/b on host-b" in str(found.text)
+    known = tuple(replace(each, declared=True) for each in (here, there))
+    seen = pools_of(*zip(("host-a", "host-b"), known, strict=True))(seen)
+    assert step_of(planned(TO_B, seen)).target == "host-b"
+
+
+@pytest.mark.parametrize("disk", [ROOT, NAMED])
+def test_a_local_pool_of_a_shared_ones_name_and_path_is_not_that_pool(disk: Disk) -> None:
+    other = replace(SHARED, kind="dir", shared=False)
+    seen = both(vm_with(disks=(disk,)), host_is("host-b", pools=(other, LOCAL)))(cluster())
+    assert [each.code for each in refused(TO_B, seen)] == ["pool"]
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "warns"),
+    [
+        (("nas-1",), ("nas-2",), True),
+        (("nas",), ("10.0.0.9",), True),
+        (("mon-1", "mon-2"), ("mon-2", "mon-3"), False),
+        (("nas",), (), False),
+    ],
+)
+def test_a_server_that_is_called_otherwise_on_the_target_is_a_warning(
+    here: tuple[str, ...],
+    there: tuple[str, ...],
+    warns: bool,  # noqa: FBT001
+) -> None:
+    one, other = (replace(SHARED, servers=each) for each in (here, there))
+    seen = both(vm_with(disks=(ROOT,)), pools_of(("host-a", one), ("host-b", other)))(cluster())
+    told = {each.code: str(each.text) for each in planned(TO_B, seen).warnings}
+    assert ("other-server" in told) is warns
+    known = tuple(replace(each, declared=True) for each in (one, other))
+    seen = pools_of(*zip(("host-a", "host-b"), known, strict=True))(seen)
+    assert "other-server" not in {each.code for each in planned(TO_B, seen).warnings}
+
+
+def test_a_path_that_is_declared_as_shared_needs_no_shared_pool() -> None:
+    pool = replace(SHARED, kind="dir", shared=False)
+    seen = vm_with(disks=(ROOT,))(cluster())
+    for name in ("host-a", "host-b"):
+        seen = host_is(name, pools=(pool, LOCAL), shared_paths=(pool.path,))(seen)
+    assert step_of(planned(TO_B, seen)).target == "host-b"
+    seen = host_is("host-b", shared_paths=())(seen)
+    assert [each.code for each in refused(TO_B, seen)] == ["pool"]
 
 
 def test_volumes_are_looked_for_by_the_pools_name() -> None:

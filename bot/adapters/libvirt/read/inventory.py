@@ -16,6 +16,7 @@ from lxml import etree
 from bot.adapters.libvirt.read.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, text
+from bot.domain.backing import plain
 from bot.domain.cluster import HugePages, Pool
 from bot.domain.errors import UnfitError
 from bot.domain.message import Message, Size, join, words
@@ -517,9 +518,15 @@ def _pool_of(pool: libvirt.virStoragePool) -> Pool:
     )
 
 
-def _of_source(root: etree._Element) -> str:
-    device = root.find("source/device")
-    return "" if device is None else device.get("path", "")
+def _source_of(root: etree._Element, kind: str) -> str:
+    """What of its servers a pool is, by https://libvirt.org/formatstorage.html."""
+    if kind in _ISCSI:
+        device = root.find("source/device")
+        return "" if device is None else device.get("path", "")
+    if kind == "netfs":
+        export = root.find("source/dir")
+        return "" if export is None else plain(export.get("path", ""))
+    return root.findtext("source/name", "") if kind in _SHARED_POOLS else ""
 
 
 # As libvirt tells
@@ -540,5 +547,6 @@ def _pool(
         capacity=capacity,
         free=available,
         shared=kind in _SHARED_POOLS,
-        source=_of_source(root) if kind in _ISCSI else "",
+        source=_source_of(root, kind),
+        servers=tuple(sorted(each.get("name", "") for each in root.iterfind("source/host"))),
     )
