@@ -224,6 +224,11 @@ class VmDetail:
 
 STARTING_UP = "starting up"
 """Why libvirt calls a VM paused whose start is not over; it may still fail (``Vm.paused_by``)."""
+OS_CRASHED = "crashed"
+"""Why libvirt calls a VM paused, or crashed, whose system crashed and whose QEMU is kept.
+
+``on_crash`` is ``preserve``: it holds its memory and disks until somebody ends it.
+"""
 POSTCOPY_INCOMING = "postcopy incoming"
 """Why libvirt calls a VM running that still fetches its memory.
 

@@ -6,7 +6,14 @@ import shlex
 from collections.abc import Collection, Sequence
 
 from bot.domain.card import Button
-from bot.domain.cluster import Vm, VmState
+from bot.domain.cluster import (
+    OS_CRASHED,
+    POSTCOPY_FAILED,
+    STARTING_UP,
+    WAITING,
+    Vm,
+    VmState,
+)
 from bot.domain.message import Words, words
 from bot.domain.pages import MORE, ROW
 
@@ -29,6 +36,11 @@ def _choices(vm: Vm) -> Sequence[tuple[Words, str, bool]]:
     show = (words("Show"), SHOW, False)
     if DELETED in vm.tags:
         return (show, (words("Restore…"), "vm undelete", True), (words("Purge…"), "vm purge", True))
+    off = (words("Power off at once…"), "vm force-off", True)
+    if vm.paused_by in {OS_CRASHED, POSTCOPY_FAILED}:
+        return (show, (words("Reboot…"), "vm reboot", True), off)
+    if vm.state is VmState.SHUTTING_DOWN or vm.paused_by in {*WAITING, STARTING_UP}:
+        return (show, off)
     if vm.state is VmState.RUNNING:
         return (
             show,
@@ -38,11 +50,7 @@ def _choices(vm: Vm) -> Sequence[tuple[Words, str, bool]]:
             (words("Console"), "vm console", False),
         )
     if vm.state in (VmState.PAUSED, VmState.SUSPENDED):
-        return (
-            show,
-            (words("Resume…"), "vm resume", True),
-            (words("Power off at once…"), "vm force-off", True),
-        )
+        return (show, (words("Resume…"), "vm resume", True), off)
     return (
         show,
         (words("Start…"), "vm start", True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 
-from bot.domain.cluster import Disk, Host, Inbound, Vm, VmState
+from bot.domain.cluster import OS_CRASHED, Disk, Host, Inbound, Vm, VmState
 from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES, reason_text
@@ -38,7 +38,16 @@ CACHES_DROPPED = (5_006_000, 4_000_000)
 
 def _state(case: MigrationCase) -> Iterator[Objection]:
     vm = case.vm
-    if vm.state is VmState.CRASHED:
+    if vm.paused_by == OS_CRASHED:
+        yield Objection(
+            "vm-crashed",
+            words("The operating system of {vm} crashed on {host}.", vm=vm.name, host=vm.host),
+            words(
+                "Look at it, then restart it with {command}. A crashed VM cannot be moved.",
+                command=as_code("/kvm vm reboot {}", vm.name),
+            ),
+        )
+    elif vm.state is VmState.CRASHED:
         yield Objection(
             "vm-crashed",
             words("{vm} crashed on {host}.", vm=vm.name, host=vm.host),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bot.alert_rules import AT_ONCE, WORST_LIMITS, Condition, Limits, evaluate, worst
 from bot.domain.card import Card, Line, Section, Words, join, nwords, said_elsewhere, words
-from bot.domain.cluster import POSTCOPY_FAILED, Pool, Snapshot
+from bot.domain.cluster import OS_CRASHED, POSTCOPY_FAILED, Pool, Snapshot
 from bot.domain.message import Code, Number, Percent, Size
 from bot.domain.metrics import AlertSeverity, Happening, HostSample, SnapshotSeen, Sweep, VmSample
 from bot.domain.storage import local_disks, pool_of
@@ -174,10 +174,39 @@ def _state(vm: VmSample) -> Words:
 
 
 def _crash(vm: VmSample) -> Iterator[Condition]:
-    crashed = vm.state == "crashed" or (vm.state == "shut off" and vm.why in {"crashed", "failed"})
+    kept = vm.state == "paused" and vm.why == OS_CRASHED
+    crashed = kept or vm.state == "crashed"
+    crashed = crashed or (vm.state == "shut off" and vm.why in {"crashed", "failed"})
     if not crashed and vm.state != "running":
         return  # a person stopped it, or nobody knows: that is neither wrong nor well
-    wrong = _card(
+    start = Remedy(words("Start VM"), command("vm start {}", vm.name))
+    reboot = Remedy(words("Reboot VM"), command("vm reboot {}", vm.name))
+    yield Condition(
+        f"crash:{vm.uuid}",
+        float(crashed),
+        _crash_kept(vm) if kept else _crash_off(vm),
+        _state_card(vm),
+        remedies=(reboot if kept else start,),
+        severity=AlertSeverity.CRITICAL,
+    )
+
+
+def _crash_kept(vm: VmSample) -> Card:
+    """Its definition asks to keep it as it is (``on_crash``)."""
+    return _card(
+        words("{vm} crashed", vm=vm.name),
+        words(
+            "The operating system of {vm} on {host} crashed. QEMU keeps it stopped, with its "
+            "memory and disks.",
+            vm=vm.name,
+            host=vm.host,
+        ),
+        words("Look at it. A reboot forces it off and starts it again."),
+    )
+
+
+def _crash_off(vm: VmSample) -> Card:
+    return _card(
         words("{vm} crashed", vm=vm.name),
         words(
             "The QEMU process of {vm} on {host} ended by itself ({why}).",
@@ -190,15 +219,6 @@ def _crash(vm: VmSample) -> Iterator[Condition]:
             host=vm.host,
             file=Code(f"/var/log/libvirt/qemu/{vm.name}.log"),
         ),
-    )
-    start = Remedy(words("Start VM"), command("vm start {}", vm.name))
-    yield Condition(
-        f"crash:{vm.uuid}",
-        float(crashed),
-        wrong,
-        _state_card(vm),
-        remedies=(start,),
-        severity=AlertSeverity.CRITICAL,
     )
 
 

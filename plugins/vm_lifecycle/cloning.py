@@ -10,8 +10,9 @@ from bot.domain.plan import Objection
 from plugins.vm_lifecycle import cloud_init, creation, fates
 from plugins.vm_lifecycle.intents import NewClone
 from plugins.vm_lifecycle.places import own_disk, volume_on
-from plugins.vm_lifecycle.planner import Planned, VmInCluster, change_objections, must_be_off
+from plugins.vm_lifecycle.planner import Planned, VmInCluster, change_objections
 from plugins.vm_lifecycle.steps import CloneVm
+from plugins.vm_lifecycle.vm_states import must_be_off
 
 _OWN = frozenset({"address", "expires", "ttl"})
 """Tags that a clone does not inherit."""

@@ -18,12 +18,12 @@ from plugins.vm_lifecycle.planner import (
     copy_objections,
     host_objections,
     idle,
-    must_be_off,
     state_objections,
     transient,
 )
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import DeleteVm, PurgeVm, UndeleteVm
+from plugins.vm_lifecycle.vm_states import must_be_off
 
 
 def delete(intent: Deletion, case: VmInCluster) -> Planned:
@@ -32,7 +32,8 @@ def delete(intent: Deletion, case: VmInCluster) -> Planned:
     against = [*state_objections(vm, snapshot), *copy_objections(vm, snapshot)]
     if vm.state.active:
         against.append(must_be_off(vm, words("Only a powered-off VM can be deleted.")))
-    against += [] if vm.persistent else [transient(vm)]
+    elif not vm.persistent:
+        against.append(transient(vm))
     against += [] if against else _needed_elsewhere(intent, vm, remove=intent.remove_disks)
     if against:
         return (), tuple(against)
@@ -59,11 +60,17 @@ def purge(intent: VmVerb, case: VmInCluster) -> Planned:
     """Purge a deleted VM."""
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
+        only = words("Only a powered-off VM can be purged.")
         return (), (
+            *((*state_objections(vm, snapshot), must_be_off(vm, only)) if vm.state.active else ()),
             Objection(
                 "not-deleted",
                 words("{vm} is not deleted.", vm=vm.name),
-                words("Delete it first: {command}.", command=texts.chat("vm delete {}", vm.name)),
+                words(
+                    "Delete it first: {keep}, or with its disks: {remove}.",
+                    keep=texts.chat("vm delete {} --keep-disks", vm.name),
+                    remove=texts.chat("vm delete {} --remove-disks", vm.name),
+                ),
             ),
         )
     remove = vm.tags.get(DISKS) == "remove"

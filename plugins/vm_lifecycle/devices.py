@@ -18,7 +18,6 @@ from plugins.vm_lifecycle.places import own_disk, volume_on
 from plugins.vm_lifecycle.planner import (
     Planned,
     VmInCluster,
-    asleep,
     change_objections,
     copy_objections,
     idle,
@@ -34,6 +33,7 @@ from plugins.vm_lifecycle.steps import (
     SnapshotVerb,
     SnapshotVm,
 )
+from plugins.vm_lifecycle.vm_states import unable_to_react
 
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBER = re.compile(r"\d+")
@@ -115,8 +115,8 @@ def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
             ),
             words("Convert them to qcow2."),
         )
-    if vm.state is VmState.SUSPENDED:
-        yield asleep(vm)
+    if vm.state is VmState.SUSPENDED and (unable := unable_to_react(vm)):
+        yield unable
     if vm.detail and vm.detail.pflash and host.up and not _takes_uefi(vm, vm.detail, host):
         off = not (is_older(host.libvirt_version, UEFI_WHEN_OFF) and vm.detail.loader)
         yield _no_uefi_snapshot(vm, host, off=off)
@@ -402,8 +402,8 @@ def plan_nic(intent: NicWish, case: VmInCluster) -> Planned:
     against, host = [*change_objections(vm, snapshot)], snapshot.host(vm.host)
     macs = {nic.mac.lower() for nic in (vm.detail.nics if vm.detail else ())}
     if intent.verb == "remove":
-        # Its system could not release it
-        against += [asleep(vm)] if vm.state is VmState.SUSPENDED else []
+        unable = unable_to_react(vm)  # its system must release it
+        against += [unable] if unable and unable not in against else []
         if intent.what.lower() not in macs:
             against.append(_no_device("no-card", vm, intent.what, sorted(macs)))
         return (RemoveNic(vm.uuid, vm.name, vm.host, intent.what.lower()),), tuple(against)

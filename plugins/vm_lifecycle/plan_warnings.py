@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bot.domain.backing import Fate
-from bot.domain.cluster import POSTCOPY_FAILED, Vm
+from bot.domain.cluster import OS_CRASHED, POSTCOPY_FAILED, Vm
 from bot.domain.message import Code, Duration, Member, Names, words
 from bot.domain.plan import Reason
 from plugins.vm_lifecycle import fates, texts
@@ -62,6 +62,15 @@ def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
                 "is off.",
                 vm=vm.name,
                 host=vm.host,
+            ),
+        )
+    if verb == "reboot" and vm.paused_by == OS_CRASHED:
+        yield Reason(
+            "data-loss",
+            words(
+                "The operating system of {vm} crashed: it is forced off, and unwritten data and "
+                "what its memory shows of the crash are lost.",
+                vm=vm.name,
             ),
         )
     if verb == "reboot" and vm.paused_by == POSTCOPY_FAILED:

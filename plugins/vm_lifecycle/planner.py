@@ -10,6 +10,7 @@ from typing import Any
 from bot.domain import placement
 from bot.domain.backing import Fate
 from bot.domain.cluster import (
+    OS_CRASHED,
     POSTCOPY_FAILED,
     Health,
     Host,
@@ -24,7 +25,7 @@ from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.owner import has_tag
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
-from bot.domain.state_names import VM_STATES, reason_text
+from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.domain.words import is_older, version_text, virsh_name
@@ -49,6 +50,7 @@ from plugins.vm_lifecycle.steps import (
     SnapshotVm,
     TagVm,
 )
+from plugins.vm_lifecycle.vm_states import must_be_off, unable_to_react, unable_to_resume
 
 DELETED = "drover.deleted"
 """The tag of a deleted VM: when its grace period ends, ISO 8601."""
@@ -297,10 +299,13 @@ def host_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
         )
 
 
-def state_objections(vm: Vm, snapshot: Snapshot, *, hung: bool = False) -> Iterator[Objection]:
+def state_objections(
+    vm: Vm, snapshot: Snapshot, *, hung: bool = False, ends: bool = False
+) -> Iterator[Objection]:
     """Yield objections to any step: the VM moves, is deleted or cannot be read.
 
-    ``hung``: the step is for a VM whose QEMU does not answer, too.
+    ``hung``: the step is for a VM whose QEMU does not answer, too. ``ends``: it ends the VM, which
+    is all that can be done with one that lost a part of its memory.
     """
     yield from host_objections(vm, snapshot)
     if vm.problem and vm.detail is None:
@@ -320,6 +325,19 @@ def state_objections(vm: Vm, snapshot: Snapshot, *, hung: bool = False) -> Itera
             ),
         )
     job = _job(vm, snapshot, hung=hung)
+    if not ends and lost_memory(vm, snapshot):
+        yield Objection(
+            "post-copy-failed",
+            words(
+                "{vm} on {host} lost a part of its memory when its post-copy migration failed.",
+                vm=vm.name,
+                host=vm.host,
+            ),
+            words(
+                "Restart it with {reboot}: it is forced off and starts again.",
+                reboot=texts.chat("vm reboot {}", vm.name),
+            ),
+        )
     if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or job:
         yield Objection(
             "busy",
@@ -362,6 +380,8 @@ def change_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     yield from state_objections(vm, snapshot)
     if not vm.state.active:
         yield from copy_objections(vm, snapshot)
+    elif vm.state is VmState.PAUSED and (unable := unable_to_resume(vm)):
+        yield unable
     if vm.saved:
         yield Objection(
             "memory-saved",
@@ -432,49 +452,12 @@ def copy_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
             )
 
 
-def must_be_off(vm: Vm, only: Message) -> Objection:
-    """The objection to a request that needs a powered-off VM; ``only`` says which.
-
-    A paused or sleeping VM must run before it can shut down.
-    """
-    shutdown = texts.chat("vm shutdown {}", vm.name)
-    deaf = vm.state in {VmState.PAUSED, VmState.SUSPENDED}
-    return Objection(
-        "runs",
-        join((words("{vm} is {state}.", vm=vm.name, state=VM_STATES[vm.state]), only)),
-        words(
-            "Resume it first with {resume}, then shut it down with {shutdown}.",
-            resume=texts.chat("vm resume {}", vm.name),
-            shutdown=shutdown,
-        )
-        if deaf
-        else words("Shut it down first: {command}.", command=shutdown),
-    )
-
-
 def transient(vm: Vm) -> Objection:
     """The objection to a change of a definition that is not stored."""
     return Objection(
         "transient",
         words("{vm} is transient: it has no stored definition.", vm=vm.name),
         words("Store its definition first, with `virsh define` on {host}.", host=vm.host),
-    )
-
-
-def asleep(vm: Vm) -> Objection:
-    """The objection to a request that needs the VM's own system to react."""
-    return Objection(
-        "asleep",
-        words(
-            "{vm} on {host} is asleep (its own system suspended it to memory) and does not react.",
-            vm=vm.name,
-            host=vm.host,
-        ),
-        words(
-            "Wake it with {resume}, or force it off with {off}.",
-            resume=texts.chat("vm resume {}", vm.name),
-            off=texts.chat("vm force-off {}", vm.name),
-        ),
     )
 
 
@@ -493,6 +476,17 @@ def _already(vm: Vm) -> Objection:
     return Objection(IDLE, text)
 
 
+def _no_start(vm: Vm) -> Objection:
+    """The objection to a start of a paused VM."""
+    if vm.paused_by == OS_CRASHED and (unable := unable_to_react(vm)):
+        return unable
+    return unable_to_resume(vm) or Objection(
+        "paused",
+        words("{vm} is paused on {host}.", vm=vm.name, host=vm.host),
+        words("Use {command}.", command=texts.chat("vm resume {}", vm.name)),
+    )
+
+
 # --- the requests
 
 
@@ -502,13 +496,7 @@ def start(_intent: VmVerb, case: VmInCluster) -> Planned:
     if vm.state is VmState.SUSPENDED:
         return _wake(vm, snapshot)
     if vm.state is VmState.PAUSED:
-        return (), (
-            Objection(
-                "paused",
-                words("{vm} is paused on {host}.", vm=vm.name, host=vm.host),
-                words("Use {command}.", command=texts.chat("vm resume {}", vm.name)),
-            ),
-        )
+        return (), (_no_start(vm),)
     if vm.state.active:
         return (), (_already(vm),)
     against = [*state_objections(vm, snapshot), *copy_objections(vm, snapshot)]
@@ -522,7 +510,8 @@ def start(_intent: VmVerb, case: VmInCluster) -> Planned:
 def shutdown(intent: VmVerb, case: VmInCluster) -> Planned:
     """Request a shutdown; a paused VM cannot react to it."""
     steps, against = _power_off(intent, case, PowerVerb.SHUTDOWN)
-    return steps, (*against, *_deaf(case.vm))
+    unable = unable_to_react(case.vm)
+    return steps, (unable, *against) if unable else against
 
 
 def force_off(intent: VmVerb, case: VmInCluster) -> Planned:
@@ -562,10 +551,10 @@ def _definition_lost(vm: Vm, verb: str) -> Objection:
 def pause(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Pause a running VM."""
     vm, snapshot = case.vm, case.snapshot
-    if vm.state is VmState.SUSPENDED:
-        return (), (asleep(vm),)
+    if vm.state in {VmState.SUSPENDED, VmState.SHUTTING_DOWN} and (unable := unable_to_react(vm)):
+        return (), (unable,)
     if vm.state is not VmState.RUNNING and vm.state is not VmState.PAUSED:
-        return (), (_not_running(vm),)
+        return (), (*state_objections(vm, snapshot), _not_running(vm))
     return _power(vm, snapshot, PowerVerb.PAUSE, wanted=vm.state is VmState.RUNNING)
 
 
@@ -581,22 +570,11 @@ def resume(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Resume a paused VM, but none that a migration left paused: it may run elsewhere."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
-        return (), (_not_running(vm),)
+        return (), (*state_objections(vm, snapshot), _not_running(vm))
     if vm.state is VmState.SUSPENDED:
         return _wake(vm, snapshot)
-    if vm.state is VmState.PAUSED and vm.paused_by in {"migration", "postcopy", POSTCOPY_FAILED}:
-        return (), (
-            Objection(
-                "half-moved",
-                words(
-                    "A migration that failed left {vm} paused on {host} ({cause}).",
-                    vm=vm.name,
-                    host=vm.host,
-                    cause=reason_text(vm.paused_by),
-                ),
-                words("Check both hosts first: the VM may run on the other one."),
-            ),
-        )
+    if vm.state is VmState.PAUSED and (unable := unable_to_resume(vm)):
+        return (), (unable,)
     steps, against = _power(vm, snapshot, PowerVerb.RESUME, wanted=vm.state is VmState.PAUSED)
     return steps, (*against, *(copy_objections(vm, snapshot) if steps else ()))
 
@@ -605,12 +583,13 @@ def reboot(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Shut a VM down and start it, so that changes that wait for a restart take effect."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
-        return (), (_not_running(vm),)
-    dead = lost_memory(vm, snapshot)  # it would not react
+        return (), (*state_objections(vm, snapshot), _not_running(vm))
+    dead = lost_memory(vm, snapshot) or vm.paused_by == OS_CRASHED  # it would not react
+    unable = None if dead else unable_to_react(vm)
     against = (
-        *state_objections(vm, snapshot),
+        *state_objections(vm, snapshot, ends=dead),
         *copy_objections(vm, snapshot),
-        *(() if dead else _deaf(vm)),
+        *((unable,) if unable else ()),
     )
     if not vm.persistent:
         lost = Objection(
@@ -632,26 +611,6 @@ def reboot(_intent: VmVerb, case: VmInCluster) -> Planned:
     return (off, on), against
 
 
-def _deaf(vm: Vm) -> Iterator[Objection]:
-    """Yield an objection if the VM cannot react to a shutdown request."""
-    if vm.state is VmState.PAUSED:
-        yield Objection(
-            "paused",
-            words(
-                "{vm} is paused on {host}, so it cannot react to a shutdown request.",
-                vm=vm.name,
-                host=vm.host,
-            ),
-            words(
-                "Resume it first with {resume}, or force it off with {off}.",
-                resume=texts.chat("vm resume {}", vm.name),
-                off=texts.chat("vm force-off {}", vm.name),
-            ),
-        )
-    if vm.state is VmState.SUSPENDED:
-        yield asleep(vm)
-
-
 def _wake(vm: Vm, snapshot: Snapshot) -> Planned:
     """Wake a VM that its own system put to sleep."""
     return (PowerVm(vm.uuid, vm.name, vm.host, PowerVerb.WAKE),), (
@@ -667,7 +626,7 @@ def _power(
         return (), tuple(host_objections(vm, snapshot)) or (_already(vm),)
     step = PowerVm(vm.uuid, vm.name, vm.host, verb, lose_definition)
     hung = verb is PowerVerb.FORCE_OFF
-    return (step,), tuple(state_objections(vm, snapshot, hung=hung))
+    return (step,), tuple(state_objections(vm, snapshot, hung=hung, ends=hung))
 
 
 def resize(intent: NewSize, case: VmInCluster) -> Planned:

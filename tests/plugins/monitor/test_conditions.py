@@ -121,6 +121,17 @@ def test_a_guest_that_ended_by_itself_is_told_until_it_runs(cluster: Cluster) ->
     assert [each.over for each in cluster.look().values()] == [True]
 
 
+def test_a_guest_whose_system_crashed_and_that_is_kept_is_told_with_a_reboot(
+    cluster: Cluster,
+) -> None:
+    cluster.sampler.vms["web-1"] = {"state": "paused", "why": "crashed"}
+    (alert,) = cluster.look().values()
+    assert str(alert.card.title) == "web-1 crashed"
+    assert [each.command for each in alert.remedies] == ["vm reboot web-1"]
+    cluster.sampler.vms.clear()
+    assert [each.over for each in cluster.look().values()] == [True]
+
+
 def test_a_guest_that_a_person_stopped_is_not(cluster: Cluster) -> None:
     cluster.sampler.vms["web-1"] = {"state": "shut off", "why": ""}
     assert cluster.look() == {}

@@ -22,6 +22,7 @@ from bot.adapters.libvirt.transport.parts import (
     text,
 )
 from bot.domain.cluster import (
+    OS_CRASHED,
     POSTCOPY_FAILED,
     POSTCOPY_INCOMING,
     POSTCOPY_SOURCE,
@@ -45,7 +46,7 @@ STATES = {
     libvirt.VIR_DOMAIN_PAUSED: VmState.PAUSED,
     libvirt.VIR_DOMAIN_SHUTDOWN: VmState.SHUTTING_DOWN,
     libvirt.VIR_DOMAIN_SHUTOFF: VmState.SHUT_OFF,
-    libvirt.VIR_DOMAIN_CRASHED: VmState.CRASHED,
+    libvirt.VIR_DOMAIN_CRASHED: VmState.PAUSED,
     libvirt.VIR_DOMAIN_PMSUSPENDED: VmState.SUSPENDED,
 }
 
@@ -60,7 +61,7 @@ _PAUSED_BY = {
     libvirt.VIR_DOMAIN_PAUSED_FROM_SNAPSHOT: "from snapshot",
     libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN: "shutting down",
     libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT: "snapshot",
-    libvirt.VIR_DOMAIN_PAUSED_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PAUSED_CRASHED: OS_CRASHED,
     libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: STARTING_UP,
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: POSTCOPY_SOURCE,
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: POSTCOPY_FAILED,
@@ -205,6 +206,8 @@ def state_of(state: int, reason: int) -> tuple[VmState, str]:
     Of every pause, and of a running VM whose memory still arrives by post-copy, or never will.
     """
     ours = STATES.get(state, VmState.UNKNOWN)
+    if state == libvirt.VIR_DOMAIN_CRASHED:
+        return ours, OS_CRASHED
     if ours is VmState.PAUSED:
         return ours, _PAUSED_BY.get(reason, f"reason {reason}")
     return ours, _RUNNING_WHY.get(reason, "") if ours is VmState.RUNNING else ""
@@ -251,7 +254,7 @@ def _known_state(record: Mapping[str, object]) -> tuple[VmState, str]:
         KeyError, ValueError: it is not told, or there is no such state.
     """
     code = count(record["state.state"])
-    if code not in STATES:
+    if code not in STATES or code == libvirt.VIR_DOMAIN_NOSTATE:
         raise UnfitError(words("there is no state {code}", code=str(code)))
     return state_of(code, count(record.get("state.reason", 0)))
 

@@ -529,6 +529,24 @@ def test_a_state_that_nobody_knows_is_running_where_the_handle_has_a_number() ->
     assert "no state 99" in str(vm.problem)
 
 
+@pytest.mark.parametrize(
+    ("state", "number", "seen"),
+    [
+        (libvirt.VIR_DOMAIN_CRASHED, 2, (VmState.PAUSED, "crashed")),
+        (libvirt.VIR_DOMAIN_NOSTATE, 2, (VmState.RUNNING, "")),
+        (libvirt.VIR_DOMAIN_NOSTATE, -1, (VmState.SHUT_OFF, "")),
+    ],
+)
+def test_a_vm_with_a_qemu_is_never_taken_for_off(
+    state: int, number: int, seen: tuple[VmState, str]
+) -> None:
+    host = OddHost()
+    host.answers.broken["vm-2", "stats"] = {"state.state": state, "state.reason": 1}
+    host.answers.broken["vm-2", "ID"] = number
+    vm = look(host).vm("vm-2")
+    assert (vm.state, vm.paused_by) == seen
+
+
 def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -314,6 +314,8 @@ def test_a_guest_that_left_is_forgotten(seconds: Seconds) -> None:
         (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED, ("shut off", "")),
         (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, ("paused", "ioerror")),
         (libvirt.VIR_DOMAIN_RUNNING, 1, ("running", "")),
+        (libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_CRASHED_PANICKED, ("paused", "crashed")),
+        (libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_CRASHED_UNKNOWN, ("paused", "crashed")),
     ],
 )
 def test_why_a_guest_is_in_its_state_is_told(
