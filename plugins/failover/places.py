@@ -5,14 +5,15 @@ Within memory, vCPUs and the rules of its tags.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.capacity import Shelter, Spread, Unit, rooms
-from bot.domain.cluster import Health, Host, Snapshot, Vm, VmDetail
+from bot.domain.cluster import Disk, Health, Host, Pool, Snapshot, Vm, VmDetail
 from bot.domain.message import Names, Size, words
 from bot.domain.placement import APART, TOGETHER, is_pinned_here, pin_hosts
 from bot.domain.plan import Objection
+from bot.domain.storage import is_medium, is_one_storage, is_same_place, pool_of
 from plugins.failover.candidates import Candidate, StaysOff
 from plugins.failover.commands import chat
 from plugins.failover.settings import FailoverSettings
@@ -109,11 +110,13 @@ class _Able:
 
     def hosts(self, candidate: Candidate) -> frozenset[str]:
         """Those that may take VMs, lack nothing, and have no other VM of its name."""
-        detail = candidate.kept.detail
-        needs = (detail.machine, *((nic.kind, nic.source) for nic in detail.nics))
+        detail, lost = candidate.kept.detail, self._snapshot.host(candidate.vm.host)
+        nics = ((nic.kind, nic.source) for nic in detail.nics)
+        pools = ((disk.kind, pool.name) for disk, pool in _shared_pools(lost, detail))
+        needs = (lost.name, detail.machine, *nics, *sorted(set(pools)))
         if needs not in self._known:
             self._known[needs] = frozenset(
-                name for name in self.free if not _lacking(self._snapshot.host(name), detail)
+                name for name in self.free if not _lacking(self._snapshot.host(name), detail, lost)
             )
         return self._known[needs] - _hosts_with_namesake(self._snapshot, candidate)
 
@@ -152,15 +155,42 @@ def lacking_networks(host: Host, detail: VmDetail | None) -> tuple[str, ...]:
 
 def lacks(snapshot: Snapshot, candidate: Candidate, name: str) -> tuple[str, ...]:
     """What a host has not that a VM needs for its start, each as ``kind name``."""
-    found = _lacking(snapshot.host(name), candidate.kept.detail)
+    lost = snapshot.host(candidate.vm.host)
+    found = _lacking(snapshot.host(name), candidate.kept.detail, lost)
     if name in _hosts_with_namesake(snapshot, candidate):
         return (*found, f"name {candidate.vm.name}")
     return found
 
 
-def _lacking(host: Host, detail: VmDetail) -> tuple[str, ...]:
-    """The networks and the machine type of a VM that a host has not."""
-    found = lacking_networks(host, detail)
+def _shared_pools(lost: Host, detail: VmDetail) -> Iterator[tuple[Disk, Pool]]:
+    """Yield the disks of a VM that lie in shared pools, each with its pool on the lost host."""
+    for disk in detail.disks:
+        pool = pool_of(lost, disk) if disk.source and disk.kind != "network" else None
+        if pool is not None and pool.shared and not is_medium(disk):
+            yield disk, pool
+
+
+def _lacking_pools(host: Host, detail: VmDetail, lost: Host) -> tuple[str, ...]:
+    """The shared pools of a VM that a host has not, or has as another storage.
+
+    There the VM would start with a file of the same name, if there is one.
+    """
+    if host.why_unread("pool"):
+        return ()  # they may well be there; the start tells
+    active = [pool for pool in host.pools if pool.active]
+    missing = (
+        f"pool {pool.name}"
+        for disk, pool in _shared_pools(lost, detail)
+        if not any(
+            is_same_place(disk, pool, each) and is_one_storage(pool, each) for each in active
+        )
+    )
+    return tuple(dict.fromkeys(missing))
+
+
+def _lacking(host: Host, detail: VmDetail, lost: Host) -> tuple[str, ...]:
+    """The networks, the shared pools and the machine type of a VM that a host has not."""
+    found = (*lacking_networks(host, detail), *_lacking_pools(host, detail, lost))
     if host.machines and detail.machine and detail.machine not in host.machines:
         return (*found, f"machine {detail.machine}")
     return found

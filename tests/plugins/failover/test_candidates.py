@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.cluster import Nic, Snapshot, VmDetail, VmState
+from bot.domain.cluster import Disk, Nic, Pool, Snapshot, VmDetail, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.placement import APART
 from bot.testing import draw_cluster
@@ -152,3 +153,38 @@ def test_each_vm_starts_where_its_own_networks_are() -> None:
         "web": "host-b", "db": "host-c",
     }  # fmt: skip
     assert off == ()
+
+
+SHARE = Pool("vms", "netfs", "/vms", active=True, autostart=True, shared=True, source="/export/a")
+OTHER = replace(SHARE, source="/export/b")
+
+
+@pytest.mark.parametrize(
+    ("there", "target"),
+    [
+        ((SHARE,), "host-b"),
+        ((), "host-c"),
+        ((replace(SHARE, active=False),), "host-c"),
+        ((OTHER,), "host-c"),
+        ((replace(SHARE, kind="dir", shared=False),), "host-c"),
+    ],
+)
+@pytest.mark.parametrize(
+    "disk", [Disk("vda", "file", "/vms/web.qcow2"), Disk("vda", "volume", "vms/web.qcow2")]
+)
+def test_a_vm_starts_only_where_its_shared_pool_is_the_same_storage(
+    disk: Disk, there: tuple[Pool, ...], target: str
+) -> None:
+    seen = draw_cluster("host-a 8cpu 16G | web 1G\nhost-b 8cpu 16G\nhost-c 8cpu 8G")
+    (web,) = seen.vms
+    pools = {"host-a": (SHARE,), "host-b": there, "host-c": (SHARE,)}
+    hosts = tuple(replace(each, pools=pools[each.name]) for each in seen.hosts)
+    seen = replace(seen, hosts=hosts, vms=(replace(web, detail=VmDetail(disks=(disk,), nics=())),))
+    found, off = choose(SETTINGS, seen, "host-a", kept_of(seen))
+    assert off == ()
+    placed, _ = place(SETTINGS, seen, "host-a", found)
+    assert [each.target for each in placed] == [target]
+    alone = replace(seen, hosts=hosts[:2])
+    placed, nowhere = place(SETTINGS, alone, "host-a", found)
+    if target == "host-c":
+        assert "host-b lacks: pool vms" in str(nowhere[0].why.text)
