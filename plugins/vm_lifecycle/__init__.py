@@ -118,6 +118,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     wish, disk, nic = devices.plan_snapshot, devices.plan_disk, devices.plan_nic
     gone, taken = (steps.DeleteVm, steps.PurgeVm), partial(handler.add_existing_volumes, mine)
     under = partial(handler.add_base_images, mine)
+    written = partial(handler.add_written_disks, mine)
     return [
         replace(
             _action(
@@ -133,7 +134,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
             cloning.clone,
             medium,
             (steps.CloneVm,),
-            handler.add_unshareable,
+            partial(handler.survey_clone, mine),
         ),
         _action(
             mine,
@@ -154,7 +155,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
             gone,
             partial(handler.add_fates, mine),
         ),
-        _action(mine, snap("create"), intents.SnapshotWish, wish, medium, snapped),
+        _action(mine, snap("create"), intents.SnapshotWish, wish, medium, snapped, written),
         _action(
             mine,
             snap("revert"),
@@ -164,9 +165,9 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
             snapped,
             under,
         ),
-        _action(mine, snap("delete"), intents.SnapshotWish, wish, medium, snapped),
+        _action(mine, snap("delete"), intents.SnapshotWish, wish, medium, snapped, written),
         _action(mine, intents.disk("add"), intents.DiskWish, disk, medium, disks, taken),
-        _action(mine, intents.disk("grow"), intents.DiskWish, disk, medium, disks),
+        _action(mine, intents.disk("grow"), intents.DiskWish, disk, medium, disks, written),
         _action(mine, intents.nic("add"), intents.NicWish, nic, medium, cards_of),
         _action(mine, intents.nic("remove"), intents.NicWish, nic, medium, cards_of),
         _action(

@@ -75,6 +75,8 @@ from plugins.vm_lifecycle.steps import (
 )
 
 T = TypeVar("T")
+Written = TypeVar("Written", VmVerb, SnapshotWish, DiskWish, NewClone)
+"""A request that reads or writes the disks of a VM that may be off."""
 
 _JOB_SECONDS = 600.0  # the memory of a large VM takes minutes to be written
 _AT_ONCE = 16  # hosts that are asked side by side, so that a silent one delays no other
@@ -802,12 +804,30 @@ def add_existing_volumes(
     return replace(intent, taken=tuple(there))
 
 
+def survey_clone(
+    settings: VmLifecycleSettings, intent: NewClone, snapshot: Snapshot, hypervisor: Hypervisor
+) -> NewClone:
+    """Add what two VMs cannot share, and disks that another VM writes to."""
+    unique = add_unshareable(intent, snapshot, hypervisor)
+    return add_written_disks(settings, unique, snapshot, hypervisor)
+
+
+def add_written_disks(
+    settings: VmLifecycleSettings, intent: Written, snapshot: Snapshot, hypervisor: Volumes
+) -> Written:
+    """Add the disks of a VM that is off and that another VM writes to.
+
+    While it runs itself, only QEMU and its locks are between it and its disks.
+    """
+    vms = planner.choose(intent, snapshot)
+    if isinstance(vms, Objection) or all(vm.state.active for vm in vms):
+        return intent
+    return add_base_images(settings, intent, snapshot, hypervisor)
+
+
 def add_base_images(
-    settings: VmLifecycleSettings,
-    intent: VmVerb | SnapshotWish,
-    snapshot: Snapshot,
-    hypervisor: Volumes,
-) -> VmVerb | SnapshotWish:
+    settings: VmLifecycleSettings, intent: Written, snapshot: Snapshot, hypervisor: Volumes
+) -> Written:
     """Add the disks that other VMs are based on to a request; a host that fails is left out."""
     vms = planner.choose(intent, snapshot)
     if isinstance(vms, Objection):

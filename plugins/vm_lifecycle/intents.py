@@ -181,12 +181,16 @@ class NewName:
 
 @dataclass(frozen=True, slots=True)
 class NewClone:
-    """``vm clone``. ``unique``: what of the definition two VMs cannot share."""
+    """``vm clone``. ``unique``: what of the definition two VMs cannot share.
+
+    ``fates``: disks that another VM writes to.
+    """
 
     vm: str
     to: str
     reason: str = ""
     unique: tuple[Message, ...] = later(())
+    fates: tuple[Fate, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +243,16 @@ class SnapshotWish:
     snapshot: str
     description: str = ""
     reason: str = ""
-    fates: tuple[Fate, ...] = later(())  # of a revert: disks that others are based on
+    # Disks that another VM writes to; of a revert those that others are based on, too
+    fates: tuple[Fate, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
 class DiskWish:
     """``vm disk add|grow``; ``capacity`` in bytes.
 
-    ``taken``: volumes that a new disk must not be, for they exist.
+    ``taken``: volumes that a new disk must not be, for they exist. ``fates``: of ``grow``, disks
+    that another VM writes to.
     """
 
     verb: str
@@ -255,6 +261,7 @@ class DiskWish:
     target: str = ""
     reason: str = ""
     taken: tuple[str, ...] = later(())
+    fates: tuple[Fate, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,13 +140,13 @@ def _touches(vm: Vm) -> Reason:
 
 
 def _base_image_objections(intent: Any, vm: Vm) -> Iterator[Objection]:
-    """Yield an objection for each disk that a start or revert would write to under other VMs."""
-    if getattr(intent, "verb", "") not in {"start", "revert"}:
-        return
-    for each in intent.fates:
+    """Yield an objection for each disk that the request would write to under other VMs."""
+    writes = getattr(intent, "verb", "") in {"start", "revert"}
+    refuse = _inconsistent_copy if hasattr(intent, "unique") else _second_writer
+    for each in getattr(intent, "fates", ()):
         if each.vm == vm.uuid and each.stays == fates.WRITTEN:
-            yield _second_writer(vm, each)
-        elif each.vm == vm.uuid and each.holders:
+            yield refuse(vm, each)
+        elif each.vm == vm.uuid and each.holders and writes:
             yield Objection(
                 "template",
                 words(
@@ -176,6 +176,19 @@ def _second_writer(vm: Vm, fate: Fate) -> Objection:
             "Shut that VM down first. If both are meant to write to it, both definitions need "
             "`<shareable/>` at that disk."
         ),
+    )
+
+
+def _inconsistent_copy(vm: Vm, fate: Fate) -> Objection:
+    return Objection(
+        "disk-in-use",
+        words(
+            "A running VM uses {disk} of {vm}: {users}. A copy of it would be inconsistent.",
+            disk=fate.place,
+            vm=vm.name,
+            users=Names(fate.holders, most=texts.MOST_NAMED),
+        ),
+        words("Shut that VM down first."),
     )
 
 

@@ -782,6 +782,27 @@ def test_a_disk_that_another_running_vm_writes_to_is_not_written_to(line: str, h
 
 
 @pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("vm snapshot create web s1", "disk-written"),
+        ("vm snapshot delete web clean", "disk-written"),
+        ("vm disk grow web vda 20G", "disk-written"),
+        ("vm clone web copy", "disk-in-use"),
+    ],
+)
+def test_a_disk_of_a_vm_that_is_off_is_left_alone_while_another_vm_writes_to_it(
+    line: str, code: str
+) -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    hypervisor.create_snapshot("host-a", web, "clean")
+    assert isinstance(asked(hypervisor, line), Plan)
+    with_disks(hypervisor, "twin", disk("/pool/web.qcow2"), state=VmState.RUNNING)
+    assert "pool/web.qcow2 of web: twin on host-a." in objections(hypervisor, line)[code]
+
+
+@pytest.mark.parametrize(
     ("kind", "source", "one"),
     [("block", "/dev/vg/web", False), ("network", "rbd://mon-1,mon-2/pool/web", True)],
 )
