@@ -24,6 +24,7 @@ _TEXT = re.compile(
 )
 _NUMBER = re.compile(r"[-+]?[0-9]+")
 _REMARK = re.compile(r"#[^\r\n]*")
+_DEEPEST = 50  # no setting needs one; Python gives up at some hundreds
 _END = re.compile(r"[\r\n;]|\Z")
 
 
@@ -91,24 +92,32 @@ def _statements(text: str) -> Iterator[tuple[str, Setting]]:
         at = _skip(_GAP, text, at + 1)
 
 
-def _value(text: str, at: int) -> tuple[str, int]:
+def _plain_number(written: str) -> str:
+    """Without plus and leading zeros; of any length, for none is computed with."""
+    digits = written.lstrip("+-").lstrip("0") or "0"
+    return f"-{digits}" if written.startswith("-") and digits != "0" else digits
+
+
+def _value(text: str, at: int, depth: int = 0) -> tuple[str, int]:
     """The value at a place, and where it ends."""
     if text[at : at + 1] == "[":
-        return _list(text, at + 1)
+        return _list(text, at + 1, depth)
     if found := _NUMBER.match(text, at):
-        return str(int(found.group())), found.end()
+        return _plain_number(found.group()), found.end()
     if found := _TEXT.match(text, at):
         return next(each for each in found.groups() if each is not None), found.end()
     raise _WrongError(words("a value is missing, or its quotes are not closed"), at)
 
 
-def _list(text: str, at: int) -> tuple[str, int]:
+def _list(text: str, at: int, depth: int) -> tuple[str, int]:
     """The rest of a list, as libvirt writes it, and where it ends."""
+    if depth > _DEEPEST:
+        raise _WrongError(words("lists are nested too deep"), at)
     items: list[str] = []
     at = _skip(_GAP, text, at)
     while text[at : at + 1] != "]":
         start = at
-        value, at = _value(text, at)
+        value, at = _value(text, at, depth + 1)
         items.append(value if text[start] not in "\"'" else f'"{value}"')
         at = _skip(_GAP, text, at)
         if text[at : at + 1] == ",":

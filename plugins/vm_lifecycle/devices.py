@@ -35,6 +35,8 @@ from plugins.vm_lifecycle.steps import (
 )
 from plugins.vm_lifecycle.vm_states import unable_to_react
 
+_WITH_MEMORY = frozenset({"running", "paused", ""})
+"""States that a snapshot goes back to with its memory; '' where the host tells none."""
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBER = re.compile(r"\d+")
 """QEMU reads such a name as a snapshot's number first, which may be another one's."""
@@ -222,6 +224,18 @@ def _revert_objections(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Object
                 host=host.name,
                 list=texts.shell("virsh domblklist {}", virsh_name(vm)),
             ),
+        )
+    if not vm.persistent and taken.state not in _WITH_MEMORY:
+        # libvirt would have to end it for that, and then there is nothing left to revert
+        yield Objection(
+            "transient",
+            words(
+                "{vm} is transient, and “{name}” was taken without its memory: libvirt cannot "
+                "revert to it.",
+                vm=vm.name,
+                name=taken.name,
+            ),
+            words("Store its definition first, with `virsh define` on {host}.", host=vm.host),
         )
     if taken.clashes:
         yield Objection(

@@ -29,7 +29,9 @@ from plugins.host_check.readings import settings_in
         (r'path = "C:\new\"', {"path": "C:\\new\\"}),
         ('long = """one\ntwo # three"""', {"long": "one\ntwo # three"}),
         ('empty = ""', {"empty": ""}),
-        ("n = -5\nm = +7\nz = 007", {"n": "-5", "m": "7", "z": "7"}),
+        ("n = -5\nm = +7\nz = 007\nnull = -0", {"n": "-5", "m": "7", "z": "7", "null": "0"}),
+        ("n = " + "9" * 5000, {"n": "9" * 5000}),
+        ("a = [[1], ['x']]", {"a": '[ [ 1 ], [ "x" ] ]'}),
         ("a = 1; b = 2", {"a": "1", "b": "2"}),
         ('a = [ "x", "y" ] # both', {"a": '[ "x", "y" ]'}),
         ('a = [\n  "x",\n  "y",\n]\nb = 1', {"a": '[ "x", "y" ]', "b": "1"}),
@@ -59,6 +61,7 @@ def test_what_libvirt_takes_is_read_as_libvirt_reads_it(
         ("[section]", "line 1: a name is missing"),
         ("a.b = 1", "line 1: no = follows a"),
         ("a = 1 // remark", "line 1: something follows the value"),
+        ("a = 1\nb = " + "[" * 5000, "line 2: lists are nested too deep"),
     ],
 )
 def test_what_libvirt_refuses_is_told_with_its_line(text: str, problem: str) -> None:

@@ -158,6 +158,14 @@ def test_a_paused_vm_cannot_release_a_nic() -> None:
     assert "`/kvm vm resume web`" in told["paused"]
 
 
+def test_a_transient_vm_goes_back_to_its_memory_only() -> None:
+    taken = (VmSnapshot("off", state="shutoff"), VmSnapshot("live", state="running"))
+    seen = cluster(persistent=False, detail={**DETAIL, "snapshot_list": taken})
+    assert "virsh define" in refused("vm snapshot revert web off", seen)["transient"]
+    assert planned("vm snapshot revert web live", seen).steps
+    assert planned("vm snapshot revert web off", cluster(detail={"snapshot_list": taken})).steps
+
+
 @pytest.mark.parametrize("command", ["rename {} new", "clone {} new", "delete {} --keep-disks"])
 def test_a_transient_vm_is_not_told_to_shut_down_for_it(command: str) -> None:
     told = refused(line(command), web("transient"))["runs"]

@@ -51,9 +51,20 @@ class Entry:
             and (not self.errnos or error.get_int1() in self.errnos)
             and (
                 not self.phrase
-                or re.search(self.phrase, str(error.get_error_message() or error)) is not None
+                or re.search(self.phrase, _without_names(error), re.MULTILINE) is not None
             )
         )
+
+
+_QUOTED = re.compile(r"'[^'\n]*[ /][^'\n]*'")
+
+
+def _without_names(error: VendorError) -> str:
+    """The message without what it quotes, such as names and paths: people may call a VM anything.
+
+    Single words stay: they are libvirt's own.
+    """
+    return _QUOTED.sub("'…'", str(error.get_error_message() or error))
 
 
 def _entries(
@@ -301,11 +312,11 @@ _PHRASES = {
         r"Failed to (bind socket|find an available port): "
         r"(Cannot assign requested address|Address already in use)"
     ),  # no message
-    "space": ": No space left on device",  # no message
+    "space": r": No space left on device\s*$",  # no message
     "memory": "cannot set up guest memory '|unable to map backing store for guest RAM",
     "certificates": (
         r"QEMU command 'object-add': Unable to access credentials|"
-        r"job 'migration out' failed: .*[Cc]ertificate"
+        r"job '.*' failed: .*[Cc]ertificate"
     ),  # no message
     "postcopy": "cannot abort migration in post-copy mode",  # no message
     "job": "another migration job is already running for domain|domain has active block job",

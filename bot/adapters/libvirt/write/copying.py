@@ -37,7 +37,13 @@ def obstacles(root: etree._Element) -> tuple[Message, ...]:
 
     One phrase each.
     """
-    found = [*_devices(root), *_interfaces(root), *_characters(root), *_arguments(root)]
+    found = [
+        *_firmware_file(root),
+        *_devices(root),
+        *_interfaces(root),
+        *_characters(root),
+        *_arguments(root),
+    ]
     uuid = root.findtext("uuid", "")
     nobody = Copy(uuid, "00000000-0000-0000-0000-000000000000", "a-copy", (), ())
     rest = _renew(copies.deepcopy(root), nobody, {})
@@ -117,6 +123,8 @@ def _firmware(root: etree._Element) -> None:
         nvram.attrib.update(template)
         if not template and parent is not None:
             parent.remove(nvram)
+    for store in root.findall("os/varstore"):
+        store.attrib.pop("path", "")
     for genid in root.findall("genid"):
         genid.text = None
 
@@ -183,6 +191,13 @@ def _files(root: etree._Element, uuid: str) -> None:
                 source.attrib.pop("path")  # libvirt chooses one
             else:
                 source.set("path", fresh.name(source.get("path", ""), "device.sock"))
+    _other_files(root, fresh)
+
+
+def _other_files(root: etree._Element, fresh: _Fresh) -> None:
+    """Files that are no character device's."""
+    for pstore in root.findall("devices/pstore/path"):
+        pstore.text = fresh.name((pstore.text or "").strip(), "pstore")
     for audio in root.findall("devices/audio[@type='file']"):
         if audio.get("path"):
             audio.set("path", fresh.name(audio.get("path", ""), "audio"))
@@ -212,6 +227,12 @@ def _graphics(graphics: etree._Element) -> None:
     graphics.attrib.pop("socket", "")
     for listen in graphics.findall("listen[@type='socket']"):
         listen.attrib.pop("socket", "")
+
+
+def _firmware_file(root: etree._Element) -> Iterator[Message]:
+    """One flash chip with code and variables; libvirt makes only variables anew."""
+    for loader in root.findall("os/loader[@readonly='no']"):
+        yield words("the firmware that it writes to ({path})", path=(loader.text or "").strip())
 
 
 def _devices(root: etree._Element) -> Iterator[Message]:

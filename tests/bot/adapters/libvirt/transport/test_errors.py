@@ -137,6 +137,36 @@ def test_a_word_in_a_text_chooses_no_advice(text: str) -> None:
     )
 
 
+NAMES = (
+    "snapshot",
+    "No space left on device",
+    "/pool/x: No space left on device",
+    'Failed to get "write" lock',
+    "cannot migrate domain with 2 snapshots",
+    "another migration job is already running for domain",
+    "guest and host CPU are not compatible: x",
+    "userfaultfd not available: x",
+    "client socket is closed",
+    "cannot set up guest memory ",
+    "Domain not found/pflash/lock",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "operation failed: cannot open '{}'",
+        "internal error: process exited while connecting to monitor: Could not open '{}': bad magic",
+        "unsupported configuration: volume '{}' of pool '{}' is odd",
+    ],
+)
+def test_what_a_vm_a_pool_or_a_path_is_called_chooses_no_advice(text: str, name: str) -> None:
+    error = Told(libvirt.VIR_ERR_INTERNAL_ERROR, text.format(name, name))
+    assert refusal(error, "It failed").advice == OTHERWISE
+    assert str(refusal(error, "It failed", MOVE).advice).startswith("Check the libvirt logs")
+
+
 DESTROYS = re.compile(
     r"\b(delete|remove|undefine|destroy|purge|erase|wipe|force|discard|reset)\w*\b", re.IGNORECASE
 )

@@ -44,6 +44,7 @@ DEVICES = """
   <vsock model='virtio'><cid auto='no' address='7'/></vsock>
   <shmem name='ring'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>
   <tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>
+  <pstore backend='acpi-erst'><path>/nvram/a_PSTORE.raw</path><size unit='KiB'>64</size></pstore>
 """
 
 
@@ -99,6 +100,7 @@ def test_a_copy_has_nothing_that_only_one_vm_may_have() -> None:
         "'7'",
         "host-serial",
         "asset",
+        "a_PSTORE",
     ]
     for own in (*owned, "/nvram/a.fd", ">A<", "nova"):
         assert own not in text, own
@@ -165,6 +167,20 @@ def test_what_cannot_be_made_anew_is_told_before_anything_is_copied(
     devices: str, says: str
 ) -> None:
     assert says in " ".join(map(str, copying.obstacles(document(definition(devices)))))
+
+
+def test_firmware_that_a_vm_writes_to_is_its_own() -> None:
+    """One flash chip with code and variables; libvirt makes only variables anew."""
+    writable = definition().replace("<loader type", "<loader readonly='no' type")
+    assert list(map(str, copying.obstacles(document(writable)))) == [
+        "the firmware that it writes to (/code.fd)"
+    ]
+    store = definition().replace(
+        "</os>", "<varstore template='/t.json' path='/nvram/a.json'/></os>"
+    )
+    made = copy_of(store).find("os/varstore")
+    assert made is not None
+    assert (made.get("template"), made.get("path")) == ("/t.json", None)
 
 
 def test_arguments_for_qemu_alone_are_told_when_they_name_files_or_ports() -> None:
