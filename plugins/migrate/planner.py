@@ -41,7 +41,8 @@ def plan(
     case = MigrationCase(snapshot, found, intent.copy_storage)
     if not intent.to:
         return _plan_best(settings, intent, case, rules)
-    if against := _against(case, intent.to, rules):
+    against = (*_against_policy(case, intent.policy), *_against(case, intent.to, rules))
+    if against:
         return Refused(_refusal_title(found.name, intent.to), against, sentence=True)
     asked = verdict(case, intent.to, ())
     reason = Reason(
@@ -87,11 +88,25 @@ def _against(case: MigrationCase, target: str, rules: Iterable[Rule]) -> tuple[O
     return tuple(dict.fromkeys((*immovable(case), *barriers(case, target, rules))))
 
 
+def _against_policy(case: MigrationCase, policy: MigrationPolicy) -> Iterator[Objection]:
+    """Libvirt refuses post-copy of a paused VM; it has no need of it."""
+    vm = case.vm
+    if policy is MigrationPolicy.POSTCOPY and vm.state is VmState.PAUSED:
+        yield Objection(
+            "paused-postcopy",
+            words("{vm} is paused: libvirt does not move a paused VM by post-copy.", vm=vm.name),
+            words(
+                "It writes no memory while it is paused. Leave out the policy: {command}.",
+                command=as_code("/kvm migrate {}", vm.name),
+            ),
+        )
+
+
 def _plan_best(
     settings: MigrateSettings, intent: Migrate, case: MigrationCase, rules: tuple[Rule, ...]
 ) -> Plan | Refused:
     vm = case.vm
-    stuck = immovable(case)
+    stuck = (*_against_policy(case, intent.policy), *immovable(case))
     places = survey(case, rules)
     possible = [each for each in places if each.possible]
     if possible and not stuck:

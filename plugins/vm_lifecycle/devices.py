@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bot.domain.cluster import Disk, Host, Snapshot, Vm, VmDetail, VmSnapshot, VmState
-from bot.domain.message import Join, Names, Size, words
+from bot.domain.message import Join, Message, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.suggest import nearest
 from bot.domain.words import is_older, names_for, version_text, virsh_name
@@ -37,6 +37,8 @@ from plugins.vm_lifecycle.vm_states import unable_to_react
 
 _WITH_MEMORY = frozenset({"running", "paused", ""})
 """States that a snapshot goes back to with its memory; '' where the host tells none."""
+_TRY = "device-migration"
+"""Tag of a VM: with ``try`` QEMU decides on its devices, in a migration as here."""
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBER = re.compile(r"\d+")
 """QEMU reads such a name as a snapshot's number first, which may be another one's."""
@@ -119,9 +121,42 @@ def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
         )
     if vm.state is VmState.SUSPENDED and (unable := unable_to_react(vm)):
         yield unable
+    if vm.state.active and vm.detail and (parts := tuple(_without_memory(vm, vm.detail))):
+        yield Objection(
+            "memory-not-stored",
+            words(
+                "The memory of {vm} cannot be stored in a snapshot, because of {parts}.",
+                vm=vm.name,
+                parts=Names(parts, Join.AND),
+            ),
+            words(
+                "Take it while the VM is off: {command}.",
+                command=texts.chat("vm shutdown {}", vm.name),
+            ),
+        )
     if vm.detail and vm.detail.pflash and host.up and not _takes_uefi(vm, vm.detail, host):
         off = not (is_older(host.libvirt_version, UEFI_WHEN_OFF) and vm.detail.loader)
         yield _no_uefi_snapshot(vm, host, off=off)
+
+
+def _without_memory(vm: Vm, detail: VmDetail) -> Iterator[Message]:
+    """What libvirt and QEMU refuse to store with the memory, as in a migration.
+
+    ``qemuMigrationSrcIsAllowed`` decides on both.
+    """
+    if vm.tags.get(_TRY) != "try":
+        usb = {each.name for each in detail.ties.usb}
+        yield from (each for each in detail.hostdevs if each not in usb)
+        yield from (f"vDPA {nic.source}" for nic in detail.nics if nic.kind == "vdpa")
+        yield from (words("directory {path}", path=each) for each in detail.shared_dirs)
+    yield from (words("shared memory {name}", name=each) for each in detail.ties.shmem)
+    yield from (
+        words("transient disk {disk}", disk=disk.target) for disk in detail.disks if disk.transient
+    )
+    if detail.ties.launch_security:
+        yield words("its encryption ({kind})", kind=detail.ties.launch_security)
+    if "invtsc" in detail.cpu_features and not detail.ties.tsc_frequency:
+        yield words("the CPU feature invtsc without a fixed TSC frequency")
 
 
 def _no_uefi_snapshot(vm: Vm, host: Host, *, off: bool) -> Objection:

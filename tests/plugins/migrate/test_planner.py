@@ -172,6 +172,14 @@ def moving(seen: Snapshot) -> Snapshot:
     return replace(seen, inbound=(Inbound(uuid_of("web-1"), "host-a", "host-c", 4 * GIB, "op-9"),))
 
 
+def test_a_vm_whose_system_crashed_is_not_moved_but_started_anew() -> None:
+    seen = vm_is(state=VmState.PAUSED, paused_by="crashed")(cluster())
+    said = planner.plan(SETTINGS, TO_B, seen, ())
+    assert isinstance(said, Refused)
+    assert [each.code for each in said.objections] == ["vm-crashed"]
+    assert "`/kvm vm reboot web-1`" in str(said.objections[0].remedy)
+
+
 def two_of_a_name(seen: Snapshot) -> Snapshot:
     return also(lambda vm: replace(vm, uuid=uuid_of("another"), host="host-c"))(seen)
 
@@ -186,6 +194,8 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "unknown-host": (lambda seen: seen, replace(TO_B, to="host-bb"), "host-b"),
     "vm-off": (vm_is(state=VmState.SHUT_OFF), TO_B, "Start it"),
     "vm-crashed": (vm_is(state=VmState.CRASHED), TO_B, "log"),
+    "paused-postcopy": (vm_is(state=VmState.PAUSED, paused_by="user"),
+                        replace(TO_B, policy=MigrationPolicy.POSTCOPY), "`/kvm migrate web-1`"),
     "vm-state": (vm_is(state=VmState.SHUTTING_DOWN), TO_B, "shutting down"),
     "io-error": (vm_is(state=VmState.PAUSED, paused_by="ioerror"), TO_B, "storage"),
     "half-moved": (vm_is(state=VmState.PAUSED, paused_by="migration"), TO_B, "both hosts"),

@@ -23,6 +23,8 @@ from bot.domain.cluster import (
     Pool,
     Snapshot,
     StoredSize,
+    Ties,
+    UsbDevice,
     VmDetail,
     VmSnapshot,
     VmState,
@@ -426,6 +428,41 @@ def test_a_vm_with_uefi_has_snapshots_where_its_libvirt_takes_them() -> None:
 def test_a_version_that_could_not_be_read_refuses_nothing(line: str, vm: dict[str, Any]) -> None:
     unknown = {"libvirt_version": 0, "hypervisor_version": 0}
     assert planned(f"vm {line}", cluster(host=unknown, **vm)).steps
+
+
+@pytest.mark.parametrize(
+    ("detail", "says"),
+    [
+        ({"hostdevs": ("PCI 0000:3b:00.0",)}, "PCI 0000:3b:00.0"),
+        ({"nics": (Nic("vdpa", "/dev/vhost-vdpa-0", ""),)}, "vDPA /dev/vhost-vdpa-0"),
+        ({"shared_dirs": ("/srv/src",)}, "directory /srv/src"),
+        ({"ties": Ties(shmem=("kvmfr",))}, "shared memory kvmfr"),
+        ({"disks": (replace(DISK, transient=True),)}, "transient disk vda"),
+        ({"ties": Ties(launch_security="sev")}, "its encryption (sev)"),
+        ({"cpu_features": ("invtsc",)}, "invtsc"),
+    ],
+)
+def test_what_cannot_be_stored_with_the_memory_is_foreseen(
+    detail: dict[str, Any], says: str
+) -> None:
+    line = "vm snapshot create web a"
+    told = refused(line, cluster(detail=detail))["memory-not-stored"]
+    assert says in told
+    assert "`/kvm vm shutdown web`" in told
+    assert planned(line, cluster(detail=detail, state=VmState.SHUT_OFF)).steps
+
+
+def test_what_travels_is_stored_too() -> None:
+    stick = UsbDevice("USB 046d:c52b", needed=True)
+    fine = {
+        "hostdevs": ("USB 046d:c52b",),
+        "cpu_features": ("invtsc",),
+        "ties": Ties(usb=(stick,), tsc_frequency=2_000_000_000),
+    }
+    assert planned("vm snapshot create web a", cluster(detail=fine)).steps
+    tried = {"hostdevs": ("PCI 0000:3b:00.0",), "shared_dirs": ("/srv",)}
+    seen = cluster(detail=tried, tags={"device-migration": "try"})
+    assert planned("vm snapshot create web a", seen).steps
 
 
 def test_a_disk_that_no_pool_has_grows_only_while_its_vm_runs() -> None:
