@@ -164,6 +164,24 @@ def test_one_volume_named_in_two_ways_stays(bot: Bot, tmp_path: Path) -> None:
     assert there(bot, disk)
 
 
+@pytest.mark.slow
+def test_a_disk_that_a_running_vm_writes_to_is_left_alone_under_every_name(
+    bot: Bot, tmp_path: Path
+) -> None:
+    disk = image(bot, f"{POOL}/end-db.qcow2")
+    bot.lab.run(A, "ln", "-s", "end-db.qcow2", f"{POOL}/end-link.qcow2")
+    define(bot, tmp_path, "end-db", f"<source file='{disk}'/>")
+    twin = define(bot, tmp_path, "end-twin", f"<source file='{POOL}/end-link.qcow2'/>")
+    bot.virsh(A, "start", "end-twin")
+    for line in ("start end-db", "snapshot create end-db s1", "disk grow end-db vda 1G",
+                 "clone end-db end-copy"):  # fmt: skip
+        told = text(bot.says(f"vm {line}"))
+        assert "A running VM uses local/end-db.qcow2 of end-db: end-twin on host-a." in told, line
+    bot.virsh(A, "destroy", twin)
+    bot.done("vm snapshot create end-db s1")
+    bot.done("vm start end-db")
+
+
 def test_of_an_external_snapshots_chain_all_that_is_own_goes(bot: Bot, tmp_path: Path) -> None:
     template = image(bot, f"{POOL}/end-template.qcow2")
     disk = image(bot, f"{POOL}/end-ext.qcow2", template)
