@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from bot.domain.backing import plain
+from bot.domain.backing import image_name, plain
 from bot.domain.cluster import Disk, DiskThere, Host, Pool, Seen, VmDetail
 
 _REMOVABLE = frozenset({"cdrom", "floppy"})
@@ -71,6 +71,30 @@ def pool_of(host: Host, disk: Disk) -> Pool | None:
         return next((pool for pool in host.pools if pool.name == name), None)
     inside = [pool for pool in host.pools if pool.path and _holds(pool, disk.source)]
     return max(inside, key=lambda pool: len(pool.path), default=None)
+
+
+def shared_names(host: Host, detail: VmDetail) -> dict[str, Disk]:
+    """The writable disks of a VM that other hosts see and no other VM should write to, by name.
+
+    Under each of its names: the path, the pool and volume, what a server serves.
+    """
+    found: dict[str, Disk] = {}
+    for disk in detail.disks:
+        if disk.source and not disk.shareable and not is_medium(disk) and is_shared(host, disk):
+            found |= dict.fromkeys(_names(host, disk), disk)
+    return found
+
+
+def _names(host: Host, disk: Disk) -> set[str]:
+    pool, source = pool_of(host, disk), image_name(disk.source)
+    if pool is None or disk.kind == "network":
+        return {source}
+    volume = disk.source.partition("/")[2]
+    if disk.kind != "volume":
+        folder, _, volume = source.rpartition("/")
+        return {source, f"{pool.name}/{volume}"} if folder == plain(pool.path) else {source}
+    path = plain(f"{pool.path}/{volume}") if pool.path else f"{pool.kind}:{pool.source}/{volume}"
+    return {source, path}
 
 
 def is_one_storage(pool: Pool, other: Pool) -> bool:

@@ -14,7 +14,7 @@ from bot.domain.definition import Definition
 from bot.domain.message import Duration, Names, words
 from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
-from bot.domain.storage import is_medium, is_shared
+from bot.domain.storage import is_medium, is_shared, shared_names
 from plugins.failover import variables
 from plugins.failover.commands import chat
 from plugins.failover.settings import FailoverSettings, Nvram, Priority
@@ -139,12 +139,14 @@ def choose(
         wanted: which VMs are asked for.
     """
     newest = {each.uuid: each for each in kept}
+    writers = _writers(snapshot, host)
     found: list[Candidate] = []
     off: list[StaysOff] = []
     for vm in lost_vms(snapshot, host, kept):
         if not vm.state.active:
             continue
         why = next(_reasons(settings, snapshot, vm, newest.get(vm.uuid), wanted), None)
+        why = why or _second_writer(snapshot.host(host), newest[vm.uuid], writers)
         if why is not None:
             off.append(StaysOff(vm.uuid, vm.name, why))
             continue
@@ -202,6 +204,37 @@ def _reasons(
         )
         return
     yield from _bound_to_its_host(settings, snapshot.host(vm.host), vm, kept)
+
+
+def _writers(snapshot: Snapshot, lost: str) -> Mapping[str, Vm]:
+    """The VMs that run on other hosts, by each name of their shared disks."""
+    return {
+        name: vm
+        for vm in snapshot.vms
+        if vm.host != lost and vm.state.active and vm.detail
+        for name in shared_names(snapshot.host(vm.host), vm.detail)
+    }
+
+
+def _second_writer(host: Host, kept: Definition, writers: Mapping[str, Vm]) -> Objection | None:
+    """Another VM that writes to a disk of this one: somebody may have started it in its place."""
+    for name, disk in shared_names(host, kept.detail).items():
+        other = writers.get(name)
+        if other is not None and other.uuid != kept.uuid:
+            return Objection(
+                "disk-in-use",
+                words(
+                    "{other} runs on {host} with a disk of {vm} ({disk}): two VMs that write to "
+                    "one disk destroy its data.",
+                    other=other.name,
+                    host=other.host,
+                    vm=kept.name,
+                    disk=disk.source,
+                ),
+                words("If {vm} should run instead, shut {other} down first: {command}.",
+                      vm=kept.name, other=other.name, command=chat("vm shutdown {}", other.name)),
+            )  # fmt: skip
+    return None
 
 
 def _bound_to_its_host(

@@ -188,3 +188,41 @@ def test_a_vm_starts_only_where_its_shared_pool_is_the_same_storage(
     placed, nowhere = place(SETTINGS, alone, "host-a", found)
     if target == "host-c":
         assert "host-b lacks: pool vms" in str(nowhere[0].why.text)
+
+
+CEPH = Pool("ceph", "rbd", "", active=True, autostart=True, shared=True, source="vms")
+FILE = Disk("vda", "file", "/vms/web.qcow2")
+RBD = Disk("vda", "network", "rbd://mon-1,mon-2/vms/web")
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "stays"),
+    [
+        (FILE, FILE, True),
+        (FILE, replace(FILE, source="/vms//./web.qcow2"), True),
+        (FILE, Disk("sda", "volume", "vms/web.qcow2"), True),
+        (Disk("vda", "volume", "vms/web.qcow2"), FILE, True),
+        (RBD, Disk("vda", "network", "rbd://mon-2,mon-1/vms/web"), True),
+        (RBD, Disk("vda", "volume", "ceph/web"), True),
+        (FILE, replace(FILE, source="/vms/other.qcow2"), False),
+        (FILE, replace(FILE, shareable=True), False),
+        (FILE, replace(FILE, readonly=True), False),
+        (FILE, replace(FILE, device="cdrom"), False),
+    ],
+)
+def test_a_vm_stays_off_while_another_one_runs_with_its_disk(
+    mine: Disk, theirs: Disk, *, stays: bool
+) -> None:
+    """As after somebody defined it anew by hand, with another UUID."""
+    seen = draw_cluster("host-a 8cpu 16G | web 1G\nhost-b 8cpu 16G | web-anew 1G")
+    hosts = tuple(replace(each, pools=(SHARE, CEPH)) for each in seen.hosts)
+    disks = {"web": mine, "web-anew": theirs}
+    vms = tuple(replace(vm, detail=VmDetail(disks=(disks[vm.name],), nics=())) for vm in seen.vms)
+    seen = replace(seen, hosts=hosts, vms=vms)
+    found, off = choose(SETTINGS, seen, "host-a", kept_of(seen))
+    assert [each.why.code for each in off] == (["disk-in-use"] if stays else [])
+    assert [each.vm.name for each in found] == ([] if stays else ["web"])
+    local = tuple(replace(each, pools=(replace(SHARE, shared=False),)) for each in hosts[1:])
+    if stays and theirs.kind == "file":
+        apart = replace(seen, hosts=(hosts[0], *local))
+        assert choose(SETTINGS, apart, "host-a", kept_of(apart))[1] == ()
