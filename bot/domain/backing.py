@@ -16,6 +16,8 @@ from bot.domain.message import Member, Message, words
 Key = tuple[str, str]
 """A host and a path there."""
 
+_BY_NAME = frozenset({"rbd", "gluster", "sheepdog", "iscsi"})
+"""Protocols whose names are unique, whichever server tells them."""
 _MAPPED = re.compile(r"/dev/mapper/(?P<group>(?:[^-]|--)+)-(?P<volume>(?:[^-]|--)+)")
 
 
@@ -310,9 +312,21 @@ def plain(path: str) -> str:
 
 
 def image_name(source: str) -> str:
-    """A disk's source as ``ImageUse`` spells it: of a URL ``kind:name``, whoever serves it."""
+    """A disk's source as ``ImageUse`` spells it.
+
+    Of a network image of a cluster ``kind:name``, whichever of its servers are named; of a snapshot
+    of an RBD image that image. Of any other network image its URL: each server has names of its
+    own.
+    """
     kind, url, rest = source.partition("://")
-    return f"{kind}:{rest.partition('/')[2]}" if url else plain(source)
+    if not url:
+        return plain(source)
+    name = rest.partition("/")[2]
+    if kind == "rbd":
+        name = name.partition("@")[0]
+    if kind == "iscsi" and "/" not in name:
+        name = f"{name}/0"  # its first unit
+    return f"{kind}:{name}" if kind in _BY_NAME else source
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.backing import Backing, Image, ImageUse, Storage, plain
+from bot.domain.backing import Backing, Image, ImageUse, Storage, image_name, plain
 from bot.domain.message import Message
 
 NAMES = [f"/p/{letter}" for letter in "abcdefg"]
@@ -77,6 +78,26 @@ def test_paths_have_one_spelling() -> None:
     assert plain("//a/b") == "/a/b"
     assert plain("/dev/mapper/vg--0-lv--1") == "/dev/vg-0/lv-1"
     assert plain("rbd:pool/../image") == "rbd:pool/../image"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("rbd://mon-1:6789,mon-2/vms/web", "rbd:vms/web"),
+        ("rbd://mon-2,mon-1/vms/web@clean", "rbd:vms/web"),
+        ("rbd:///vms/web", "rbd:vms/web"),
+        ("gluster://g/volume/web", "gluster:volume/web"),
+        ("iscsi://san:3260/iqn.x:web", "iscsi:iqn.x:web/0"),
+        ("iscsi://10.0.0.9/iqn.x:web/0", "iscsi:iqn.x:web/0"),
+        ("iscsi://san/iqn.x:web/1", "iscsi:iqn.x:web/1"),
+        ("nbd://one:10809/", "nbd://one:10809/"),
+        ("nbd:///run/two.sock/disk", "nbd:///run/two.sock/disk"),
+        ("/pool/../pool//a", "/pool/a"),
+        ("pool/a", "pool/a"),
+    ],
+)
+def test_a_network_image_has_one_name_whichever_server_tells_it(source: str, name: str) -> None:
+    assert image_name(source) == name
 
 
 def test_one_device_is_the_same_on_all_hosts_that_name_it() -> None:

@@ -804,7 +804,11 @@ def test_a_disk_of_a_vm_that_is_off_is_left_alone_while_another_vm_writes_to_it(
 
 @pytest.mark.parametrize(
     ("kind", "source", "one"),
-    [("block", "/dev/vg/web", False), ("network", "rbd://mon-1,mon-2/pool/web", True)],
+    [
+        ("block", "/dev/vg/web", False),
+        ("network", "rbd://mon-1,mon-2/pool/web", True),
+        ("network", "nbd://mon-1,mon-2/", False),
+    ],
 )
 def test_a_device_of_one_name_on_two_hosts_is_one_only_where_it_is_shared(
     kind: str, source: str, *, one: bool

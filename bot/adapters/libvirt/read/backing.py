@@ -17,12 +17,12 @@ import libvirt
 from lxml import etree
 
 from bot.adapters.libvirt.read import backing_text
-from bot.adapters.libvirt.read.domain_xml import document
+from bot.adapters.libvirt.read.domain_xml import document, source_text
 from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, VANISHED, reason
-from bot.domain.backing import Image, ImageUse, Storage, plain
+from bot.domain.backing import Image, ImageUse, Storage, image_name, plain
 from bot.domain.errors import HostUnreachableError
 from bot.domain.message import Message, words
 
@@ -246,14 +246,14 @@ class _Look:
             path, told = base, told.find("backingStore")
 
     def _path_of(self, source: etree._Element | None) -> str:
-        """A path on the host, ``kind:name`` of a network image.
+        """A path on the host, of a network image as ``image_name`` spells it.
 
         ``pool/volume`` where that volume is not there.
         """
         if source is None:
             return ""
         if source.get("protocol"):
-            return backing_text.of_network(source.get("protocol", ""), source.get("name", ""))
+            return image_name(source_text(source))
         if source.get("pool"):
             return self._in_pool(source.get("pool", ""), source.get("volume", ""))
         return next((found for name in ("file", "dev") if (found := source.get(name))), "")

@@ -243,10 +243,10 @@ def _is_encrypted(element: etree._Element) -> bool:
 def _disk_source(disk: etree._Element) -> str:
     if disk.get("type") == "nvme":  # each controller's namespaces count from 1
         return f"{device_name('nvme', disk)}/{_of(disk, 'source', 'namespace')}"
-    return _source(disk.find("source"))
+    return source_text(disk.find("source"))
 
 
-def _source(source: etree._Element | None) -> str:
+def source_text(source: etree._Element | None) -> str:
     """A path, ``pool/volume`` or URL; '' for an empty drive."""
     if source is None:
         return ""
@@ -295,7 +295,7 @@ def _hostdevs(root: etree._Element) -> Iterator[str]:
 def _shared_dirs(root: etree._Element) -> Iterator[str]:
     for each in root.iterfind("devices/filesystem"):
         source = each.find("source")
-        yield (source.get("dir") or _source(source) if source is not None else "") or _of(
+        yield (source.get("dir") or source_text(source) if source is not None else "") or _of(
             each, "target", "dir"
         )
 

@@ -221,3 +221,17 @@ def test_an_image_that_names_what_nobody_can_read_is_not_known_to_stand_on_nothi
     )
     found = looked(pools=(Handle(POOL, (Handle(odd),)),))
     assert "/pool/top: what it stands on cannot be read" in str(found.unknown[0])
+
+
+def test_network_disks_are_used_by_the_name_that_all_servers_know_them_by() -> None:
+    def vm(name: str, source: str) -> str:
+        return (
+            f"<domain><name>{name}</name><uuid>{name}</uuid><devices>"
+            f"<disk type='network' device='disk'><driver type='raw'/>{source}</disk>"
+            "</devices></domain>"
+        )
+
+    rbd = "<source protocol='rbd' name='vms/web@s'><host name='m1'/><host name='m2'/></source>"
+    nbd = "<source protocol='nbd' name=''><host name='n1' port='10809'/></source>"
+    uses = looked(vm("a", rbd), vm("b", nbd)).uses
+    assert {each.path for each in uses} == {"rbd:vms/web", "nbd://n1:10809/"}
