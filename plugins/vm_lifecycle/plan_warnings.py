@@ -22,6 +22,7 @@ def of(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
             "data-loss",
             words("All changes of {vm} since that snapshot are lost.", vm=vm.name),
         )
+        yield from _only_while_it_runs(vm)
     if verb == "discard-memory":
         yield Reason(
             "data-loss",

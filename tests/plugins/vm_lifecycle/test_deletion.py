@@ -116,10 +116,12 @@ def test_the_clock_never_ends_a_transient_vm_by_itself() -> None:
     assert told.remedies[0].command == "vm shutdown trans-1 --lose-definition"
 
 
-@pytest.mark.parametrize("verb", ["shutdown", "force-off", "reboot"])
-def test_approvers_read_what_a_vm_has_only_while_it_runs(verb: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["shutdown web-1", "force-off web-1", "reboot web-1", "snapshot revert web-1 clean"]
+)
+def test_approvers_read_what_a_vm_has_only_while_it_runs(line: str) -> None:
     def told(**change: Any) -> dict[str, str]:
-        plan = planned(f"vm {verb} web-1", with_vm(seen(), "web-1", **change))
+        plan = planned(f"vm {line}", with_vm(seen(), "web-1", **change))
         return {each.code: str(each.text) for each in plan.warnings}
 
     new = ("only-live", "other-disk", "block-job")
