@@ -186,8 +186,9 @@ class VmDetail:
     """What decides whether and how a guest can move or change; read from its live definition.
 
     ``cpu_mode`` is '', 'custom', 'host-model', 'host-passthrough' or 'maximum'; ``hostdevs`` are
-    readable names of host devices; ``job`` is the kind of an active job, '' when none; ``silent``:
-    its QEMU did not answer in time, so that its job is not known. ``topology`` is how many vCPUs a
+    readable names of host devices; ``job`` is the kind of an active job, '' when none;
+    ``local_job``: that job ends with the VM and changes nothing of it, as a backup; ``silent``: its
+    QEMU did not answer in time, so that its job is not known. ``topology`` is how many vCPUs a
     fixed CPU topology has (0: none is fixed), ``memory_limit`` the bytes that memory hot-plug may
     reach (0: none). ``snapshot_list`` is read for VMs in focus only; None: not read.
     """
@@ -207,6 +208,7 @@ class VmDetail:
     hugepages: bool = False
     memory_locked: bool = False
     job: Message = ""
+    local_job: bool = False
     silent: bool = False
     vcpus_max: int = 0
     topology: int = 0

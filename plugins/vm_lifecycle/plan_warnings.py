@@ -46,6 +46,15 @@ def of(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
 def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
     if verb == "force-off":
         yield Reason("data-loss", words("{vm} runs: unwritten data is lost.", vm=vm.name))
+        if vm.detail is not None and vm.detail.local_job:
+            yield Reason(
+                "job-lost",
+                words(
+                    "{vm} has a job in progress, which ends with it: {job}.",
+                    vm=vm.name,
+                    job=vm.detail.job,
+                ),
+            )
         if vm.detail is not None and vm.detail.silent:
             yield Reason(
                 "job-unknown",

@@ -337,7 +337,7 @@ def state_objections(
                 command=texts.shell("virsh dumpxml {}", virsh_name(vm)),
             ),
         )
-    job = _job(vm, snapshot, hung=hung)
+    job = "" if ends and vm.detail and vm.detail.local_job else _job(vm, snapshot, hung=hung)
     if not ends and lost_memory(vm, snapshot):
         yield Objection(
             "post-copy-failed",

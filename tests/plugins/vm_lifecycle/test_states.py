@@ -146,6 +146,15 @@ def test_a_vm_whose_system_crashed_is_ended_or_started_anew() -> None:
         assert "`/kvm vm force-off web`" in refused(line(command), seen)["runs"]
 
 
+def test_a_backup_or_dump_that_hangs_keeps_nobody_from_forcing_a_vm_off() -> None:
+    """libvirt ends such a job with the VM; a migration it does not, nor a revert."""
+    seen = cluster(detail={**DETAIL, "job": "backup", "local_job": True})
+    plan = planned("vm force-off web", seen)
+    assert [each.code for each in plan.warnings] == ["data-loss", "job-lost"]
+    assert "busy" in refused("vm shutdown web", seen)
+    assert "busy" in refused("vm force-off web", web("being moved"))
+
+
 def test_a_vm_that_shuts_down_is_waited_for() -> None:
     seen = web("in shutdown")
     for command in ("shutdown", "reboot", "pause"):

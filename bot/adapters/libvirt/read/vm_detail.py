@@ -12,6 +12,7 @@ import libvirt
 from bot.adapters.libvirt.read.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.read.inventory import Facts
 from bot.adapters.libvirt.read.qcow2 import snapshot_ids
+from bot.adapters.libvirt.read.sampling import name_of_snapshot
 from bot.adapters.libvirt.read.ties import bases
 from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import report_text
@@ -37,6 +38,15 @@ _JOBS = {
     libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: words("backup"),
     libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE: words("snapshot delete"),
 }
+# Jobs that libvirt ends when it ends the VM, and that change nothing of it
+_ENDS_WITH_IT = frozenset(
+    {
+        libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE,
+        libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT,
+        libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP,
+        libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP,
+    }
+)
 _SHOWN = 3  # differing CPU features that are named; the rest is counted
 _BLOCK_JOBS = {
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: "pull",
@@ -101,8 +111,8 @@ def depth(connection: Connection, vm: Vm) -> Depth:
             replace(disk, compat=version or "")
             for disk, version in zip(disks, versions, strict=True)
         )
-    job = ask("job", "", lambda: active_job(domain))
-    snapshots = ask("snapshots", "", lambda: _snapshot_list(domain))
+    job, local_job = ask("job", "", lambda: _job_of(domain)) or ("", False)
+    snapshots = _snapshot_list(parts, domain)
     if any(not each.external and each.name.isdecimal() for each in snapshots or ()):
         numbers = ask("snapshot-numbers", "", lambda: _numbers(connection, vm.detail))
         snapshots = tuple(
@@ -117,7 +127,8 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     detail = replace(
         vm.detail,
         disks=disks,
-        job=job or "",
+        job=job,
+        local_job=local_job,
         snapshot_list=snapshots,
         checkpoints=checkpoints or 0,
         ties=ties,
@@ -166,14 +177,21 @@ def _other_disks(now: VmDetail, then: VmDetail) -> Iterator[str]:
             yield disk.target
 
 
-def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
-    """Its snapshots; None when the host cannot say."""
-    try:
-        return tuple(snapshot_of(each) for each in domain.listAllSnapshots(0))
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _CANNOT_SAY:
-            return None
-        raise
+def _snapshot_list(parts: Parts, domain: Domain) -> tuple[VmSnapshot, ...] | None:
+    """Its snapshots, of one that cannot be read the name alone; None when the host cannot say."""
+    listed = parts.read(
+        "snapshots", "", lambda: list(domain.listAllSnapshots(0)), absent=_CANNOT_SAY
+    )
+    if listed is None:
+        return None
+    found: list[VmSnapshot] = []
+    for each in listed:
+        name = name_of_snapshot(each)
+        taken = parts.read("snapshot", name, partial(snapshot_of, each))
+        if taken is None and parts.why("snapshot", name):
+            taken = VmSnapshot(name)
+        found += [taken] if taken is not None else []
+    return tuple(found)
 
 
 def _bases(domain: Domain) -> tuple[str, ...]:
@@ -232,11 +250,17 @@ def snapshot_of(snapshot: libvirt.virDomainSnapshot) -> VmSnapshot:
     root = document(snapshot.getXMLDesc(0))
     parts = [*root.iterfind("memory"), *root.iterfind("disks/disk")]
     external = any(each.get("snapshot") == "external" for each in parts)
-    return VmSnapshot(root.findtext("name", ""), external, root.findtext("state", ""))
+    name = root.findtext("name") or name_of_snapshot(snapshot)
+    return VmSnapshot(name, external, root.findtext("state", ""))
 
 
 def active_job(domain: Domain) -> Message:
     """The kind of the job that holds a guest, '' when none does."""
+    return _job_of(domain)[0]
+
+
+def _job_of(domain: Domain) -> tuple[Message, bool]:
+    """The kind of the job that holds a guest, '' for none; and whether it ends with the guest."""
     try:
         stats = domain.jobStats()
     except libvirt.libvirtError as error:
@@ -244,13 +268,14 @@ def active_job(domain: Domain) -> Message:
             error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
             and "only on the source" in str(error)
         ):
-            return _JOBS[libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN]
+            return _JOBS[libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN], False
         if error.get_error_code() in _CANNOT_SAY:
-            return ""
+            return "", False
         raise
     if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
-        return ""
-    return _JOBS.get(stats.get(_JOB_OPERATION, 0), words("job"))
+        return "", False
+    kind = stats.get(_JOB_OPERATION, 0)
+    return _JOBS.get(kind, words("job")), kind in _ENDS_WITH_IT
 
 
 def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge

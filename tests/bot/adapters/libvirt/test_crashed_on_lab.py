@@ -1,4 +1,4 @@
-"""A real VM whose system panics and whose definition asks to keep it so: libvirt calls it crashed, QEMU is there."""
+"""Real VMs that can only be ended: one whose system panicked and is kept so, and one whose backup does not end."""
 
 from __future__ import annotations
 
@@ -64,3 +64,21 @@ def test_a_vm_whose_system_crashed_counts_as_there_and_is_started_anew(
     until(lambda: seen().state is VmState.SHUT_OFF or None, "it is off")
     hypervisor.start(A, crashed.uuid)
     until(lambda: seen().paused_by == OS_CRASHED or None, "it crashed again")
+
+
+def test_a_vm_whose_backup_does_not_end_is_forced_off(
+    lab: Lab, hypervisor: LibvirtHypervisor, tmp_path: Path
+) -> None:
+    """A backup that is pulled lasts until who pulls it says so."""
+    guest = lab.guest("backed-up", host=A, memory_mib=96, disk="local")
+    wish = tmp_path / "backup.xml"
+    wish.write_text(
+        f"<domainbackup mode='pull'><server transport='unix' socket='{tmp_path}/nbd'/></domainbackup>"
+    )
+    lab.virsh(A, "backup-begin", guest.name, str(wish))
+    detail = hypervisor.snapshot([guest.name]).vm(guest.name).detail
+    assert detail is not None
+    assert (str(detail.job), detail.local_job) == ("backup", True)
+    hypervisor.force_off(A, guest.uuid)
+    until(lambda: guest.where() == [] or None, "its QEMU has ended")
+    assert hypervisor.snapshot().vm(guest.name).state is VmState.SHUT_OFF

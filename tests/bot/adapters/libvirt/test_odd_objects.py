@@ -18,7 +18,7 @@ from bot.adapters.libvirt.read import domain_xml, inventory, target_equipment
 from bot.adapters.libvirt.read.domain_xml import parse
 from bot.adapters.libvirt.read.sampling import LibvirtSampler
 from bot.adapters.libvirt.transport import connections
-from bot.domain.cluster import Lack, Snapshot, Vm, VmState
+from bot.domain.cluster import Lack, Snapshot, Vm, VmSnapshot, VmState
 from bot.domain.definition import Definition, Unreadable
 from bot.domain.errors import HypervisorError
 from bot.domain.metrics import HostSample, Metric, VmSample, points
@@ -442,6 +442,44 @@ def test_what_a_guests_agent_says_spoils_no_look_at_its_vm(
     uuid = host.domains[1].UUIDString()
     assert hypervisor.addresses("host-a", uuid) == ()
     assert hypervisor.file_systems("host-a", uuid) == ()
+
+
+@pytest.mark.parametrize(
+    ("operation", "shown", "local"),
+    [
+        (libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP, "backup", True),
+        (libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP, "dump", True),
+        (libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT, "migration", False),
+        (libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT, "snapshot revert", False),
+        (99, "job", False),
+    ],
+)
+def test_which_job_ends_with_its_vm_is_known(
+    host: OddHost, hypervisor: LibvirtHypervisor, operation: int, shown: str, *, local: bool
+) -> None:
+    host.answers.broken["vm-2", "jobStats"] = {
+        "type": libvirt.VIR_DOMAIN_JOB_UNBOUNDED,
+        libvirt.VIR_DOMAIN_JOB_OPERATION: operation,
+    }
+    detail = hypervisor.snapshot(["vm-2"]).vm("vm-2").detail
+    assert detail is not None
+    assert (str(detail.job), detail.local_job) == (shown, local)
+
+
+@pytest.mark.parametrize("wrong", [None, "<", failure(libvirt.VIR_ERR_INTERNAL_ERROR)])
+def test_one_snapshot_that_cannot_be_read_hides_no_other_from_a_plan(
+    host: OddHost, hypervisor: LibvirtHypervisor, wrong: Any
+) -> None:
+    well = Thing(host.answers, "well", getName="well", getXMLDesc=(
+        "<domainsnapshot><name>well</name><state>shutoff</state></domainsnapshot>"
+    ))  # fmt: skip
+    host.domains[1]._truth["listAllSnapshots"].append(well)
+    host.domains[1]._truth["snapshotNum"] = 2
+    host.answers.broken["vm-2/snap", "getXMLDesc"] = wrong
+    vm = hypervisor.snapshot(["vm-2"]).vm("vm-2")
+    assert vm.detail is not None
+    assert vm.detail.snapshot_list == (VmSnapshot("snap"), VmSnapshot("well", state="shutoff"))
+    assert "snapshot snap" in str(vm.problem)
 
 
 def test_a_snapshot_of_an_impossible_moment_is_shown_with_its_reason(
