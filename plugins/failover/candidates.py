@@ -103,8 +103,6 @@ def definitions_elsewhere(
     host: str,
     kept: Iterable[Definition],
     newest: Callable[[str], Definition | None],
-    *,
-    most: int | None = None,
 ) -> tuple[Definition, ...]:
     """The definitions of VMs that came to a host after they were last kept.
 
@@ -115,11 +113,10 @@ def definitions_elsewhere(
         host: the host.
         kept: what is kept of the host's own VMs.
         newest: the newest kept definition of the VM of a UUID, of whichever host.
-        most: so many are asked for; None: all.
     """
     known = {each.uuid for each in kept}
     came = [vm.uuid for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known]
-    return tuple(found for uuid in came[:most] if (found := newest(uuid)) is not None)
+    return tuple(found for uuid in came if (found := newest(uuid)) is not None)
 
 
 def choose(

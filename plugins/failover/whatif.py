@@ -6,7 +6,7 @@ Nothing is ordered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot.domain.card import Card, Context, Element, Section, Table
 from bot.domain.cluster import Host, Snapshot
@@ -77,6 +77,9 @@ def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
     return Card(said, title, (*elements, Context(tuple(small))))
 
 
+_MOST_HOSTS = 30  # rows that people read; all are in the file
+
+
 def status(
     settings: FailoverSettings,
     about: Status,  # noqa: ARG001 - the shape of an answer
@@ -84,23 +87,30 @@ def status(
 ) -> Card:
     """For each host: what can prove it off, and how many of its VMs could start elsewhere today."""
     shown: Shown = view.found
-    rows, ready, running = [], 0, 0
+    rows: list[tuple[bool, tuple[Message, ...]]] = []
+    ready = running = 0
+    everything = {each.uuid: each for each in view.history.definitions()}
+    by_host: dict[str, list[Definition]] = {}
+    for each in everything.values():
+        by_host.setdefault(each.host, []).append(each)
     reasons: list[Message] = []
     for host in sorted(view.snapshot.hosts, key=lambda each: each.name):
-        kept = definitions_of(host.name, view.snapshot, view.history)
+        mine = by_host.get(host.name, [])
+        came = definitions_elsewhere(view.snapshot, host.name, mine, everything.get)
+        kept = (*mine, *came)
         placed, off = _outcome(
             settings, without_corpses(view.snapshot, host.name, kept), host, kept
         )
         ready, running = ready + len(placed), running + len(placed) + len(off)
         reasons += [each.why.text for each in off]
-        rows.append(
-            (
-                host.name,
-                _state(host, shown),
-                _controllers(host, shown),
-                f"{len(placed)}/{len(placed) + len(off)}",
-            )
+        row = (
+            host.name,
+            _state(host, shown),
+            _controllers(host, shown),
+            f"{len(placed)}/{len(placed) + len(off)}",
         )
+        sound = host.up and not off and bool(shown.bonds.get(host.name))
+        rows.append((sound, row))
     said = nwords(
         "Failover readiness: {ready} of {n} running VM could start elsewhere.",
         "Failover readiness: {ready} of {n} running VMs could start elsewhere.",
@@ -108,13 +118,23 @@ def status(
         ready=ready,
     )
     columns = (words("Host"), words("State"), words("Proof that it is off"), words("VMs"))
-    elements: list[Element] = [Section(said), Table(columns, tuple(rows), frozenset({3}))]
+    whole = Table(columns, tuple(row for _, row in rows), frozenset({3}))
+    worst = [row for _, row in sorted(rows, key=lambda each: each[0])]
+    elements: list[Element] = [Section(said), replace(whole, rows=tuple(worst[:_MOST_HOSTS]))]
+    if more := len(worst[_MOST_HOSTS:]):
+        told = nwords(
+            "Those with trouble first; {n} more host is in the file: {command}.",
+            "Those with trouble first; {n} more hosts are in the file: {command}.",
+            n=more,
+            command=chat("failover status --csv"),
+        )
+        elements.append(Context((told,)))
     if reasons:
         elements.append(Section(join(reasons[:10], "\n")))
     if unsafe := tuple(vm.name for vm in boot.unsafe(settings, view.snapshot)):
         elements.append(Section(_libvirts(unsafe)))
     mode = words("Mode: {mode}.", mode=settings.mode.value)
-    return Card(said, words("Failover"), (*elements, Context((mode,))))
+    return Card(said, words("Failover"), (*elements, Context((mode,))), export=whole)
 
 
 def _libvirts(names: tuple[str, ...]) -> Message:
@@ -139,9 +159,6 @@ def readiness(
     return len(placed) + len(off), {each.name: each.why.text for each in off}
 
 
-_MOST_CAME = 50  # asked for one by one; a bot that has kept none yet would ask for thousands
-
-
 def definitions_of(host: str, snapshot: Snapshot, history: History) -> tuple[Definition, ...]:
     """The newest kept definition of each VM of a host, and of each that has just come to it."""
     kept = history.definitions(host=host)
@@ -149,7 +166,7 @@ def definitions_of(host: str, snapshot: Snapshot, history: History) -> tuple[Def
     def newest(uuid: str) -> Definition | None:
         return next(iter(history.definitions(uuid=uuid)), None)
 
-    return (*kept, *definitions_elsewhere(snapshot, host, kept, newest, most=_MOST_CAME))
+    return (*kept, *definitions_elsewhere(snapshot, host, kept, newest))
 
 
 def _outcome(

@@ -827,7 +827,8 @@ def fits_card(fit: Fit, size: Line, ratio: float, odd: Sequence[Vm] = ()) -> Car
     title = nwords(
         "{n} more VM of {size} fits", "{n} more VMs of {size} fit", n=fit.count, size=size
     )
-    by_host = [words("{n} on {host}", n=count, host=name) for name, count in fit.by_host]
+    roomy = sorted(fit.by_host, key=lambda each: (-each[1], each[0]))
+    by_host = [words("{n} on {host}", n=count, host=name) for name, count in roomy]
     lines: list[Line] = [
         words("*{title}* with N+1 kept: {hosts}.", title=title, hosts=_all_or_none(by_host)),
         words("Without N+1: {n}.", n=fit.without_spare),
@@ -838,19 +839,26 @@ def fits_card(fit: Fit, size: Line, ratio: float, odd: Sequence[Vm] = ()) -> Car
     if odd:
         told = [
             words("{vm} on {host}: {problem}", vm=vm.name, host=vm.host, problem=vm.problem)
-            for vm in odd
+            for vm in odd[:_MOST_FITTING]
         ]
+        if more := len(odd[_MOST_FITTING:]):
+            told.append(nwords("{n} more VM", "{n} more VMs", n=more))
         elements.append(Section(words("*Size not known for sure*\n{vms}", vms=bullets(told))))
     counted = words(
         "Counted: memory minus reserve, {ratio} vCPUs per core, placement tags.", ratio=ratio
     )
     elements.append(Context((counted,)))
     text = words("{title} with N+1 kept", title=title)
-    return Card(text=text, title=title, elements=tuple(elements))
+    rows = tuple((host, str(count)) for host, count in roomy)
+    export = Table((words("Host"), words("VMs")), rows, frozenset({1}))
+    return Card(text=text, title=title, elements=tuple(elements), export=export)
+
+
+_MOST_FITTING = 20  # hosts and VMs that are named; the file has every host
 
 
 def _all_or_none(some: Sequence[Member]) -> Value:
-    return Names(tuple(some)) if some else NONE
+    return Names(tuple(some), most=_MOST_FITTING) if some else NONE
 
 
 def alerts_card(

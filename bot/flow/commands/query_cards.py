@@ -6,7 +6,7 @@ Help, hosts, VMs, operations, the audit trail, the policy.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from inspect import cleandoc
@@ -213,6 +213,47 @@ def usage_card(
     return Card(text=Words("{usage}", {"usage": Code(usage)}), elements=tuple(elements))
 
 
+_MOST_TOLD = 10  # of what is wrong with hosts; a card has 50 blocks, and the file has all
+_NAMED_TOGETHER = 5  # hosts whose problem is the same
+
+
+def _silent(down: Iterable[Host]) -> Iterator[Section]:
+    """Why hosts do not answer, those with the same problem together."""
+    alike: dict[Message, list[str]] = {}
+    for host in down:
+        if host.problem:
+            alike.setdefault(host.problem, []).append(host.name)
+    for problem, names in list(alike.items())[:_MOST_TOLD]:
+        yield Section(
+            nwords(
+                "*{hosts}* does not answer: {problem}",
+                "*{hosts}* do not answer: {problem}",
+                n=len(names),
+                hosts=Names(tuple(names), most=_NAMED_TOGETHER),
+                problem=problem,
+            )
+        )
+    if more := sum(map(len, list(alike.values())[_MOST_TOLD:])):
+        yield Section(
+            nwords("{n} more host does not answer.", "{n} more hosts do not answer.", n=more)
+        )
+
+
+def _unread(seen: Snapshot, hosts: Iterable[Host]) -> Iterator[Section]:
+    """What could not be read of hosts that answer."""
+    lacking = [(host.name, parts) for host in hosts if (parts := unread_parts(seen, host))]
+    for name, parts in lacking[:_MOST_TOLD]:
+        yield Section(words("*{host}* could not be read whole: {parts}", host=name, parts=parts))
+    if more := len(lacking[_MOST_TOLD:]):
+        yield Section(
+            nwords(
+                "{n} more host could not be read whole.",
+                "{n} more hosts could not be read whole.",
+                n=more,
+            )
+        )
+
+
 def hosts_card(
     seen: Snapshot,
     number: int = 1,
@@ -248,25 +289,14 @@ def hosts_card(
         lines = ((host.name, f"{SHOW} {shlex.quote(host.name)}") for host in shown)
         elements += picker(ONE_HOST, CHOOSE_HOST, lines)
     elements += [page_buttons(line, page)] if line is not None else []
-    elements += [
-        Section(
-            words(
-                "*{host}* does not answer: {problem}",
-                host=host.name,
-                problem=host.problem,
-            )
-        )
-        for host in down
-        if host.problem
-    ]
-    elements += [
-        Section(words("*{host}* could not be read whole: {parts}", host=host.name, parts=parts))
-        for host in hosts
-        if (parts := unread_parts(seen, host))
-    ]
+    elements += [*_silent(down), *_unread(seen, hosts)]
     title = _hosts_up(len(hosts), up, sum(host.up and host.maintenance for host in hosts))
     text = (
-        words("{title}; down: {names}", title=title, names=tuple(host.name for host in down))
+        words(
+            "{title}; down: {names}",
+            title=title,
+            names=Names(tuple(host.name for host in down), most=10),
+        )
         if down
         else title
     )

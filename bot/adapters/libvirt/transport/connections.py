@@ -39,6 +39,11 @@ _KEEPALIVE_COUNT = 4
 _PATIENCE = 0.2  # seconds for which a question waits before one more connection is opened
 LOOKS_WAIT = 1.0  # seconds for which what is looked at by the clock may wait for its turn
 _UNUSED = 60.0  # seconds after which a connection beside the first is closed
+_OPENING = 10.0
+"""Seconds that opening a connection may take before another is tried beside it.
+
+When all hosts come back at once, a second ssh to each would make all of them later.
+"""
 _FIRST_BACKOFF = 0.25  # seconds; a libvirtd that restarts is back in less
 _LONGEST_BACKOFF = 5.0  # seconds; a host that is back is seen by the next sweep
 
@@ -167,10 +172,10 @@ class Wires:
     """The connections to one host by one way in, shared by several kinds of questions.
 
     One serves them all while it answers at once. Another is opened when every open one has been at
-    a question for longer than whoever waits has patience, and closed when it was not used for a
-    while. No two threads ever use a connection at once. In libvirt before 10.3 a thread that waits
-    for an answer can be woken by another one's question in a way that crashes the process
-    (CVE-2024-4418); a host that falls silent is such a case.
+    a question for longer than whoever waits has patience (or has been opening for long), and closed
+    when it was not used for a while. No two threads ever use a connection at once. In libvirt
+    before 10.3 a thread that waits for an answer can be woken by another one's question in a way
+    that crashes the process (CVE-2024-4418); a host that falls silent is such a case.
 
     Args:
         host: the host's name, for errors.
@@ -258,7 +263,10 @@ class Wires:
 
     @staticmethod
     def _hangs(wire: _Wire, patience: float) -> bool:
-        return wire.since is not None and time.monotonic() - wire.since > patience
+        if wire.since is None:
+            return False
+        allowed = max(patience, _OPENING) if wire.is_opening else patience
+        return time.monotonic() - wire.since > allowed
 
     def _dispatch(self) -> None:
         """Give connections to what may be asked now, in the order in which it came."""
@@ -528,7 +536,9 @@ class _Wire:
         self._broken: Message = ""
         # Whoever hands it out looks at these, under a lock
         self.busy = False
-        self.since: float | None = None  # by ``time.monotonic()``, while it is at a question
+        # By ``time.monotonic()``, while it is at a question, or opening for one
+        self.since: float | None = None
+        self.is_opening = False
         self.used_at = float("-inf")
 
     @property
@@ -574,6 +584,7 @@ class _Wire:
         if why := self._backoff.why:
             raise self._unreachable(why)
         connection = None
+        self.is_opening = True
         try:
             connection = open_connection(self._uri, read_only=self._read_only)
             connection.registerCloseCallback(self._on_close, connection)
@@ -584,6 +595,9 @@ class _Wire:
             self.hang_up()
             self._backoff.note_failure(report_text(error))
             raise self._unreachable(report_text(error)) from error
+        finally:
+            self.is_opening = False
+            self.since = time.monotonic()  # the question itself begins now
         self._backoff.note_success()
         self._connection, self._broken = connection, ""
         return connection, True

@@ -104,6 +104,62 @@ def test_a_kind_that_hangs_delays_no_other_and_holds_one_connection(
     assert behind.wait(time.monotonic() + PATIENCE) in {first, *others}
 
 
+def test_while_the_first_connection_is_opening_no_second_is_tried(
+    shared: Callable[..., HostConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ssh when all hosts come back at once; it may take longer than a question has patience."""
+    tries: list[int] = []
+    release, begun = threading.Event(), threading.Event()
+    how = connections.open_connection
+
+    def slowly(uri: str, *, read_only: bool = False) -> object:
+        tries.append(len(tries))
+        begun.set()
+        assert release.wait(PATIENCE)
+        return how(uri, read_only=read_only)
+
+    monkeypatch.setattr(connections, "open_connection", slowly)
+    monkeypatch.setattr(connections, "_OPENING", PATIENCE)
+    kinds = [shared(patience=0.01), shared(patience=0.01)]
+    looks = [threading.Event() for _ in range(3)]
+    wires = kinds[0]._wires
+    look_again = wires._look_again
+
+    def looked() -> None:
+        look_again()
+        next(each for each in [*looks, threading.Event()] if not each.is_set()).set()
+
+    monkeypatch.setattr(wires, "_look_again", looked)
+    sent = [each.send(id) for each in kinds]
+    assert begun.wait(PATIENCE)
+    assert all(each.wait(PATIENCE) for each in looks), "it was looked whether another is needed"
+    assert tries == [0]
+    release.set()
+    assert len({each.wait(time.monotonic() + PATIENCE) for each in sent}) == 1
+
+
+def test_a_connection_that_has_been_opening_for_long_is_not_waited_for(
+    shared: Callable[..., HostConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that drops everything holds it for minutes; meanwhile the host may be back."""
+    release, first = threading.Event(), threading.Event()
+    how = connections.open_connection
+
+    def hang_once(uri: str, *, read_only: bool = False) -> object:
+        if not first.is_set():
+            first.set()
+            release.wait(PATIENCE)
+        return how(uri, read_only=read_only)
+
+    monkeypatch.setattr(connections, "open_connection", hang_once)
+    monkeypatch.setattr(connections, "_OPENING", 0.05)
+    hangs = shared().send(id)
+    assert first.wait(PATIENCE)
+    assert shared(patience=0.01).ask(id)
+    release.set()
+    assert hangs.wait(time.monotonic() + PATIENCE)
+
+
 def test_what_is_closed_first_leaves_the_connection_to_the_others(
     shared: Callable[..., HostConnection],
 ) -> None:

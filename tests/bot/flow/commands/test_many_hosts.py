@@ -1,0 +1,65 @@
+"""Answers about 300 hosts, of which many are in trouble: a page that a person can read, and the rest as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.adapters.slack.blocks import render
+from tests.bot.flow.small_bot import Bot, small_bot
+
+HOSTS = 300
+PLUGINS = ("monitor", "balance", "migrate", "vm_lifecycle", "host_check", "failover")
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
+    cluster = "\n".join(f"host-{n:03} 16cpu 64G | vm-{n} 2G" for n in range(HOSTS))
+    bot = small_bot(Path(tmp_path_factory.mktemp("crowd")), cluster, PLUGINS)
+    for n in range(0, HOSTS, 2):
+        bot.hypervisor.down(f"host-{n:03}", "no route to host" if n < 200 else f"problem {n}")
+    yield bot
+    bot.store.close()
+
+
+def blocks_of(bot: Bot, line: str) -> list[Any]:
+    card = bot.types(line)
+    assert card is not None, line
+    _, blocks = render(card)
+    return list(blocks)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["hosts", "status", "vms", "fits", "failover status", "forecast", "host check", "alerts"],
+)
+def test_an_answer_is_a_page_that_a_person_can_read(crowd: Bot, line: str) -> None:
+    blocks = blocks_of(crowd, line)
+    assert len(blocks) <= 40
+    rows = [len(each["rows"]) for each in blocks if each["type"] == "table"]
+    assert max(rows, default=0) <= 31
+    texts = [
+        each["text"]["text"] for each in blocks if each["type"] == "section" and "text" in each
+    ]
+    assert max(map(len, texts), default=0) <= 1200
+
+
+def test_hosts_with_the_same_problem_are_told_together(crowd: Bot) -> None:
+    told = json.dumps(blocks_of(crowd, "hosts"))
+    assert "*host-000, host-002, host-004, host-006, host-008 and 95 more* do not answer: " in told
+    assert "*host-200* does not answer: problem 200" in told
+    assert "41 more hosts do not answer." in told
+
+
+def test_failover_shows_hosts_with_trouble_first_and_all_in_the_file(crowd: Bot) -> None:
+    card = crowd.types("failover status")
+    assert card is not None
+    assert card.export is not None
+    assert len(card.export.rows) == HOSTS
+    (table,) = [each for each in blocks_of(crowd, "failover status") if each["type"] == "table"]
+    assert len(table["rows"]) == 31
+    assert "270 more hosts are in the file" in json.dumps(blocks_of(crowd, "failover status"))
