@@ -76,7 +76,7 @@ class VmDefinitions(VmLookup, Protocol):
         """Forget a guest that is off, with its snapshots' records and saved memory; its disks stay.
 
         Its NVRAM and the state of its TPM go too, unless ``keep_state`` (of the TPM since libvirt
-        8.9).
+        8.9). Both stay where another guest of the host has the same NVRAM.
         """
         ...
 

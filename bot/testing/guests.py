@@ -336,9 +336,17 @@ class FakeGuests:
                 return
             if guest.vm.state.active:
                 raise HypervisorError(f"{guest.vm.name} still runs.", "Shut it down first.")
-            if guest.vm.detail and guest.vm.detail.nvram and not keep_state:
-                self.removed_nvram.append((host, guest.vm.detail.nvram))
+            nvram = guest.vm.detail.nvram if guest.vm.detail else ""
             del self._guests[host, uuid]
+            shared = (each for (where, _), each in self._there() if where == host)
+            if (
+                nvram
+                and not keep_state
+                and not any(
+                    each.detail and plain(each.detail.nvram) == plain(nvram) for each in shared
+                )
+            ):
+                self.removed_nvram.append((host, nvram))
 
     def find(self, host: str, uuid: str) -> Found | None:
         """The guest now; see the port."""

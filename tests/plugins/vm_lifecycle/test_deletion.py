@@ -723,6 +723,19 @@ def test_uefi_variables_that_another_vm_has_stay(host: str, nvram: str, kept: bo
     assert hypervisor.removed_nvram == ([] if kept else [("host-a", "/pool/one_VARS.fd")])
 
 
+def test_uefi_variables_go_with_the_last_vm_of_a_host_that_has_them() -> None:
+    """As on real hosts, see ``tests/contract/test_backing.py``."""
+    hypervisor = hosts()
+    for name, path in (("one", "/pool/x_VARS.fd"), ("two", "/pool/./x_VARS.fd")):
+        with_disks(hypervisor, name)
+        vm = hypervisor.snapshot().vm(name)
+        hypervisor.put(replace(vm, detail=VmDetail(nvram=path)))
+    hypervisor.undefine("host-a", uuid_of("one"))
+    assert hypervisor.removed_nvram == []
+    hypervisor.undefine("host-a", uuid_of("two"))
+    assert hypervisor.removed_nvram == [("host-a", "/pool/./x_VARS.fd")]
+
+
 def test_uefi_variables_below_libvirts_own_directory_are_each_hosts_own() -> None:
     hypervisor = hosts()
     path = "/var/lib/libvirt/qemu/nvram/one_VARS.fd"
