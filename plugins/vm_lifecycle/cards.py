@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.domain.card import Card, Section
-from bot.domain.cluster import Vm
+from bot.domain.cluster import OS_CRASHED, Vm
 from bot.domain.errors import Remedy
 from bot.domain.message import Message, Names, Value, When, Words, nwords, words
 from bot.domain.owner import OWNER, tag_value
@@ -16,6 +16,7 @@ from bot.domain.plan import Objection
 from bot.domain.state_names import VM_STATES
 from bot.domain.timing import Slot
 from bot.domain.words import command
+from plugins.vm_lifecycle.vm_states import unable_to_resume
 
 _MOST_NAMED = 6  # VMs that a title names
 
@@ -159,10 +160,10 @@ def snapshot_now(vm: Vm, name: str) -> tuple[Remedy, ...]:
 def out_of_pause(vm: Vm) -> tuple[Remedy, ...]:
     """What people can do about a paused VM whose TTL ended."""
     lost = "" if vm.persistent else " --lose-definition"
-    return (
-        Remedy(words("Resume it"), command("vm resume {}", vm.name)),
-        Remedy(words("Force it off…"), command(f"vm force-off {{}}{lost}", vm.name)),
-    )
+    off = Remedy(words("Force it off…"), command(f"vm force-off {{}}{lost}", vm.name))
+    if vm.paused_by == OS_CRASHED or unable_to_resume(vm):
+        return (off,)
+    return (Remedy(words("Resume it"), command("vm resume {}", vm.name)), off)
 
 
 def ttl_transient(vm: Vm, ends: datetime) -> Card:

@@ -21,6 +21,7 @@ from bot.domain.pages import MORE
 from bot.domain.plan import Plan
 from bot.domain.vm_menu import vm_buttons
 from bot.domain.vm_steps import PowerVerb, PowerVm
+from plugins.vm_lifecycle import cards
 from tests.plugins.vm_lifecycle.test_changes import (
     DISK,
     WEB,
@@ -180,3 +181,14 @@ def test_a_transient_vm_is_not_told_to_shut_down_for_it(command: str) -> None:
     told = refused(line(command), web("transient"))["runs"]
     assert "virsh define" in told
     assert "shutdown" not in told
+
+
+@pytest.mark.parametrize(
+    "state", [name for name in STATES if "paused" in STATES[name].get("state", "")]
+)
+def test_what_the_end_of_a_ttl_offers_for_a_paused_vm_can_be_done(state: str) -> None:
+    seen = web(state)
+    for remedy in cards.out_of_pause(seen.vm("web")):
+        said = answer(remedy.command, seen)
+        busy_now = not isinstance(said, Plan) and said.objections[0].code == "busy"
+        assert isinstance(said, Plan) or busy_now, (remedy.command, said)
