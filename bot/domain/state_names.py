@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bot.domain.card import said_elsewhere
 from bot.domain.cluster import (
     POSTCOPY_FAILED,
     POSTCOPY_INCOMING,
@@ -24,6 +25,13 @@ VM_STATES: Mapping[VmState, Message] = {
     VmState.UNKNOWN: words("in an unknown state"),
 }
 """What stands behind “the VM is”."""
+
+
+def state_word(state: str) -> Message:
+    """A VM's state as samples have it: the value of a ``VmState``, or what a past bot wrote."""
+    known = state in {each.value for each in VmState}
+    return VM_STATES[VmState(state)] if known else said_elsewhere(state)
+
 
 STATE_REASONS: Mapping[str, Message] = {
     "user": words("on request"),

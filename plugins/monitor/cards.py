@@ -19,7 +19,6 @@ from bot.domain.card import (
     Words,
     join,
     nwords,
-    said_elsewhere,
     words,
 )
 from bot.domain.cluster import Host, Pool, Snapshot, Vm
@@ -50,7 +49,7 @@ from bot.domain.metrics import (
 from bot.domain.operation import Operation
 from bot.domain.pages import Page, page_buttons
 from bot.domain.plan import Reason
-from bot.domain.state_names import OPERATION_STATES
+from bot.domain.state_names import OPERATION_STATES, state_word
 from bot.plugin_api import Measured
 from plugins.monitor.rates import By, cpu_share, memory_share
 from plugins.monitor.rollups import Point
@@ -275,17 +274,20 @@ def _host_row(
 ) -> tuple[Line, ...]:
     there = seen.on(host.name)
     count = f"{sum(vm.state.active for vm in there)}/{len(there)}"
-    if not host.up or sample is None or sample.silent:
+    if not host.up or (sample is not None and sample.silent):
         return (host.name, _silence(host, sample, now), count, *([UNKNOWN] * 4))
     usable = host.usable
-    allocated = seen.memory_promises(host.name) / usable if usable > 0 else None
+    allocated = show(percent(seen.memory_promises(host.name) / usable if usable > 0 else None))
+    state = STATES["maintenance" if host.maintenance else "up"]
+    if sample is None:  # it answers, and the first sweep is not over
+        return (host.name, state, count, UNKNOWN, UNKNOWN, allocated, UNKNOWN)
     return (
         host.name,
-        STATES["maintenance" if host.maintenance else "up"],
+        state,
         count,
         words("{share} of {all}", share=percent(cpu_share(sample)), all=host.cpus),
         _memory_in_use(sample),
-        show(percent(allocated)),
+        allocated,
         show(Number(waits, 2)),
     )
 
@@ -539,7 +541,7 @@ def host_card(
     state: Line = STATES["maintenance" if host.up and host.maintenance else host.health.value]
     elements: list[Element] = [Fields((*_state_fields(host, state), *_fields(seen, host, known)))]
     if vms:
-        rows = tuple((vm.name, said_elsewhere(vm.state), *_use(vm)) for vm in vms)
+        rows = tuple((vm.name, state_word(vm.state), *_use(vm)) for vm in vms)
         elements.append(Table((words("VM"), STATE, *USE_COLUMNS), rows, _NUMERIC))
     pools = [_pool_use(pool) for pool in host.pools if pool.active]
     if host.pools:

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from bot.alert_rules import AT_ONCE, WORST_LIMITS, Condition, Limits, evaluate, worst
 from bot.domain.card import Card, Line, Section, Words, join, nwords, said_elsewhere, words
 from bot.domain.cluster import OS_CRASHED, POSTCOPY_FAILED, Pool, Snapshot
-from bot.domain.message import Code, Number, Percent, Size
+from bot.domain.message import Code, Message, Number, Percent, Size
 from bot.domain.metrics import AlertSeverity, Happening, HostSample, SnapshotSeen, Sweep, VmSample
+from bot.domain.state_names import state_word
 from bot.domain.storage import local_disks, pool_of
 from bot.domain.words import command
 from bot.plugin_api import Looked, Remedy, WatchView
@@ -169,8 +170,8 @@ def _state_card(vm: VmSample) -> Card:
     return _card(Words("{vm}", {"vm": vm.name}), state)
 
 
-def _state(vm: VmSample) -> Words:
-    return said_elsewhere(vm.state)
+def _state(vm: VmSample) -> Message:
+    return state_word(vm.state)
 
 
 def _crash(vm: VmSample) -> Iterator[Condition]:

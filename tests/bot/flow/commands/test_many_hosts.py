@@ -63,3 +63,14 @@ def test_failover_shows_hosts_with_trouble_first_and_all_in_the_file(crowd: Bot)
     (table,) = [each for each in blocks_of(crowd, "failover status") if each["type"] == "table"]
     assert len(table["rows"]) == 31
     assert "270 more hosts are in the file" in json.dumps(blocks_of(crowd, "failover status"))
+
+
+def test_a_host_that_answers_is_up_before_it_is_measured(tmp_path: Path) -> None:
+    """Right after the bot's start, until the first sweep is over."""
+    bot = small_bot(tmp_path, "host-a 16cpu 64G | web-1 4G\nhost-b 16cpu 64G", PLUGINS)
+    bot.hypervisor.down("host-b")
+    (table,) = [each for each in blocks_of(bot, "status") if each["type"] == "table"]
+    rows = {row[0]["text"]: json.dumps(row) for row in table["rows"][1:]}
+    assert "unreachable" not in rows["host-a"]
+    assert "unreachable" in rows["host-b"]
+    bot.store.close()
