@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.domain.cluster import OS_CRASHED, POSTCOPY_FAILED, STARTING_UP, WAITING, Vm, VmState
 from bot.domain.message import Message, join, words
 from bot.domain.plan import Objection
-from bot.domain.state_names import VM_STATES
+from bot.domain.state_names import VM_STATES, reason_text
 from plugins.vm_lifecycle import texts
 
 HALF_MOVED = WAITING | {POSTCOPY_FAILED}
@@ -21,7 +21,7 @@ def unable_to_resume(vm: Vm) -> Objection | None:
                 "A migration that failed left {vm} paused on {host} ({cause}).",
                 vm=vm.name,
                 host=vm.host,
-                cause=vm.paused_by,
+                cause=reason_text(vm.paused_by),
             ),
             words("Check both hosts first: the VM may run on the other one."),
         )
