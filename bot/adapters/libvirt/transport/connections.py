@@ -294,10 +294,31 @@ class Wires:
         free = next((wire for wire in self._wires if not wire.busy), None)
         if free is not None or self._left == len(self._parts):
             return free
-        if not all(self._hangs(wire, part.patience) for wire in self._wires):
+        if not self._may_open(part.patience):
             return None
         self._wires.append(self._new())
         return self._wires[-1]
+
+    def _may_open(self, patience: float) -> bool:
+        """Whether one more connection is worth while: all hang, and it is not the host that does.
+
+        Of two, one of which is still opening, a third would hang as they do.
+        """
+        if len(self._wires) > 1 and any(wire.is_opening for wire in self._wires):
+            return False
+        return all(self._hangs(wire, patience) for wire in self._wires)
+
+    def hang_seconds(self, deadline: float, patience: float) -> float | None:
+        """Seconds for which the host has been silent, when no connection can be had for a question.
+
+        Each has been at one, or opening, for longer than ``deadline``.
+        """
+        with self._lock:
+            now, since = time.monotonic(), [wire.since for wire in self._wires]
+            known = [each for each in since if each is not None]
+            if len(known) < len(since) or now - max(known) <= deadline or self._may_open(patience):
+                return None
+            return now - min(known)
 
     def _look_again(self) -> None:
         with self._lock:
@@ -466,12 +487,15 @@ class HostConnection:
             _log.warning("%s was still busy when its connections were let go", self._host)
 
     def _hang_seconds(self) -> float | None:
-        """Seconds the longest question has lasted, when all that may be are and last too long."""
+        """Seconds the longest question has lasted, when no further one would be answered.
+
+        All that may be asked at once are and last too long, or no connection can be had for it.
+        """
         since = [each for each in list(self.running.values()) if each is not None]
         now = time.monotonic()
-        if len(since) < self.limit or now - max(since) <= self._deadline:
-            return None
-        return now - min(since)
+        if len(since) == self.limit and now - max(since) > self._deadline:
+            return now - min(since)
+        return self._wires.hang_seconds(self._deadline, self.patience)
 
     def _still_waiting(self, seconds: float) -> HostUnreachableError:
         since = self._clock.now() - timedelta(seconds=seconds)

@@ -160,6 +160,44 @@ def test_a_connection_that_has_been_opening_for_long_is_not_waited_for(
     assert hangs.wait(time.monotonic() + PATIENCE)
 
 
+def test_at_a_host_that_is_silent_no_third_connection_is_tried(
+    shared: Callable[..., HostConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 300 hosts behind a switch that drops everything, each ssh more is 300 processes more."""
+    tries: list[int] = []
+    release = threading.Event()
+    how = connections.open_connection
+
+    def open_first_only(uri: str, *, read_only: bool = False) -> object:
+        tries.append(len(tries))
+        if len(tries) > 1:
+            release.wait(PATIENCE)
+        return how(uri, read_only=read_only)
+
+    monkeypatch.setattr(connections, "open_connection", open_first_only)
+    monkeypatch.setattr(connections, "_OPENING", 0.01)
+    kinds = [shared(patience=0.01) for _ in range(4)]
+    looks: list[int] = []
+    wires = kinds[0]._wires
+    look_again = wires._look_again
+
+    def looked() -> None:
+        look_again()
+        looks.append(len(tries))
+
+    monkeypatch.setattr(wires, "_look_again", looked)
+    hangs = kinds[0].send(lambda _: release.wait(PATIENCE))
+    others = [each.send(id) for each in kinds[1:]]
+    assert until(lambda: looks.count(2) > 5 or None, "it is looked again while two hang")
+    assert tries == [0, 1]
+    monkeypatch.setattr(kinds[3], "_deadline", 0.01)
+    with pytest.raises(HostUnreachableError, match="has not answered since"):
+        kinds[3].ask(id)
+    release.set()
+    assert hangs.wait(time.monotonic() + PATIENCE)
+    assert all(each.wait(time.monotonic() + PATIENCE) for each in others)
+
+
 def test_what_is_closed_first_leaves_the_connection_to_the_others(
     shared: Callable[..., HostConnection],
 ) -> None:
@@ -266,9 +304,8 @@ def test_no_connection_is_told_and_not_tried_again_at_once() -> None:
 
 def test_a_host_that_never_answers_costs_a_deadline_and_then_nothing(mute: str) -> None:
     asked = line(mute, deadline=0.2, threads=2)
-    for _ in range(2):
-        with pytest.raises(HostUnreachableError, match=r"did not answer within 200 ms"):
-            asked.ask(lambda connection: connection.getType())
+    with pytest.raises(HostUnreachableError, match=r"did not answer within 200 ms"):
+        asked.ask(lambda connection: connection.getType())
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with pytest.raises(HostUnreachableError) as caught:
