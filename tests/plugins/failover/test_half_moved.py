@@ -5,7 +5,7 @@ Only after the proof, and only as long as each look shows that nothing can compl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,25 @@ def started(room: Room, name: str = "db-1") -> list[str]:
     return [call[1] for call in room.bot.hypervisor.calls if call[0] == "start" and call[2] == uuid]
 
 
-def watched(room: Room, by: ProofKind = ProofKind.DEVICE) -> None:
-    """Fail at once when what may live is ended, or a start makes a second copy."""
+def watched(
+    room: Room,
+    by: ProofKind = ProofKind.DEVICE,
+    *,
+    lost: str = "host-a",
+    halves: Collection[str] = (POSTCOPY_INCOMING, POSTCOPY_FAILED),
+) -> None:
+    """Fail at once when what may live is ended, or a start makes a second copy.
+
+    ``halves``: what db-1 may read as when it is ended, once ``lost`` is proven off.
+    """
     guests, end, start = room.bot.hypervisor._guests, *_acts(room)
 
     def only_what_is_dead(host: str, uuid: str) -> None:
         (hold,) = room.bot.store.holds()
         assert hold.proof is not None
         assert hold.proof.kind is by
-        assert "host-a" not in room.power.on
-        assert guests[host, uuid].vm.paused_by in {POSTCOPY_INCOMING, POSTCOPY_FAILED}
+        assert lost not in room.power.on
+        assert guests[host, uuid].vm.paused_by in halves
         assert room.runs("db-1") == [host]
         end(host, uuid)
 
@@ -431,28 +440,6 @@ def target_dies(room: Room, left: str) -> None:
     kept(room)
 
 
-def watched_source(room: Room) -> None:
-    """Fail at once when the source's rest is ended without proof, or a start makes a second copy."""
-    guests, end, start = room.bot.hypervisor._guests, *_acts(room)
-
-    def only_the_rest(host: str, uuid: str) -> None:
-        (hold,) = room.bot.store.holds()
-        assert hold.proof is not None
-        assert TARGET not in room.power.on
-        assert host == "host-a"
-        assert guests[host, uuid].vm.paused_by in {POSTCOPY_SOURCE, POSTCOPY_FAILED}
-        assert room.runs("db-1") == [host]
-        end(host, uuid)
-
-    def only_once(host: str, uuid: str) -> None:
-        name = next(each.vm.name for (_, known), each in guests.items() if known == uuid)
-        assert room.runs(name) == []
-        start(host, uuid)
-
-    room.bot.hypervisor.force_off = only_the_rest  # type: ignore[method-assign]
-    room.bot.hypervisor.start = only_once  # type: ignore[method-assign]
-
-
 @pytest.mark.parametrize(
     ("left", "then"),
     [
@@ -478,7 +465,7 @@ def test_what_a_dead_target_leaves_on_its_source_is_ended_and_starts_anew(
     (half,) = [each for each in plan.steps if isinstance(each, ClearCorpse)]
     assert (half.name, half.host, half.lost) == ("db-1", "host-a", TARGET)
     assert forced_off(room) == []
-    watched_source(room)
+    watched(room, lost=TARGET, halves={POSTCOPY_SOURCE, POSTCOPY_FAILED})
     room.bot.hypervisor._turn("host-a", half.uuid, VmState.PAUSED, then)
     assert room.works() is State.DONE, room.why()
     assert [call[1] for call in forced_off(room)] == ["host-a"]
@@ -527,7 +514,7 @@ def test_a_sources_rest_that_may_be_of_use_is_left_alone(
     """The event comes right before the look of this number, from the proof on."""
     target_dies(room, POSTCOPY_SOURCE)
     room.asks("host failover host-b")
-    watched_source(room)
+    watched(room, lost=TARGET, halves={POSTCOPY_SOURCE, POSTCOPY_FAILED})
     meanwhile(room, event, at)
     ended = room.works()
     assert len(started(room)) <= 1
