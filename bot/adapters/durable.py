@@ -235,6 +235,9 @@ class DurableWork:
         if self._pulse is not None:
             self._pulse.stop()
         DBOS.destroy(destroy_registry=True)
+        # A thread of it that waits for a lost database goes on until the process ends, and would
+        # tell of that each time
+        logging.getLogger("dbos").handlers = [logging.NullHandler()]
 
 
 def _refuse_pickle(_serializer: DefaultSerializer, _stored: str) -> Never:

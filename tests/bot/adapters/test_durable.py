@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import pickle
 import signal
@@ -232,6 +233,19 @@ def test_stop_tells_what_is_left_and_the_next_start_takes_it_up(working: Working
     again.enqueue(operation(1))
     assert done.wait_for(1) == ["op-1"]
     go_on.set()
+
+
+def test_what_the_engine_says_is_told_while_it_is_at_work_and_not_afterwards(
+    working: Working,
+) -> None:
+    """A thread that waits for a lost database outlives it, and complains as long as it does."""
+    work = working(Done())
+    with capture_logs() as logs:
+        logging.getLogger("dbos").warning("Database connection failed: at work")
+        work.stop(wait=0)
+        logging.getLogger("dbos").warning("Database connection failed: stopped")
+    told = [each["event"] for each in logs if "Database connection failed" in each["event"]]
+    assert told == ["Database connection failed: at work"]
 
 
 def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
