@@ -593,13 +593,14 @@ class _Wire:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        try:
-            if self._closing:
-                self._closing(connection)
-            connection.unregisterCloseCallback()
-            connection.close()
-        except libvirt.libvirtError as error:
-            _log.debug("closing the connection to %s: %s", self._host, error)
+        ending = partial(self._closing, connection) if self._closing else None
+        # Each by itself: of a broken connection the first may fail, and its ssh goes by the last
+        for step in (ending, connection.unregisterCloseCallback, connection.close):
+            try:
+                if step is not None:
+                    step()
+            except libvirt.libvirtError as error:
+                _log.debug("closing the connection to %s: %s", self._host, error)
 
     def _open(self) -> tuple[Connection, bool]:
         if self.is_connected:

@@ -198,6 +198,22 @@ def test_at_a_host_that_is_silent_no_third_connection_is_tried(
     assert all(each.wait(time.monotonic() + PATIENCE) for each in others)
 
 
+def test_a_connection_is_closed_also_when_what_comes_before_fails() -> None:
+    """As events' end on a broken connection does; its ssh would be left for ever."""
+    seen: list[Any] = []
+
+    def fail(connection: Any) -> None:
+        seen.append(connection)
+        raise libvirt.libvirtError("the connection broke")
+
+    asked = HostConnection(
+        "host-a", "test:///default", clock=TickingClock(), deadline=PATIENCE, closing=fail
+    )
+    asked.ask(id)
+    asked.close()
+    assert until(lambda: (seen and seen[0]._o is None) or None, "it is closed")
+
+
 def test_what_is_closed_first_leaves_the_connection_to_the_others(
     shared: Callable[..., HostConnection],
 ) -> None:
