@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeVar, cast
 
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Message, words
 from bot.domain.suggest import nearest
 from bot.domain.unread import Unread
 from bot.domain.words import names_for
+
+Table = TypeVar("Table")
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -551,6 +554,13 @@ class _Tables:
     _promised: dict[str, int] | None = None
     _named: dict[str, list[Vm]] | None = None
     _sound: tuple[Vm, ...] | None = None
+    _others: dict[object, object] = field(default_factory=dict)
+
+    def other(self, make: Callable[[Snapshot], Table], of: Snapshot) -> Table:
+        """What a function of somebody else makes of the snapshot."""
+        if make not in self._others:
+            self._others[make] = make(of)
+        return cast("Table", self._others[make])
 
     def sound(self, of: Snapshot) -> tuple[Vm, ...]:
         """VMs as ``sound`` has them, in the snapshot's order."""
@@ -689,6 +699,10 @@ class Snapshot:
     def sound_vms(self) -> Sequence[Vm]:
         """Its VMs, each as ``sound`` has it."""
         return self._tables.sound(self)
+
+    def table(self, make: Callable[[Snapshot], Table]) -> Table:
+        """What ``make`` makes of it, made once: a look-up table that a planner has of its own."""
+        return self._tables.other(make, self)
 
     def on(self, host: str) -> tuple[Vm, ...]:
         """The guests on a host, by name."""

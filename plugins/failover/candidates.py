@@ -136,14 +136,13 @@ def choose(
         wanted: which VMs are asked for.
     """
     newest = {each.uuid: each for each in kept}
-    writers = _writers(snapshot, host)
     found: list[Candidate] = []
     off: list[StaysOff] = []
     for vm in lost_vms(snapshot, host, kept):
         if not vm.state.active:
             continue
         why = next(_reasons(settings, snapshot, vm, newest.get(vm.uuid), wanted), None)
-        why = why or _second_writer(snapshot.host(host), newest[vm.uuid], writers)
+        why = why or _second_writer(snapshot, host, newest[vm.uuid])
         if why is not None:
             off.append(StaysOff(vm.uuid, vm.name, why))
             continue
@@ -203,21 +202,22 @@ def _reasons(
     yield from _bound_to_its_host(settings, snapshot.host(vm.host), vm, kept)
 
 
-def _writers(snapshot: Snapshot, lost: str) -> Mapping[str, Vm]:
-    """The VMs that run on other hosts, by each name of their shared disks."""
-    return {
-        name: vm
-        for vm in snapshot.vms
-        if vm.host != lost and vm.state.active and vm.detail
-        for name in shared_names(snapshot.host(vm.host), vm.detail)
-    }
+def _writers(snapshot: Snapshot) -> Mapping[str, tuple[Vm, ...]]:
+    """The VMs that run, by each name of their shared disks."""
+    found: dict[str, tuple[Vm, ...]] = {}
+    for vm in snapshot.vms:
+        if vm.state.active and vm.detail:
+            for name in shared_names(snapshot.host(vm.host), vm.detail):
+                found[name] = (*found.get(name, ()), vm)
+    return found
 
 
-def _second_writer(host: Host, kept: Definition, writers: Mapping[str, Vm]) -> Objection | None:
+def _second_writer(snapshot: Snapshot, lost: str, kept: Definition) -> Objection | None:
     """Another VM that writes to a disk of this one: somebody may have started it in its place."""
-    for name, disk in shared_names(host, kept.detail).items():
-        other = writers.get(name)
-        if other is not None and other.uuid != kept.uuid:
+    for name, disk in shared_names(snapshot.host(lost), kept.detail).items():
+        there = snapshot.table(_writers).get(name, ())
+        others = (vm for vm in there if vm.host != lost and vm.uuid != kept.uuid)
+        if (other := next(others, None)) is not None:
             return Objection(
                 "disk-in-use",
                 words(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.adapters.slack.blocks import render
-from tests.bot.flow.small_bot import Bot, small_bot
+from bot.domain.cluster import Disk, Host, VmDetail
+from bot.domain.storage import shared_names
+from bot.flow.monitoring.definitions import KeptDefinitions
+from plugins.failover import candidates
+from tests.bot.flow.small_bot import Bot, small_bot, text
 
 HOSTS = 300
 PLUGINS = ("monitor", "balance", "migrate", "vm_lifecycle", "host_check", "failover")
@@ -73,4 +78,26 @@ def test_a_host_that_answers_is_up_before_it_is_measured(tmp_path: Path) -> None
     rows = {row[0]["text"]: json.dumps(row) for row in table["rows"][1:]}
     assert "unreachable" not in rows["host-a"]
     assert "unreachable" in rows["host-b"]
+    bot.store.close()
+
+
+def test_who_writes_to_which_disk_is_looked_up_once_for_all_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each host anew it was the square of the cluster."""
+    cluster = "\n".join(f"host-{n:02} 16cpu 64G | vm-{n} 2G" for n in range(20))
+    bot = small_bot(tmp_path, cluster, PLUGINS)
+    for vm in bot.hypervisor.snapshot().vms:
+        disk = Disk("vda", "network", f"nbd://store/{vm.name}")
+        bot.hypervisor.put(replace(vm, detail=VmDetail(disks=(disk,))))
+    KeptDefinitions(bot.hypervisor, bot.store, bot.clock).keep(bot.hypervisor.snapshot())
+    looks: list[str] = []
+
+    def look(host: Host, detail: VmDetail) -> dict[str, Disk]:
+        looks.append(host.name)
+        return shared_names(host, detail)
+
+    monkeypatch.setattr(candidates, "shared_names", look)
+    assert "20 of 20 running VMs" in text(bot.types("failover status"))
+    assert len(looks) == 40, "each VM as one that may write, and as one that may be lost"
     bot.store.close()
