@@ -321,12 +321,16 @@ def image_name(source: str) -> str:
     kind, url, rest = source.partition("://")
     if not url:
         return plain(source)
-    name = rest.partition("/")[2]
+    return network_image(kind, rest.partition("/")[2]) if kind in _BY_NAME else source
+
+
+def network_image(kind: str, name: str) -> str:
+    """``kind:name`` of what a server serves; of a snapshot of an RBD image that image."""
     if kind == "rbd":
         name = name.partition("@")[0]
     if kind == "iscsi" and "/" not in name:
         name = f"{name}/0"  # its first unit
-    return f"{kind}:{name}" if kind in _BY_NAME else source
+    return f"{kind}:{name}"
 
 
 @dataclass(frozen=True, slots=True)

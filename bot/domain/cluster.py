@@ -226,9 +226,23 @@ class VmDetail:
     ties: Ties = Ties()
     checkpoints: int = 0  # read for VMs in focus only
 
+    @property
+    def bound_devices(self) -> tuple[str, ...]:
+        """What it has of its host; without USB, of which another host may have the like."""
+        usb = {each.name for each in self.ties.usb}
+        vdpa = (f"vDPA {nic.source}" for nic in self.nics if nic.kind == "vdpa")
+        return (*(each for each in self.hostdevs if each not in usb), *vdpa)
+
+    @property
+    def needs_its_clock(self) -> bool:
+        """Whether the CPU feature invtsc ties it to its host's clock: no frequency is fixed."""
+        return "invtsc" in self.cpu_features and not self.ties.tsc_frequency
+
 
 STARTING_UP = "starting up"
 """Why libvirt calls a VM paused whose start is not over; it may still fail (``Vm.paused_by``)."""
+TRY_DEVICES = "device-migration"
+"""Tag of a VM: with ``try`` QEMU decides whether its devices can be migrated."""
 OS_CRASHED = "crashed"
 """Why libvirt calls a VM paused, or crashed, whose system crashed and whose QEMU is kept.
 
@@ -281,6 +295,16 @@ class Vm:
     saved: bool = False
     stored: StoredSize | None = None
     problem: Message = ""
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether its QEMU or its own system crashed."""
+        return self.state is VmState.CRASHED or self.paused_by == OS_CRASHED
+
+    @property
+    def tries_devices(self) -> bool:
+        """Whether somebody wants QEMU to decide if its devices can be migrated or stored."""
+        return self.tags.get(TRY_DEVICES) == "try"
 
     @property
     def huge(self) -> bool:

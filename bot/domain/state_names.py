@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bot.domain.card import said_elsewhere
 from bot.domain.cluster import (
+    OS_CRASHED,
     POSTCOPY_FAILED,
     POSTCOPY_INCOMING,
     POSTCOPY_SOURCE,
@@ -43,7 +44,7 @@ STATE_REASONS: Mapping[str, Message] = {
     "from snapshot": words("restored from a snapshot"),
     "shutting down": words("shutting down"),
     "snapshot": words("a snapshot is being taken"),
-    "crashed": words("its operating system crashed"),
+    OS_CRASHED: words("its operating system crashed"),
     STARTING_UP: words("starting"),
     POSTCOPY_SOURCE: words("post-copy: it runs on another host"),
     POSTCOPY_INCOMING: words("post-copy: its memory is still arriving"),

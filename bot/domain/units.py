@@ -70,4 +70,9 @@ def moment_of(text: str) -> datetime | None:
         utc = found.astimezone(UTC)
     except (OverflowError, ValueError):
         return None
-    return found if found.tzinfo is not None and 1970 <= utc.year <= _LAST_YEAR else None
+    return found if found.tzinfo is not None and is_sane(utc) else None
+
+
+def is_sane(moment: datetime) -> bool:
+    """Whether a moment (UTC) is one that a clock may show, with a local time in every zone."""
+    return 1970 <= moment.year <= _LAST_YEAR

@@ -11,7 +11,6 @@ from bot.domain.steps import MigrationPolicy
 from bot.domain.storage import local_disks
 from plugins.migrate.case import MigrationCase, disk_targets, version_text
 from plugins.migrate.forecast import Forecast
-from plugins.migrate.source_checks import bound_devices
 from plugins.migrate.target_checks import has, network_names
 
 OLD_FILES = "old-files"  # the code of what stays on the source
@@ -102,7 +101,7 @@ def _no_convergence(case: MigrationCase, policy: MigrationPolicy, after: float) 
 
 def _devices(case: MigrationCase, target: Host) -> Iterator[Reason]:
     """Warn of what only QEMU can judge, and of USB devices that change with the host."""
-    if undecided := (*bound_devices(case), *case.detail.shared_dirs):
+    if undecided := (*case.detail.bound_devices, *case.detail.shared_dirs):
         yield Reason(
             "devices-tried",
             words(

@@ -30,8 +30,6 @@ TPM_MOVES = 7_001_000  # libvirt: the state of an emulated TPM
 DEVICES_ASKED = (8_006_000, 6_000_000)
 # 9.0 refuses virtiofs; 11.3 allows it where virtiofsd can (`migrate-precopy`), by QEMU 8.2
 VIRTIOFS_ASKED = (10_005_000, 8_002_000)
-TRY = "device-migration"
-"""Tag of a VM: with ``try`` QEMU decides whether its devices can be migrated."""
 # Libvirt and QEMU: the source's page cache, for every cache mode
 CACHES_DROPPED = (5_006_000, 4_000_000)
 
@@ -228,7 +226,7 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
 
 def _devices(case: MigrationCase) -> Iterator[Objection]:
     vm, detail = case.vm, case.detail
-    if (devices := bound_devices(case)) and not _may_try(case, DEVICES_ASKED):
+    if (devices := case.detail.bound_devices) and not _may_try(case, DEVICES_ASKED):
         yield Objection(
             "host-devices",
             words(
@@ -291,16 +289,9 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
         )
 
 
-def bound_devices(case: MigrationCase) -> tuple[str, ...]:
-    """Return what the VM has of its host; without USB, of which another host may have the like."""
-    usb = {each.name for each in case.detail.ties.usb}
-    vdpa = (f"vDPA {nic.source}" for nic in case.detail.nics if nic.kind == "vdpa")
-    return (*(each for each in case.detail.hostdevs if each not in usb), *vdpa)
-
-
 def _may_try(case: MigrationCase, least: tuple[int, int]) -> bool:
     """Check that somebody wants QEMU to decide, and that libvirt there asks it."""
-    return case.vm.tags.get(TRY) == "try" and _asks_qemu(case.source, least)
+    return case.vm.tries_devices and _asks_qemu(case.source, least)
 
 
 def _asks_qemu(source: Host, least: tuple[int, int]) -> bool:
@@ -382,7 +373,7 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
                 command=as_code("/kvm vm snapshot list {}", vm.name),
             ),
         )
-    if "invtsc" in detail.cpu_features and not detail.ties.tsc_frequency:
+    if detail.needs_its_clock:
         yield Objection(
             "invtsc",
             words(

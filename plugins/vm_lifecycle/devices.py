@@ -37,8 +37,6 @@ from plugins.vm_lifecycle.vm_states import unable_to_react
 
 _WITH_MEMORY = frozenset({"running", "paused", ""})
 """States that a snapshot goes back to with its memory; '' where the host tells none."""
-_TRY = "device-migration"
-"""Tag of a VM: with ``try`` QEMU decides on its devices, in a migration as here."""
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBER = re.compile(r"\d+")
 """QEMU reads such a name as a snapshot's number first, which may be another one's."""
@@ -144,10 +142,8 @@ def _without_memory(vm: Vm, detail: VmDetail) -> Iterator[Message]:
 
     ``qemuMigrationSrcIsAllowed`` decides on both.
     """
-    if vm.tags.get(_TRY) != "try":
-        usb = {each.name for each in detail.ties.usb}
-        yield from (each for each in detail.hostdevs if each not in usb)
-        yield from (f"vDPA {nic.source}" for nic in detail.nics if nic.kind == "vdpa")
+    if not vm.tries_devices:
+        yield from detail.bound_devices
         yield from (words("directory {path}", path=each) for each in detail.shared_dirs)
     yield from (words("shared memory {name}", name=each) for each in detail.ties.shmem)
     yield from (
@@ -155,7 +151,7 @@ def _without_memory(vm: Vm, detail: VmDetail) -> Iterator[Message]:
     )
     if detail.ties.launch_security:
         yield words("its encryption ({kind})", kind=detail.ties.launch_security)
-    if "invtsc" in detail.cpu_features and not detail.ties.tsc_frequency:
+    if detail.needs_its_clock:
         yield words("the CPU feature invtsc without a fixed TSC frequency")
 
 

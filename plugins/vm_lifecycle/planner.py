@@ -32,6 +32,7 @@ from bot.domain.words import is_older, version_text, virsh_name
 from plugins.vm_lifecycle import cards, changes, creation, fates, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
+    NewClone,
     NewName,
     NewSize,
     NewTags,
@@ -142,7 +143,7 @@ def _touches(vm: Vm) -> Reason:
 def _base_image_objections(intent: Any, vm: Vm) -> Iterator[Objection]:
     """Yield an objection for each disk that the request would write to under other VMs."""
     writes = getattr(intent, "verb", "") in {"start", "revert"}
-    refuse = _inconsistent_copy if hasattr(intent, "unique") else _second_writer
+    refuse = _inconsistent_copy if isinstance(intent, NewClone) else _second_writer
     for each in getattr(intent, "fates", ()):
         if each.vm == vm.uuid and each.stays == fates.WRITTEN:
             yield refuse(vm, each)

@@ -21,7 +21,7 @@ from bot.domain.card import (
     nwords,
     words,
 )
-from bot.domain.cluster import OS_CRASHED, Health, Snapshot, Vm, VmState
+from bot.domain.cluster import Health, Snapshot, Vm, VmState
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Message, Names, Number, Size, Words
 from bot.domain.owner import has_tag, tag_texts
@@ -40,7 +40,7 @@ STATES: Mapping[str, Callable[[Vm], bool]] = {
     "paused": lambda vm: vm.state in (VmState.PAUSED, VmState.SUSPENDED),
     "off": lambda vm: vm.state is VmState.SHUT_OFF and DELETED not in vm.tags,
     "saved": lambda vm: vm.saved,
-    "crashed": lambda vm: vm.state is VmState.CRASHED or vm.paused_by == OS_CRASHED,
+    "crashed": lambda vm: vm.has_crashed,
     "deleted": lambda vm: DELETED in vm.tags,
     "unknown": lambda vm: vm.state is VmState.UNKNOWN,
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bot.domain import placement
-from bot.domain.cluster import OS_CRASHED, Snapshot, Vm, VmState
+from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError, StepLostError
 from bot.domain.message import Code, words
 from bot.domain.operation import BOT, Event, Operation, Replanned, StepSkipped
@@ -66,7 +66,7 @@ class Rechecks:
         if action.next_good is None or isinstance(error, StepLostError):
             return None
         seen = self._cluster_now(action, operation, but=index)
-        crashed = any(vm.uuid in step.vms and _has_crashed(vm) for vm in seen.vms)
+        crashed = any(vm.uuid in step.vms and vm.has_crashed for vm in seen.vms)
         if crashed or not _answers(seen, step):
             return None
         left = tuple(
@@ -175,7 +175,3 @@ def _only_what_it_may(action: Action, steps: Iterable[Step]) -> None:
             ),
             code="steps-not-declared",
         )
-
-
-def _has_crashed(vm: Vm) -> bool:
-    return vm.state is VmState.CRASHED or vm.paused_by == OS_CRASHED

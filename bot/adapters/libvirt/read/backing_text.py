@@ -11,6 +11,8 @@ import posixpath
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
+from bot.domain.backing import network_image
+
 _NETWORK = ("rbd", "gluster")
 _PLAIN_FILE = frozenset({"", "file", "host_device", "host_cdrom"})
 _DEEPEST = 50  # layers of filters and formats that one description nests; more is nonsense
@@ -45,14 +47,9 @@ def _absolute(path: str, directory: str) -> str:
 def _of_network(kind: str, text: str) -> str:
     """Return ``rbd:pool/image`` of ``rbd:pool/image:id=x``; of a URL its path."""
     if "://" in text:
-        return f"{kind}:{unquote(urlsplit(text).path).lstrip('/')}"
+        return network_image(kind, unquote(urlsplit(text).path).lstrip("/"))
     name = text.partition(":")[2].replace("\\:", "\0").partition(":")[0].replace("\0", ":")
-    return of_network(kind, name)
-
-
-def of_network(kind: str, name: str) -> str:
-    """Return ``kind:name``; of a snapshot of an RBD image that image."""
-    return f"{kind}:{name.partition('@')[0] if kind == 'rbd' else name}"
+    return network_image(kind, name)
 
 
 def _of_json(text: str, directory: str) -> str:
@@ -101,4 +98,4 @@ def _innermost(node: Mapping[str, object]) -> str:
 def _network_name(driver: str, node: Mapping[str, object]) -> str:
     keys = ("volume", "path") if driver == "gluster" else ("pool", "namespace", "image")
     parts = [str(node.get(key) or "").strip("/") for key in keys]
-    return f"{driver}:" + "/".join(each for each in parts if each)
+    return network_image(driver, "/".join(each for each in parts if each))

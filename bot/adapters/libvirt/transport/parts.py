@@ -19,6 +19,7 @@ from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.errors import report_text
 from bot.domain.errors import HypervisorError, UnfitError
 from bot.domain.message import Message, words
+from bot.domain.units import is_sane
 from bot.domain.unread import Unread
 
 T = TypeVar("T")
@@ -46,7 +47,6 @@ Each of these questions lets go of Python's lock for a moment, and threads that 
 hand it to and fro: of 300 hosts that took more than all the rest of a look at them.
 """
 
-_LAST_YEAR = 9998  # a later moment has no local time in every zone
 _TRIES = 2  # what is read of an object may vanish meanwhile: a bridge is read with its ports
 
 
@@ -169,7 +169,7 @@ def moment(seconds: str) -> datetime:
         found = datetime.fromtimestamp(int(seconds), UTC)
     except (OSError, OverflowError, ValueError) as error:  # by the size of the number
         raise unfit from error
-    if not 1970 <= found.year <= _LAST_YEAR:
+    if not is_sane(found):
         raise unfit
     return found
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.libvirt.read.backing_text import base_of, is_place, of_network
+from bot.adapters.libvirt.read.backing_text import base_of, is_place
+from bot.domain.backing import network_image
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,8 @@ def test_what_cannot_be_read_is_told_apart_from_nothing(text: str) -> None:
 
 
 def test_a_snapshot_of_an_rbd_image_is_that_image() -> None:
-    assert of_network("rbd", "pool/image@snap") == "rbd:pool/image"
-    assert of_network("nbd", "a@b") == "nbd:a@b"
+    assert network_image("rbd", "pool/image@snap") == "rbd:pool/image"
+    assert network_image("nbd", "a@b") == "nbd:a@b"
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1).map(lambda t: f"/{t}"))
