@@ -290,11 +290,17 @@ class Wires:
         return min(ready, key=lambda part: part.waiting[0].number, default=None)
 
     def _free_wire(self, part: HostConnection) -> _Wire | None:
-        """A connection that nobody uses; a new one when those that there are take too long."""
-        free = next((wire for wire in self._wires if not wire.busy), None)
-        if free is not None or self._left == len(self._parts):
-            return free
-        if not self._may_open(part.patience):
+        """A connection that nobody uses; a new one when those that there are take too long.
+
+        One beside the first is used only while those before it take too long: at each moment when
+        two questions meet, it would never be unused for long enough to be closed.
+        """
+        for wire in self._wires:
+            if not wire.busy:
+                return wire
+            if not self._hangs(wire, part.patience):
+                return None
+        if self._left == len(self._parts) or not self._may_open(part.patience):
             return None
         self._wires.append(self._new())
         return self._wires[-1]

@@ -104,6 +104,30 @@ def test_a_kind_that_hangs_delays_no_other_and_holds_one_connection(
     assert behind.wait(time.monotonic() + PATIENCE) in {first, *others}
 
 
+def test_a_second_connection_is_not_used_while_the_first_answers_soon(
+    shared: Callable[..., HostConnection],
+) -> None:
+    """Two questions meet at each sweep: it would never be unused for long enough to be closed."""
+    slow, quick, calm = shared(), shared(), shared(patience=PATIENCE)
+    first, release = slow.ask(id), threading.Event()
+    held = slow.send(lambda _: release.wait(PATIENCE))
+    assert quick.ask(id) != first, "while the first is held there is a second one"
+    release.set()
+    held.wait(time.monotonic() + PATIENCE)
+    met, over = threading.Event(), threading.Event()
+
+    def hold(_: object) -> bool:
+        met.set()
+        return over.wait(PATIENCE)
+
+    slow.send(hold)
+    assert met.wait(PATIENCE)
+    waits = calm.send(id)
+    assert not waits.has_answer(time.monotonic())
+    over.set()
+    assert waits.wait(time.monotonic() + PATIENCE) == first
+
+
 def test_while_the_first_connection_is_opening_no_second_is_tried(
     shared: Callable[..., HostConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
