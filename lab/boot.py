@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,11 @@ UP = "drover-guest"
 
 _PACKAGE = "linux-image-cloud-amd64"
 _INIT = Path(__file__).parent / "guest" / "init"
+_POWER_BUTTON = Path(__file__).parent / "guest" / "power-button"
+
+Record = tuple[str, int, bytes]
+"""A file in an initramfs: its name, mode and content."""
+
 APPLETS = [
     "acpid",
     "cat",
@@ -33,7 +38,7 @@ APPLETS = [
     "sh",
     "sleep",
 ]
-DIRECTORIES = ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys"]
+_DIRECTORIES = ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys"]
 # What a kernel has built in is simply not there as a file.
 _MODULES = [
     "virtio",
@@ -179,21 +184,31 @@ def write(path: Path, content: bytes) -> None:
 
 def _initramfs(busybox: Path, modules: Path) -> bytes:
     """A cpio archive (newc) with busybox, the modules and the init script."""
-    have = [f"{name}.ko" for name in loading_order(modules)]
-    entries = [
-        (name, 0o040755, b"")
-        for name in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")
-    ]
-    entries += [
+    files = {name: modules / f"{name}.ko" for name in loading_order(modules)}
+    return archive(user_space(busybox, _INIT, APPLETS, files))
+
+
+def user_space(
+    busybox: Path, init: Path, applets: Iterable[str], modules: Mapping[str, Path]
+) -> list[Record]:
+    """What every guest of the lab is made of.
+
+    Args:
+        busybox: The static one.
+        init: The script that is run first.
+        applets: The programs of busybox that are in its PATH.
+        modules: The kernel's modules by name, in the order in which they are loaded.
+    """
+    return [
+        *((name, 0o040755, b"") for name in _DIRECTORIES),
         ("bin/busybox", 0o100755, busybox.read_bytes()),
-        ("init", 0o100755, _INIT.read_bytes()),
+        ("bin/power-button", 0o100755, _POWER_BUTTON.read_bytes()),
+        ("init", 0o100755, init.read_bytes()),
+        *((f"bin/{applet}", 0o120777, b"busybox") for applet in applets),
+        *((f"modules/{name}.ko", 0o100644, path.read_bytes()) for name, path in modules.items()),
+        ("modules/order", 0o100644, " ".join(f"{name}.ko" for name in modules).encode()),
+        ("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n"),
     ]
-    entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in APPLETS]
-    entries += [(f"modules/{name}", 0o100644, (modules / name).read_bytes()) for name in have]
-    entries += [("modules/order", 0o100644, " ".join(have).encode())]
-    entries += [("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
-    entries += [("TRAILER!!!", 0, b"")]
-    return b"".join(cpio(number, *entry) for number, entry in enumerate(entries, 1))
 
 
 def loading_order(modules: Path) -> list[str]:
@@ -212,7 +227,13 @@ def _needs(module: Path) -> list[str]:
     return found[1].decode().split(",") if found and found[1] else []
 
 
-def cpio(inode: int, name: str, mode: int, content: bytes) -> bytes:
+def archive(records: Iterable[Record]) -> bytes:
+    """A cpio archive of the "newc" format."""
+    ended = [*records, ("TRAILER!!!", 0, b"")]
+    return b"".join(_record(number, *record) for number, record in enumerate(ended, 1))
+
+
+def _record(inode: int, name: str, mode: int, content: bytes) -> bytes:
     """One record of the "newc" format.
 
     Linux, Documentation/driver-api/early-userspace/buffer-format.rst.

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import boot, packages
-from lab.boot import APPLETS, DIRECTORIES, cpio, keep_module, kernel_package, loading_order, write
+from lab.boot import (
+    APPLETS,
+    Record,
+    archive,
+    keep_module,
+    kernel_package,
+    loading_order,
+    user_space,
+    write,
+)
 from lab.errors import LabError
 
 NAME = "tiny"
@@ -43,9 +52,6 @@ _LEASED = b"""#!/bin/sh
 ip addr add "$ip/$mask" dev "$interface"
 echo "address: $ip/$mask by DHCP" >/dev/ttyS0
 """
-
-Record = tuple[str, int, bytes]
-"""Name, mode and content of a file in an initramfs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +104,13 @@ def _disk(home: Path, qemu_img: str) -> Path:
 def _initrd(home: Path, busybox: Path, *, agent: bool) -> Path:
     more = (*_MORE, *(_AGENT_MODULES if agent else ()))
     modules = _modules(home, more)
-    files = {
-        f"{name}.ko": home / "modules" / f"{name}.ko" for name in loading_order(home / "modules")
-    }
-    files |= {f"{name}.ko": modules / f"{name}.ko" for name in more}
-    entries: list[Record] = [
-        (name, 0o040755, b"") for name in (*DIRECTORIES, "lib", "run", "sbin", "var")
-    ]
-    entries += [
-        ("bin/busybox", 0o100755, busybox.read_bytes()),
-        ("init", 0o100755, _INIT.read_bytes()),
-    ]
-    entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in (*APPLETS, *_MORE_APPLETS)]
-    entries += [(f"modules/{name}", 0o100644, path.read_bytes()) for name, path in files.items()]
-    entries += [("modules/order", 0o100644, " ".join(files).encode())]
-    entries += [("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
+    files = {name: home / "modules" / f"{name}.ko" for name in loading_order(home / "modules")}
+    files |= {name: modules / f"{name}.ko" for name in more}
+    entries = user_space(busybox, _INIT, (*APPLETS, *_MORE_APPLETS), files)
+    entries += [(name, 0o040755, b"") for name in ("lib", "run", "sbin", "var")]
     entries += [("etc/udhcpc", 0o100755, _LEASED)]
     entries += _agent() if agent else []
-    entries += [("TRAILER!!!", 0, b"")]
-    content = b"".join(cpio(number, *entry) for number, entry in enumerate(entries, 1))
+    content = archive(entries)
     initrd = home / f"cloud-{hashlib.sha256(content).hexdigest()[:12]}.gz"
     if not initrd.exists():
         write(initrd, gzip.compress(content, compresslevel=1, mtime=0))
