@@ -19,7 +19,8 @@ from urllib.parse import urlencode
 import aiohttp
 from aiohttp import web
 
-from lab.slack.faults import Faults, Repeat
+from lab.slack.cuts import READ, Cutter
+from lab.slack.faults import Cut, Faults, Repeat
 from lab.slack.people import APP_ID
 
 Json = dict[str, Any]
@@ -74,6 +75,8 @@ class Delivery:
     signing_secret: str = ""
     session: aiohttp.ClientSession | None = None
     sent: int = 0
+    connection: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the app has a connection."""
 
     @property
     def connected(self) -> bool:
@@ -100,7 +103,12 @@ class Delivery:
 
     async def _deliver(self, kind: str, payload: Json, repeat: Repeat | None) -> Reply:
         attempt = 1 if repeat and repeat.retry_headers else 0
-        reply = await self._attempt(kind, payload, attempt)
+        cut = self.faults.take_cut() if self.sockets else None
+        reply = await self._attempt(kind, payload, attempt, cut)
+        if cut is not None and cut.again:
+            await self.connection.wait()
+            attempt += 1
+            reply = await self._attempt(kind, payload, attempt)
         while (
             kind == "events_api"
             and not reply.ok
@@ -111,7 +119,9 @@ class Delivery:
             reply = await self._attempt(kind, payload, attempt)
         return reply
 
-    async def _attempt(self, kind: str, payload: Json, attempt: int) -> Reply:
+    async def _attempt(
+        self, kind: str, payload: Json, attempt: int, cut: Cut | None = None
+    ) -> Reply:
         started = time.perf_counter()
         try:
             if self.request_url:
@@ -120,7 +130,7 @@ class Delivery:
                 )
             else:
                 answer = await asyncio.wait_for(
-                    self._over_socket(kind, payload, attempt), self.ack_seconds
+                    self._over_socket(kind, payload, attempt, cut), self.ack_seconds
                 )
         except TimeoutError:
             return Reply(ok=False, payload=None, milliseconds=_since(started), error=TIMEOUT)
@@ -139,7 +149,9 @@ class Delivery:
         self.sent += 1
         return live[self.sent % len(live)]
 
-    async def _over_socket(self, kind: str, payload: Json, attempt: int) -> Any:
+    async def _over_socket(
+        self, kind: str, payload: Json, attempt: int, cut: Cut | None = None
+    ) -> Any:
         socket = self._next_socket()
         envelope: Json = {
             "envelope_id": secrets.token_hex(16),
@@ -152,8 +164,13 @@ class Delivery:
         acked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         socket.waiting[envelope["envelope_id"]] = acked
         socket.delivered += 1
+        transport = socket.request.transport
         try:
+            if cut is not None and transport is not None:
+                transport.set_protocol(Cutter(transport, cut.at))
             await socket.ws.send_str(json.dumps(envelope))
+            if cut is not None:
+                await socket.ws.ping(READ)
             return await acked
         finally:
             socket.waiting.pop(envelope["envelope_id"], None)
@@ -168,6 +185,7 @@ class Delivery:
             return ws
         socket = Socket(ws, request)
         self.sockets.append(socket)
+        self.connection.set()
         await ws.send_json(_hello(len(self.sockets)))
         self.on_change()
         pinging = asyncio.get_running_loop().create_task(_ping(ws))
@@ -192,6 +210,8 @@ class Delivery:
     def _forget(self, socket: Socket) -> None:
         if socket in self.sockets:
             self.sockets.remove(socket)
+        if not self.sockets:
+            self.connection.clear()
         for waiting in socket.waiting.values():
             if not waiting.done():
                 waiting.set_exception(

@@ -1,6 +1,6 @@
 """Faults a test can ask the workspace for.
 
-Limits, errors, lost answers, disconnects, late and double deliveries.
+Limits, errors, lost answers, disconnects, lost acks, late and double deliveries.
 """
 
 import threading
@@ -34,6 +34,14 @@ class Repeat:
     new_event_id: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where the connection breaks under the ack of a payload, and whether it is delivered again."""
+
+    at: Literal["before", "middle"]
+    again: bool
+
+
 class Faults:
     """Switchboard of faults; every method may be called from any thread and holds.
 
@@ -45,6 +53,7 @@ class Faults:
         self._api: dict[str, deque[ApiFault]] = {}
         self._repeats: deque[Repeat] = deque()
         self._delays: deque[float] = deque()
+        self._cuts: deque[Cut] = deque()
         self._disconnect = disconnect
         self.redeliver_unacked = False
         """When true, an event not acked in time is sent again, up to 3 times, as Slack does."""
@@ -104,6 +113,18 @@ class Faults:
         with self._lock:
             self._delays.extend([seconds] * n)
 
+    def cut_ack(
+        self, at: Literal["before", "middle"] = "before", n: int = 1, *, again: bool = True
+    ) -> None:
+        """Break the connection under the ack of each of the next `n` payloads (Socket Mode).
+
+        "before": once the app has read the payload, and none of the ack is taken. "middle": half
+        of the ack's frame is taken. With `again` the same payload is delivered in a new envelope,
+        as soon as the app has a connection.
+        """
+        with self._lock:
+            self._cuts.extend([Cut(at, again)] * n)
+
     def take_api(self, method: str) -> ApiFault | None:
         """Take the fault for this call, if one was asked for."""
         with self._lock:
@@ -121,3 +142,8 @@ class Faults:
         """Take the seconds by which this payload is late; 0 when none was asked for."""
         with self._lock:
             return self._delays.popleft() if self._delays else 0.0
+
+    def take_cut(self) -> Cut | None:
+        """Take the order to break the connection under this payload's ack, if there is one."""
+        with self._lock:
+            return self._cuts.popleft() if self._cuts else None

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from slack_bolt import Ack, App
@@ -13,6 +13,7 @@ from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 from slack_sdk.signature import SignatureVerifier
 
 from lab.slack import Workspace
+from lab.slack.cuts import READ, place_of_cut
 from lab.slack.delivery import signature
 from lab.slack.people import lab_directory
 from lab.slack.speech import as_commanded
@@ -251,3 +252,38 @@ def test_the_server_ends_and_the_port_is_free_again() -> None:
             pass
     with Workspace(port) as second:
         assert second.port == port
+
+
+@pytest.mark.parametrize("at", ["before", "middle"])
+def test_a_connection_can_break_under_an_ack_and_the_payload_comes_again(
+    workspace: Workspace,
+    bare_app: App,
+    connect: Connect,
+    heard: list[Json],
+    at: Literal["before", "middle"],
+) -> None:
+    connect(bare_app)
+    workspace.fault.cut_ack(at)
+    assert workspace.person("ana").command("/kvm hosts").ok
+    assert heard[0] == heard[1], "with the same trigger id"
+    workspace.fault.cut_ack(at, again=False)
+    assert not workspace.person("ana").command("/kvm vms").ok
+    until(lambda: len(heard) == 3)
+
+
+def test_the_place_of_a_cut_is_found_among_other_frames() -> None:
+    def frame(opcode: int, text: bytes) -> bytes:
+        size = bytes([0x80 | len(text)]) if len(text) < 126 else b"\xfe" + len(text).to_bytes(2)
+        mask = b"mask"
+        masked = bytes(each ^ mask[n % 4] for n, each in enumerate(text))
+        return bytes([0x80 | opcode]) + size + mask + masked
+
+    pong = frame(0xA, b"Ping from drover lab")
+    for text in (frame(0x1, b"x" * 10), frame(0x1, b"x" * 300)):
+        assert place_of_cut(pong + text, "before") == len(pong)
+        middle = place_of_cut(pong + text, "middle")
+        assert middle is not None
+        assert len(pong) < middle < len(pong + text)
+    assert place_of_cut(pong + frame(0xA, READ), "before") == len(pong)
+    assert place_of_cut(pong + frame(0xA, READ), "middle") is None
+    assert place_of_cut(pong, "before") is None

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 from slack_bolt import Ack, App
-from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_bolt.error import BoltError
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -25,9 +24,11 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from bot.adapters.slack import api, payloads
 from bot.adapters.slack.api import Json
 from bot.adapters.slack.blocks import as_json
+from bot.adapters.slack.copies import Copies
 from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.membership import Belongs, Member, membership
+from bot.adapters.slack.socket_mode import Socket
 from bot.adapters.slack.text import escape
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, ChatRefusedError, DroverError
@@ -64,7 +65,7 @@ NOT_KNOWN = words(
 FOREIGN = words("Drover accepts requests only from members of its own workspace.")
 
 
-def _hang_up(socket: SocketModeHandler) -> None:
+def _hang_up(socket: Socket) -> None:
     """Close the socket.
 
     The SDK's close waits for a lock that its receiver may hold for ever; a stop must not. Its
@@ -173,11 +174,12 @@ class Listeners:
         self._in_words = in_words
         self._problems = problems
         self._paces = Paces(per_minute)
+        self._copies = Copies()
         self._per_minute = per_minute
         self._now = now
         self._aside = ThreadPoolExecutor(1, "slack-aside")
         self._asking = ThreadPoolExecutor(2, "slack-members")
-        self._socket: SocketModeHandler | None = None
+        self._socket: Socket | None = None
         self._server: HttpServer | None = None
         self.app = self._bolt(command)
 
@@ -209,7 +211,7 @@ class Listeners:
             ChatError: Slack refuses the app-level token, or does not answer.
         """
         client = WebClient(token=self._credentials.app_token, base_url=self._credentials.api)
-        self._socket = SocketModeHandler(
+        self._socket = Socket(
             self.app,
             self._credentials.app_token,
             web_client=client,
@@ -339,6 +341,10 @@ class Listeners:
 
     def _take(self, body: Json, read: Reader, person: str) -> Message:
         """Store a request; '' when it is stored (or was before), else what to tell the person."""
+        request, fault = self._read(read)
+        # A copy is no further request: it is not counted, and what was done is not denied
+        if request is not None and (said := self._copies.verdict(request)) is not None:
+            return said
         pace = self._paces.ask(person)
         if pace is Pace.TOLD:
             return STILL_TOO_FAST
@@ -352,12 +358,19 @@ class Listeners:
         if why := self._stranger(body, person):
             log.warning("request from another workspace refused", person=person)
             return why
-        try:
-            request = read()
-        except Exception:  # a listener never raises; Slack's surprises are logged whole
-            log.exception("request not understood", person=person, type=body.get("type"))
+        if request is None:
+            log.error(
+                "request not understood", person=person, type=body.get("type"), exc_info=fault
+            )
             return NOT_READ
         return self._store(request)
+
+    @staticmethod
+    def _read(read: Reader) -> tuple[Request | None, Exception | None]:
+        try:
+            return read(), None
+        except Exception as error:  # noqa: BLE001 - a listener never raises; the caller logs it
+            return None, error
 
     def _stranger(self, body: Json, person: str) -> Message:
         """Why somebody may ask for nothing at all; '' for a member.
@@ -379,7 +392,8 @@ class Listeners:
 
     def _store(self, request: Request) -> Message:
         try:
-            self._accept(request)
+            if self._accept(request):
+                self._copies.add(request)
         except DroverError as error:
             log.exception("request not stored", key=request.key)
             return _not_stored(error.text, error.advice or TRY_AGAIN)

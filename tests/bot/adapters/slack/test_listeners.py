@@ -212,16 +212,48 @@ def test_duplicates_are_one_request(
     *,
     new_event_id: bool,
 ) -> None:
-    start()
+    listeners = start()
     workspace.fault.duplicate_next(4, new_event_id=new_event_id, retry_headers=not new_event_id)
     ana.command("/kvm hosts")
     ana.say("@drover hosts")
     ana.say("hosts", "@drover")
     chat.post(OPS, Card("x", elements=(Buttons((Button("Show", "show", "1"),)),)))
     ana.click(workspace.messages("#ops")[-1], "show")
-    until(lambda: core.offered == 8)
+    until(lambda: sum(workspace.deliveries) == 8)
+    listeners.close()  # which waits for what has come
     assert sorted(each.kind for each in core.requests) == ["click", "command", "command", "command"]
     assert len(core.requests) == 4
+
+
+def test_a_copy_is_no_further_request_of_its_person(
+    workspace: Workspace, start: Start, ana: Person, core: Core
+) -> None:
+    start(per_minute=1)
+    # The second delivery begins when the first is over
+    workspace.fault.cut_ack("middle")
+    ack = ana.command("/kvm hosts")
+    assert (ack.ok, ack.payload) == (True, None), "not told that she asks too often"
+    assert "Too many requests" in ana.command("/kvm vms").payload["text"]
+    assert [each.text for each in core.requests] == ["hosts"]
+
+
+def test_a_form_sent_again_with_other_answers_is_not_taken_for_a_copy(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    start()
+    ana.command("/kvm deny")
+    chat.open_form(core.last.trigger, Form("deny", "Deny", "Deny", (TextField("why", "Why?"),)))
+    view = ana.wait_view()
+    workspace.fault.cut_ack("middle", again=False)
+    assert "trouble" in ana.submit(view, {"why": "too hot"}).text, "Slack's own words"
+    workspace.wait_connected()
+    ack = ana.submit(view, {"why": "too cold"})
+    assert "with your first answers" in ack.errors["why"]
+    assert ana.submit(view, {"why": "too hot"}).ok
+    assert ana.view is None
+    assert [each.answers for each in core.requests if each.kind == "form"] == [
+        (("why", "too hot"),)
+    ]
 
 
 def test_a_late_click_says_when_it_was_made(
