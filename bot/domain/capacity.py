@@ -15,6 +15,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from bot.domain.cluster import Host, Snapshot, Vm
 from bot.domain.placement import APART, PIN, TOGETHER, is_pinned_here, pin_hosts
@@ -119,12 +120,15 @@ class Shelter:
     The tightest that holds it and that its rules allow.
     """
 
-    def __init__(self, rooms: Mapping[str, Room], spread: Spread, sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self, rooms: Mapping[str, Room], spread: Spread, sizes: Mapping[str, int] | None
+    ) -> None:
         """``sizes``: how many members each group has.
 
         A host, and a domain, may hold an even share of them, rounded up.
 
-        So a group of as many as there are hosts is no reason why none may fail.
+        So a group of as many as there are hosts is no reason why none may fail. None: one member
+        of each group on a host, and in a domain.
         """
         self._given = rooms
         self._rooms = sorted((room.memory, room.vcpus, name) for name, room in rooms.items())
@@ -150,30 +154,50 @@ class Shelter:
         return left
 
     def lose(self, lost: str) -> None:
-        """Take a host away, with what it holds; nothing was put yet. Copies stay as they are."""
-        room = self._given[lost]
-        at = bisect.bisect_left(self._rooms, (room.memory, room.vcpus, lost))
-        self._rooms = self._rooms[:at] + self._rooms[at + 1 :]
+        """Take a host away, with what it holds; nothing was put yet. Copies stay as they are.
+
+        One that has no room, as it takes nothing, is not there to begin with.
+        """
+        room = self._given.get(lost)
+        at = bisect.bisect_left(self._rooms, (room.memory, room.vcpus, lost)) if room else -1
+        self._rooms = [each for index, each in enumerate(self._rooms) if index != at]
         self._huge = self._huge.copy()
         self._held, self._shares = self._held.copy(), self._shares.copy()
         domain = self._domains.get(lost)
         for group in self._groups.get(lost, ()):
             self._shares[group, domain] -= self._held.pop((group, lost))
-        if domain is not None:
+        if domain is not None and room is not None:
             self._places = self._places - Counter((domain,))
 
     def put(self, unit: Unit) -> str:
         """Put a unit on a host; '' when none takes it."""
         for index in range(bisect.bisect_left(self._rooms, (unit.memory,)), len(self._rooms)):
-            memory, vcpus, host = self._rooms[index]
+            _, vcpus, host = self._rooms[index]
             if vcpus >= unit.vcpus and self._may(unit, host):
-                del self._rooms[index]
-                bisect.insort(self._rooms, (memory - unit.memory, vcpus - unit.vcpus, host))
-                self._huge[host] -= unit.huge
-                self._held.update((group, host) for group in unit.apart)
-                self._shares.update((group, self._domains.get(host)) for group in unit.apart)
-                return host
+                return self._take(index, unit)
         return ""
+
+    def put_widest(self, unit: Unit) -> str:
+        """Put a unit on the host with the most memory left that takes it; '' when none does.
+
+        Of equal ones, the first by name.
+        """
+        begin = bisect.bisect_left(self._rooms, (unit.memory,))
+        widest = range(len(self._rooms) - 1, begin - 1, -1)
+        for _, equal in groupby(widest, key=lambda index: self._rooms[index][0]):
+            for index in sorted(equal, key=lambda index: self._rooms[index][2]):
+                _, vcpus, host = self._rooms[index]
+                if vcpus >= unit.vcpus and self._may(unit, host):
+                    return self._take(index, unit)
+        return ""
+
+    def _take(self, index: int, unit: Unit) -> str:
+        memory, vcpus, host = self._rooms.pop(index)
+        bisect.insort(self._rooms, (memory - unit.memory, vcpus - unit.vcpus, host))
+        self._huge[host] -= unit.huge
+        self._held.update((group, host) for group in unit.apart)
+        self._shares.update((group, self._domains.get(host)) for group in unit.apart)
+        return host
 
     def _may(self, unit: Unit, host: str) -> bool:
         if unit.hosts is not None and host not in unit.hosts:
@@ -191,7 +215,13 @@ class Shelter:
         )
 
     def _share(self, group: str, places: int) -> int:
-        return -(-self._sizes.get(group, 0) // max(1, places))
+        size = 1 if self._sizes is None else self._sizes.get(group, 0)
+        return -(-size // max(1, places))
+
+    @property
+    def most_memory(self) -> float | None:
+        """The most memory left on a host; None when there is none."""
+        return self._rooms[-1][0] if self._rooms else None
 
     @property
     def rooms(self) -> dict[str, Room]:

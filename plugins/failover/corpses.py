@@ -17,7 +17,7 @@ def corpses(snapshot: Snapshot, lost: str, kept: Iterable[Definition]) -> tuple[
     paused has memory that only its target can use. It is the rest of a VM of ``lost`` when its own
     host answers: of one that does not, nobody knows whether the migration had ended.
     """
-    halves = [vm for vm in snapshot.vms if vm.paused_by in POSTCOPY]
+    halves = snapshot.table(_halves)
     if not halves:
         return ()  # as nearly always, and what-ifs ask for every host
     mine = {vm.uuid for vm in lost_vms(snapshot, lost, kept) if vm.state.active}
@@ -27,6 +27,10 @@ def corpses(snapshot: Snapshot, lost: str, kept: Iterable[Definition]) -> tuple[
         if vm.paused_by == POSTCOPY_FAILED
         or (vm.uuid in mine and vm.host != lost and snapshot.host(vm.host).up)
     )
+
+
+def _halves(snapshot: Snapshot) -> tuple[Vm, ...]:
+    return tuple(vm for vm in snapshot.vms if vm.paused_by in POSTCOPY)
 
 
 def without_corpses(snapshot: Snapshot, lost: str, kept: Iterable[Definition]) -> Snapshot:

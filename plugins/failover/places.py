@@ -6,10 +6,11 @@ Within memory, vCPUs and the rules of its tags.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from bot.domain.backing import plain
 from bot.domain.capacity import Shelter, Spread, Unit, rooms
-from bot.domain.cluster import Disk, Health, Host, Pool, Snapshot, Vm, VmDetail
+from bot.domain.cluster import Disk, Host, Pool, Snapshot, VmDetail
 from bot.domain.message import Names, Size, words
 from bot.domain.placement import APART, TOGETHER, is_pinned_here, pin_hosts
 from bot.domain.plan import Objection
@@ -27,35 +28,98 @@ class Placed:
     target: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Makes the table of what is the same whichever host is lost, with these settings."""
+
+    vcpus_per_core: float
+    domain: str
+
+    def __call__(self, snapshot: Snapshot) -> _Cluster:
+        return _Cluster(snapshot, self)
+
+
+class _Cluster:
+    """What is the same whichever host is lost.
+
+    A what-if asks for the loss of each host; made for each anew it would be the square of the
+    cluster.
+    """
+
+    def __init__(self, snapshot: Snapshot, known: _Known) -> None:
+        self.names = frozenset(host.name for host in snapshot.hosts)
+        rooms_of = rooms(snapshot, known.vcpus_per_core)
+        self._takers = frozenset(rooms_of)
+        here = [vm for vm in snapshot.vms if vm.state.active and vm.host in rooms_of]
+        held = [(vm.tags[APART], vm.host) for vm in here if vm.tags.get(APART)]
+        domains = {
+            host.name: host.tags[known.domain]
+            for host in snapshot.hosts
+            if known.domain and known.domain in host.tags
+        }
+        self._whole = Shelter(rooms_of, Spread(held, domains), sizes=None)
+        self._joined: dict[str, set[str]] = {}
+        for vm in here:
+            if group := vm.tags.get(TOGETHER):
+                self._joined.setdefault(group, set()).add(vm.host)
+        self._able: dict[tuple[object, ...], frozenset[str]] = {}
+        self._snapshot = snapshot
+
+    def shelter(self, lost: str) -> Shelter:
+        """The rooms without the lost host's.
+
+        No host takes more than its memory and its vCPUs, and one of a group on each host, and in
+        each domain.
+        """
+        return self._whole.without(lost)
+
+    def free(self, lost: str) -> frozenset[str]:
+        """The hosts that may take VMs of the lost one."""
+        return self._takers - {lost}
+
+    def hosts_of_group(self, group: str) -> frozenset[str]:
+        """The hosts that may take VMs on which an affinity group runs."""
+        return frozenset(self._joined.get(group, ()))
+
+    def able(self, candidate: Candidate) -> frozenset[str]:
+        """Those of the hosts that may take VMs that lack nothing, the lost one perhaps among them.
+
+        Most VMs need the same, which is looked for once.
+        """
+        detail, lost = candidate.kept.detail, self._snapshot.host(candidate.vm.host)
+        nics = ((nic.kind, nic.source) for nic in detail.nics)
+        pools = {_place_of(disk, pool) for disk, pool in _shared_pools(lost, detail)}
+        needs = (detail.machine, *nics, *sorted(pools))
+        if needs not in self._able:
+            self._able[needs] = frozenset(
+                name
+                for name in self._takers
+                if not _lacking(self._snapshot.host(name), detail, lost)
+            )
+        return self._able[needs]
+
+
 def place(
     settings: FailoverSettings, snapshot: Snapshot, lost: str, candidates: Sequence[Candidate]
 ) -> tuple[tuple[Placed, ...], tuple[StaysOff, ...]]:
     """Places for the VMs in their order, and those that find none, with why.
 
     No host takes more than its memory and its vCPUs; no pin and no anti-affinity is broken for it.
+    The lost host takes nothing, whatever its health.
     """
-    seen = replace(snapshot, hosts=tuple(_taking(host, lost) for host in snapshot.hosts))
-    free = {
-        name: room for name, room in rooms(seen, settings.vcpus_per_core).items() if name != lost
+    cluster = snapshot.table(_Known(settings.vcpus_per_core, settings.domain))
+    able = _Able(snapshot, cluster, lost)
+    units = [_unit(able, members) for members in _together(candidates)]
+    shelter = cluster.shelter(lost)
+    targets = {
+        uuid: host
+        for unit in units
+        for host in (shelter.put_widest(unit),)
+        for uuid in unit.members
     }
-    here = [vm for vm in seen.vms if vm.state.active and vm.host in free]
-    held = [(vm.tags[APART], vm.host) for vm in here if vm.tags.get(APART)]
-    domains = {
-        host.name: host.tags[settings.domain]
-        for host in seen.hosts
-        if settings.domain and settings.domain in host.tags
-    }
-    groups = {each.vm.tags[APART] for each in candidates if each.vm.tags.get(APART)}
-    # One of a group on each host, and in each domain.
-    sizes = dict.fromkeys((*groups, *(group for group, _ in held)), 1)
-    spread = Spread(held, domains)
-    able = _Able(snapshot, frozenset(free))
-    units = [_unit(able, members, here) for members in _together(candidates)]
-    shelter = Shelter(free, spread, sizes)
-    targets = _spread_out(units, shelter)
     if not all(targets.values()):
         # Packed tightly, more of them may fit.
-        packed = Shelter(free, spread, sizes)
+        packed = cluster.shelter(lost)
         tight = {
             uuid: host for unit in units for host in (packed.put(unit),) for uuid in unit.members
         }
@@ -63,32 +127,11 @@ def place(
             shelter, targets = packed, tight
     placed = [Placed(each, targets[each.vm.uuid]) for each in candidates if targets[each.vm.uuid]]
     off = [
-        StaysOff(each.vm.uuid, each.vm.name, _why_nowhere(snapshot, each, shelter, frozenset(free)))
+        StaysOff(each.vm.uuid, each.vm.name, _why_nowhere(snapshot, each, shelter, able))
         for each in candidates
         if not targets[each.vm.uuid]
     ]
     return tuple(placed), tuple(off)
-
-
-def _spread_out(units: Iterable[Unit], shelter: Shelter) -> dict[str, str]:
-    """Each VM's host, '' for none: the one with the most memory left that takes it."""
-    found: dict[str, str] = {}
-    for unit in units:
-        order = sorted(shelter.rooms.items(), key=lambda item: (-item[1].memory, item[0]))
-        wanted = [
-            name
-            for name, room in order
-            if room.holds(unit.memory, unit.vcpus) and (unit.hosts is None or name in unit.hosts)
-        ]
-        takers = (shelter.put(replace(unit, hosts=frozenset({name}))) for name in wanted)
-        target = next(filter(None, takers), "")
-        found.update(dict.fromkeys(unit.members, target))
-    return found
-
-
-def _taking(host: Host, lost: str) -> Host:
-    """The lost host as one that takes nothing, whatever its health."""
-    return replace(host, health=Health.UNREACHABLE) if host.name == lost else host
 
 
 def _together(candidates: Sequence[Candidate]) -> Iterable[Sequence[Candidate]]:
@@ -100,37 +143,31 @@ def _together(candidates: Sequence[Candidate]) -> Iterable[Sequence[Candidate]]:
 
 
 class _Able:
-    """Which hosts have what a VM needs. Most need the same, which is looked for once."""
+    """Which hosts have what a VM of the lost one needs."""
 
-    def __init__(self, snapshot: Snapshot, free: frozenset[str]) -> None:
-        self._snapshot = snapshot
-        self._known: dict[tuple[object, ...], frozenset[str]] = {}
-        self.names = frozenset(host.name for host in snapshot.hosts)
-        self.free = free
+    def __init__(self, snapshot: Snapshot, cluster: _Cluster, lost: str) -> None:
+        self._snapshot, self.cluster, self._lost = snapshot, cluster, lost
+        self.free = cluster.free(lost)
 
     def hosts(self, candidate: Candidate) -> frozenset[str]:
         """Those that may take VMs, lack nothing, and have no other VM of its name."""
-        detail, lost = candidate.kept.detail, self._snapshot.host(candidate.vm.host)
-        nics = ((nic.kind, nic.source) for nic in detail.nics)
-        pools = ((disk.kind, pool.name) for disk, pool in _shared_pools(lost, detail))
-        needs = (lost.name, detail.machine, *nics, *sorted(set(pools)))
-        if needs not in self._known:
-            self._known[needs] = frozenset(
-                name for name in self.free if not _lacking(self._snapshot.host(name), detail, lost)
-            )
-        return self._known[needs] - _hosts_with_namesake(self._snapshot, candidate)
+        taken = _hosts_with_namesake(self._snapshot, candidate)
+        return self.cluster.able(candidate) - {self._lost} - taken
+
+    def hosts_of_group(self, group: str) -> frozenset[str]:
+        """Those that may take VMs and on which an affinity group runs."""
+        return self.cluster.hosts_of_group(group) - {self._lost}
 
 
-def _unit(able: _Able, members: Sequence[Candidate], here: Sequence[Vm]) -> Unit:
-    names, free = able.names, able.free
+def _unit(able: _Able, members: Sequence[Candidate]) -> Unit:
+    names, free = able.cluster.names, able.free
     allowed = [free]
     for each in members:
         pinned = pin_hosts(each.vm, names)
         allowed.append(pinned or (frozenset() if is_pinned_here(each.vm, names) else free))
         allowed.append(able.hosts(each))
-        group = each.vm.tags.get(TOGETHER)
-        joined = frozenset(vm.host for vm in here if group and vm.tags.get(TOGETHER) == group)
-        allowed.append(joined or free)
+        if joined := able.hosts_of_group(each.vm.tags.get(TOGETHER, "")):
+            allowed.append(joined)
     return Unit(
         tuple(each.vm.uuid for each in members),
         sum(each.vm.memory for each in members if not each.vm.huge),
@@ -170,6 +207,12 @@ def _shared_pools(lost: Host, detail: VmDetail) -> Iterator[tuple[Disk, Pool]]:
             yield disk, pool
 
 
+def _place_of(disk: Disk, pool: Pool) -> tuple[str, ...]:
+    """What of a disk and its pool decides whether another host has that pool."""
+    place = ("volume", pool.name) if disk.kind == "volume" else ("path", plain(pool.path))
+    return (*place, pool.source, "declared" if pool.declared else "")
+
+
 def _lacking_pools(host: Host, detail: VmDetail, lost: Host) -> tuple[str, ...]:
     """The shared pools of a VM that a host has not, or has as another storage.
 
@@ -203,13 +246,12 @@ def _hosts_with_namesake(snapshot: Snapshot, candidate: Candidate) -> frozenset[
 
 
 def _why_nowhere(
-    snapshot: Snapshot, candidate: Candidate, shelter: Shelter, free: frozenset[str]
+    snapshot: Snapshot, candidate: Candidate, shelter: Shelter, able: _Able
 ) -> Objection:
-    vm = candidate.vm
-    names = frozenset(host.name for host in snapshot.hosts)
-    if is_pinned_here(vm, names):
+    vm, free = candidate.vm, able.free
+    if is_pinned_here(vm, able.cluster.names):
         return Objection("pinned", words("{vm} is pinned to {host}.", vm=vm.name, host=vm.host))
-    if free and all(lacks(snapshot, candidate, name) for name in free):
+    if free and not able.hosts(candidate):
         first = min(free)
         what = lacks(snapshot, candidate, first)
         return Objection(
@@ -221,17 +263,17 @@ def _why_nowhere(
                 what=Names(what),
             ),
         )
-    best = max(shelter.rooms.values(), key=lambda room: room.memory, default=None)
-    if best is None:
+    most = shelter.most_memory
+    if most is None:
         return Objection("no-host", words("No other host is up and takes VMs."))
-    if best.memory < vm.memory:
+    if most < vm.memory:
         return Objection(
             "no-room",
             words(
                 "{vm} needs {memory}; the most that a host has left is {room}.",
                 vm=vm.name,
                 memory=Size(vm.memory),
-                room=Size(max(0, best.memory)),
+                room=Size(max(0, most)),
             ),
             words(
                 "Free memory, then: {command}.",

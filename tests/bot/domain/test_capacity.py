@@ -208,3 +208,35 @@ def test_a_shelter_without_a_host_is_as_one_that_never_had_it(
         left = whole.without(lost)
         assert [left.put(unit) for unit in units] == [anew.put(unit) for unit in units]
         assert left.rooms == anew.rooms
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["h0", "h1", "h2", "h3", "h4"]),
+        st.builds(Room, st.sampled_from([4, 8, 9]), st.integers(0, 9), st.integers(0, 3)),
+    ),
+    st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(["h0", "h1", "h2"])), max_size=3),
+    st.lists(UNITS, max_size=8),
+)
+def test_the_widest_that_takes_a_unit_is_the_first_in_their_order_that_alone_would(
+    rooms: dict[str, Room], held: list[tuple[str, str]], units: list[Unit]
+) -> None:
+    spread = Spread([(group, host) for group, host in held if host in rooms])
+    widest, alone = Shelter(rooms, spread, None), Shelter(rooms, spread, None)
+    for unit in units:
+        order = sorted(alone.rooms.items(), key=lambda item: (-item[1].memory, item[0]))
+        wanted = [name for name, _ in order if unit.hosts is None or name in unit.hosts]
+        tries = (alone.put(replace(unit, hosts=frozenset({name}))) for name in wanted)
+        assert widest.put_widest(unit) == next(filter(None, tries), "")
+    assert widest.rooms == alone.rooms
+    most = max((room.memory for room in widest.rooms.values()), default=None)
+    assert widest.most_memory == most
+
+
+def test_a_host_that_has_no_room_is_lost_without_a_difference() -> None:
+    whole = Shelter({"h0": Room(8, 8)}, Spread([("x", "h0")], {"h0": "east", "h1": "west"}), None)
+    left = whole.without("h1")
+    assert left.rooms == whole.rooms
+    assert left.put(Unit(("vm",), 1, 1, ("x",))) == "", "one of a group on each host"
+    assert left.put(Unit(("vm",), 1, 1)) == "h0"
+    assert whole.rooms == {"h0": Room(8, 8)}

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from bot.adapters.slack.blocks import render
-from bot.domain.cluster import Disk, Host, VmDetail
+from bot.domain.capacity import Room, rooms
+from bot.domain.cluster import Disk, Host, Snapshot, VmDetail
 from bot.domain.storage import shared_names
 from bot.flow.monitoring.definitions import KeptDefinitions
-from plugins.failover import candidates
+from plugins.failover import candidates, places
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
 HOSTS = 300
@@ -100,4 +101,25 @@ def test_who_writes_to_which_disk_is_looked_up_once_for_all_hosts(
     monkeypatch.setattr(candidates, "shared_names", look)
     assert "20 of 20 running VMs" in text(bot.types("failover status"))
     assert len(looks) == 40, "each VM as one that may write, and as one that may be lost"
+    bot.store.close()
+
+
+def test_the_room_of_all_hosts_is_looked_up_once_for_the_loss_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = "\n".join(f"host-{n:02} 16cpu 64G | vm-{n} 2G" for n in range(20))
+    bot = small_bot(tmp_path, cluster, PLUGINS)
+    for vm in bot.hypervisor.snapshot().vms:
+        disk = Disk("vda", "network", f"nbd://store/{vm.name}")
+        bot.hypervisor.put(replace(vm, detail=VmDetail(disks=(disk,))))
+    KeptDefinitions(bot.hypervisor, bot.store, bot.clock).keep(bot.hypervisor.snapshot())
+    looks: list[Snapshot] = []
+
+    def look(seen: Snapshot, ratio: float) -> dict[str, Room]:
+        looks.append(seen)
+        return rooms(seen, ratio)
+
+    monkeypatch.setattr(places, "rooms", look)
+    assert "20 of 20 running VMs" in text(bot.types("failover status"))
+    assert len(looks) == 1
     bot.store.close()
