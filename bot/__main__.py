@@ -665,7 +665,7 @@ def _live(
 
     hypervisor = connect_hypervisor(settings)
     try:
-        seen = hypervisor.snapshot(action.focus(intent))
+        seen = hypervisor.snapshot(action.focus(intent), partial(action.chosen, intent))
         return seen, survey(hypervisor, action, intent, seen)
     finally:
         hypervisor.close()

@@ -139,6 +139,11 @@ def nothing(_intent: object) -> tuple[str, ...]:
     return ()
 
 
+def no_picks(_intent: object, _snapshot: Snapshot) -> tuple[str, ...]:
+    """Pick no VMs; the default of ``chosen``."""
+    return ()
+
+
 def private(_intent: object) -> bool:
     """Show the answer only to who asks; the default of ``public``."""
     return False
@@ -264,7 +269,9 @@ class Action(Generic[Intent]):
     made of. ``example`` and ``also``: as for a Query. ``may_emit``: further step types, which a
     plugin that may not be loaded handles. ``summarize(operation, snapshot) -> Summary | None``:
     what is true of the hosts at the end, whatever the end; asked on a fresh snapshot and stored
-    with the end. ``pages``: its dialog asks in two pages.
+    with the end. ``pages``: its dialog asks in two pages. ``chosen(intent, snapshot) -> UUIDs``:
+    VMs that it picks from the cluster; when it is planned and when it begins they are read in depth
+    too, but only on their own hosts.
     """
 
     name: str
@@ -289,6 +296,7 @@ class Action(Generic[Intent]):
     summarize: Callable[[Operation, Snapshot], Summary | None] | None = None
     may_emit: tuple[type[Step], ...] = ()
     pages: TwoPages[Intent] | None = None
+    chosen: Callable[[Intent, Snapshot], Collection[str]] = no_picks
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -190,12 +190,18 @@ def asker(services: Services, request: Request) -> Asker:
     )
 
 
-def snapshot(services: Services, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
+def snapshot(
+    services: Services,
+    focus: Collection[str] = (),
+    *,
+    chosen: Callable[[Snapshot], Collection[str]] | None = None,
+    but: str = "",
+) -> Snapshot:
     """The cluster now, with what only Drover knows.
 
-    Maintenance, holds, moves under way (except of ``but``).
+    Maintenance, holds, moves under way (except of ``but``). ``focus``, ``chosen``: see the port.
     """
-    return complete(services, services.hypervisor.snapshot(focus), but=but)
+    return complete(services, services.hypervisor.snapshot(focus, chosen), but=but)
 
 
 def complete(services: Services, seen: Snapshot, *, but: str = "") -> Snapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from bot.domain.cluster import Sighting, Snapshot
@@ -11,13 +11,18 @@ from bot.domain.cluster import Sighting, Snapshot
 class ClusterReader(Protocol):
     """Reads all hosts side by side; one that does not answer delays no other."""
 
-    def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
+    def snapshot(
+        self,
+        focus: Collection[str] = (),
+        chosen: Callable[[Snapshot], Collection[str]] | None = None,
+    ) -> Snapshot:
         """One read of the cluster, all hosts side by side, each under a deadline.
 
         A host that does not answer is in the snapshot with its health and last known guests; it
         never delays the others. ``focus``: names or UUIDs of guests to read in depth (``detail``
         fresh, ``cpu_fits`` for each host that is up, the dirty rate when it can be measured without
-        disturbing anything).
+        disturbing anything). ``chosen``: UUIDs of guests, picked from the very snapshot, of which
+        only their own host is asked: jobs, disks, snapshots and the definition of the next start.
         """
         ...
 

@@ -174,7 +174,11 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         """The hosts' power controllers; see the port."""
         return self.powers
 
-    def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
+    def snapshot(
+        self,
+        focus: Collection[str] = (),
+        chosen: Callable[[Snapshot], Collection[str]] | None = None,
+    ) -> Snapshot:
         """The cluster now; see the port."""
         with self._lock:
             self._may("snapshot")
@@ -182,19 +186,26 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             vms = [vm for host in hosts for vm in self._vms_of(host)]
             silent = [host.name for host in hosts if not host.up]
             vms = list(without_waiting(vms, silent))
-            chosen = [
+            plain = tuple(replace(vm, dirty_rate=None, stored=None) for vm in vms)
+            many = chosen(Snapshot(self._clock.now(), hosts, plain)) if chosen is not None else ()
+            near = [
                 vm
                 for vm in vms
                 if (vm.uuid in focus or vm.name in focus) and self._hosts[vm.host].up
             ]
-            deep = {(vm.host, vm.uuid): self._in_depth(vm) for vm in chosen}
-            shown = tuple(deep.get((vm.host, vm.uuid), replace(vm, dirty_rate=None)) for vm in vms)
+            deep = {
+                (vm.host, vm.uuid): replace(self._in_depth(vm), dirty_rate=None)
+                for vm in vms
+                if vm.uuid in many and self._hosts[vm.host].up
+            }
+            deep |= {(vm.host, vm.uuid): self._in_depth(vm) for vm in near}
+            shown = tuple(deep.get((vm.host, vm.uuid), vm) for vm in plain)
             return Snapshot(
                 self._clock.now(),
                 hosts,
                 shown,
-                cpu_fits=tuple(self._fits_of(chosen)),
-                target_looks=tuple(self._looks_of(chosen)),
+                cpu_fits=tuple(self._fits_of(near)),
+                target_looks=tuple(self._looks_of(near)),
             )
 
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:

@@ -56,7 +56,8 @@ def drain(
         return Refused(title, (cards.host_silent(host),))
     if unknown := tuple(leaving.unknown_names(intent.ways, snapshot, (host.name,))):
         return Refused(title, unknown)
-    snapshot = leaving.with_copies(intent.ways, snapshot, (host.name,))
+    seen = snapshot
+    snapshot = leaving.jobs_over(leaving.with_copies(intent.ways, snapshot, (host.name,)))
     case, result, stuck = evacuate(settings, host.name, snapshot, rules, intent.ways.off_vms)
     off, stuck = leaving.shut_down(intent.ways, snapshot, host.name, stuck)
     first = () if host.maintenance else (SetMaintenance(host.name, on=True, reason=intent.reason),)
@@ -70,8 +71,13 @@ def drain(
     )
     if full := tuple(leaving.full_pools(moves_in(plan), snapshot)):
         return Refused(title, full)
-    plan = _with_other_ways(settings, plan, off, snapshot)
+    plan = _with_other_ways(settings, plan, off, seen)
     return learn(plan, intent.past)
+
+
+def picks(intent: Drain, snapshot: Snapshot) -> frozenset[str]:
+    """UUIDs of the VMs to read in depth: those that may leave in other ways than live."""
+    return leaving.with_other_ways(intent.ways, snapshot, (snapshot.host(intent.host).name,))
 
 
 def _with_ways(stuck: Objection, intent: Drain) -> Message:
@@ -201,7 +207,7 @@ def still_drains(
 
     A VM that has already left is no objection.
     """
-    snapshot = leaving.with_copies(intent.ways, snapshot, (intent.host,))
+    snapshot = leaving.jobs_over(leaving.with_copies(intent.ways, snapshot, (intent.host,)))
     case = evacuation_case(settings, intent.host, snapshot, rules)
     against, _ = replay(case, moves_in(planned))
     ends = (step.uuid for step in planned.steps if isinstance(step, PowerVm))

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bot.domain import only_live
 from bot.domain.cluster import Disk, Host, Pool, Snapshot, Vm, VmState
 from bot.domain.message import Code, Size, words
 from bot.domain.plan import Objection, Reason
@@ -65,6 +66,35 @@ def can_end(vm: Vm, snapshot: Snapshot) -> bool:
     """Whether it can react to a shutdown, keeps its definition, and is not on its way elsewhere."""
     moving = any(each.vm_uuid == vm.uuid for each in snapshot.inbound)
     return vm.state is VmState.RUNNING and vm.persistent and not vm.problem and not moving
+
+
+def with_other_ways(ways: Ways, snapshot: Snapshot, hosts: Collection[str]) -> frozenset[str]:
+    """UUIDs of the VMs on some hosts whose disks might be copied, or that might be shut down.
+
+    How large the disks are, and what a VM has only while it runs, shows only a look in depth.
+    """
+    return frozenset(
+        vm.uuid
+        for vm in snapshot.vms
+        if vm.host in hosts and vm.state.active and (ways.copies(vm.name) or ways.ends(vm.name))
+    )
+
+
+def jobs_over(snapshot: Snapshot) -> Snapshot:
+    """The cluster without the jobs of VMs: they may be over when it is a VM's turn.
+
+    Each VM is looked at again then.
+    """
+    return replace(snapshot, vms=tuple(map(_without_jobs, snapshot.vms)))
+
+
+def _without_jobs(vm: Vm) -> Vm:
+    detail = vm.detail
+    if detail is None or not (detail.job or any(disk.busy for disk in detail.disks)):
+        return vm
+    disks = tuple(replace(disk, busy="") for disk in detail.disks)
+    calm = replace(detail, job="", local_job=False, silent=False, disks=disks)
+    return replace(vm, detail=calm)
 
 
 def disk_bytes(vm: Vm, snapshot: Snapshot) -> int:
@@ -156,6 +186,9 @@ def notes(
                 command=Code(command("/kvm host undrain {}", step.host)),
             ),
         )
+        for vm in snapshot.vms:
+            if (vm.uuid, vm.host) == (step.uuid, step.host):
+                yield from only_live.warnings(vm)
 
 
 def starts(uuids: Iterable[str], snapshot: Snapshot, host: str) -> tuple[PowerVm, ...]:

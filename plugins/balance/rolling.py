@@ -63,7 +63,8 @@ def rolling(
     against += [cards.host_silent(host) for host in hosts if not host.up]
     against += leaving.unknown_names(intent.ways, snapshot, names)
     snapshot = leaving.with_copies(intent.ways, snapshot, names)
-    turns = [_turn(settings, intent.ways, host.name, snapshot, rules) for host in hosts if host.up]
+    calm = leaving.jobs_over(snapshot)
+    turns = [_turn(settings, intent.ways, host.name, calm, rules) for host in hosts if host.up]
     for turn in turns:
         against += leaving.full_pools(turn.away, snapshot)
     for turn in turns:
@@ -177,6 +178,12 @@ def _turn_text(turn: Turn, run: str) -> Words:
             targets=targets,
         )
     return words("{host}: no VM to migrate; wait for manual work.", host=turn.host)
+
+
+def picks(intent: Rolling, snapshot: Snapshot) -> frozenset[str]:
+    """UUIDs of the VMs to read in depth: those that may leave in other ways than live."""
+    hosts, _ = _choose(intent, snapshot)
+    return leaving.with_other_ways(intent.ways, snapshot, [host.name for host in hosts])
 
 
 def _choose(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:

@@ -196,6 +196,7 @@ def _action(  # noqa: PLR0917 - one line for each command, above
         emits=emits,
         risk=risk,
         focus=planner.focus,
+        chosen=planner.picks,
         survey=survey,
         example=intents.EXAMPLES[name],
         also=intents.ALSO.get(name, ()),

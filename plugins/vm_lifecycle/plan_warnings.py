@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bot.domain import only_live
 from bot.domain.backing import Fate
 from bot.domain.cluster import OS_CRASHED, POSTCOPY_FAILED, Vm
-from bot.domain.message import Code, Duration, Member, Names, words
+from bot.domain.message import Duration, Member, Names, words
 from bot.domain.plan import Reason
 from plugins.vm_lifecycle import fates, texts
 
@@ -22,7 +23,7 @@ def of(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
             "data-loss",
             words("All changes of {vm} since that snapshot are lost.", vm=vm.name),
         )
-        yield from _only_while_it_runs(vm)
+        yield from only_live.warnings(vm)
     if verb == "discard-memory":
         yield Reason(
             "data-loss",
@@ -63,7 +64,7 @@ def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
                     vm=vm.name,
                 ),
             )
-    yield from _only_while_it_runs(vm)
+    yield from only_live.warnings(vm)
     if verb != "reboot" and not vm.persistent:
         yield Reason(
             "definition-lost",
@@ -90,42 +91,6 @@ def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
                 "{vm} lost a part of its memory when its post-copy migration failed: it is "
                 "forced off, and unwritten data is lost.",
                 vm=vm.name,
-            ),
-        )
-
-
-def _only_while_it_runs(vm: Vm) -> Iterator[Reason]:
-    """Yield what of a VM is not in its stored definition, and the block jobs that are aborted."""
-    stored = vm.stored
-    if stored is not None and stored.without:
-        yield Reason(
-            "only-live",
-            words(
-                "{vm} has {devices} only while it runs: its stored definition on {host} lacks "
-                "them, so it does not have them after its next start.",
-                vm=vm.name,
-                devices=Names(stored.without, most=texts.MOST_NAMED),
-                host=vm.host,
-            ),
-        )
-    if stored is not None and stored.other_disks:
-        yield Reason(
-            "other-disk",
-            words(
-                "The stored definition of {vm} on {host} has other images for {disks}: what it "
-                "writes now is not there after its next start.",
-                vm=vm.name,
-                host=vm.host,
-                disks=Names(stored.other_disks, most=texts.MOST_NAMED),
-            ),
-        )
-    busy = [disk for disk in (vm.detail.disks if vm.detail else ()) if disk.busy]
-    if busy:
-        parts = (words("{disk} ({job})", disk=each.target, job=Code(each.busy)) for each in busy)
-        yield Reason(
-            "block-job",
-            words(
-                "Block jobs of {vm} are aborted: {disks}.", vm=vm.name, disks=Names(tuple(parts))
             ),
         )
 

@@ -86,6 +86,13 @@ def focus(intent: object) -> tuple[str, ...]:
     return (name,) if name else ()
 
 
+def picks(intent: object, snapshot: Snapshot) -> frozenset[str]:
+    """UUIDs of the VMs to read in depth where many are meant: those that have the tag."""
+    tag = getattr(intent, "tag", "")
+    key, _, value = tag.partition("=")
+    return frozenset(vm.uuid for vm in snapshot.vms if tag and has_tag(vm, key, value))
+
+
 def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is called with
     work: Work,
     risk: Risk,

@@ -329,6 +329,17 @@ def test_focus_reads_in_depth(stage: Stage) -> None:
     assert snapshot.vm(other.uuid).dirty_rate is None
 
 
+def test_vms_picked_from_the_snapshot_are_read_on_their_own_host_alone(stage: Stage) -> None:
+    vm, other = stage.guest(), stage.guest()
+    snapshot = stage.hypervisor.snapshot(chosen=lambda seen: {seen.vm(vm.uuid).uuid})
+    near = snapshot.vm(vm.uuid)
+    assert near.stored is not None
+    assert near.stored.vcpus == near.vcpus
+    assert near.dirty_rate is None
+    assert snapshot.vm(other.uuid).stored is None
+    assert (snapshot.cpu_fits, snapshot.target_looks) == ((), ())
+
+
 def test_without_focus_nothing_is_measured(stage: Stage) -> None:
     vm = stage.guest(dirty_mib_s=20)
     snapshot = stage.hypervisor.snapshot()

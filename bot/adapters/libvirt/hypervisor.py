@@ -109,7 +109,11 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         """The connections to the hosts, for others that look at them too."""
         return {name: reader.wires for name, reader in self._readers.items()}
 
-    def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
+    def snapshot(
+        self,
+        focus: Collection[str] = (),
+        chosen: Callable[[Snapshot], Collection[str]] | None = None,
+    ) -> Snapshot:
         """One read of all hosts; see the port. A guest on its way is shown once, where it runs."""
         wanted = frozenset(focus)
         taken_at = self._clock.now()
@@ -118,7 +122,8 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         silent = {name for name, reading in readings.items() if not reading.host.up}
         vms = without_waiting(seen, silent)
         snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
-        if not wanted:
+        many = frozenset(chosen(snapshot)) if chosen is not None else frozenset()
+        if not wanted and not many:
             return snapshot
         close_up = CloseUp(
             self._readers,
@@ -128,7 +133,8 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             measure=self._measure,
             disks=self._disks,
         )
-        return close_up.of(snapshot, wanted)
+        seen_near = close_up.of(snapshot, wanted) if wanted else snapshot
+        return close_up.at_home(seen_near, many - wanted)
 
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
         """The guest's state on every host, each asked afresh; see the port."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -178,7 +179,8 @@ def _beginning(services: Services, operation: Operation) -> Began | WentStale:
     action = services.catalog.action(operation.action)
     if against := current_rules.against_beginning(services, operation):
         return WentStale(services.clock.now(), BOT, against)
-    seen = snapshot(services, action.focus(operation.intent), but=operation.id)
+    chosen = partial(action.chosen, operation.intent)
+    seen = snapshot(services, action.focus(operation.intent), chosen=chosen, but=operation.id)
     if against := current_rules.against_beginning(services, operation, seen):
         return WentStale(services.clock.now(), BOT, against)
     busy = propose.busy_with(services, operation.plan, but=operation.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from bot.catalog import CORE_STEPS
@@ -138,7 +139,7 @@ def consider(
         intent = action.recall(intent, services.store)
     planned: Plan | Refused | None = plan
     if planned is None:
-        seen = snapshot(services, action.focus(intent))
+        seen = snapshot(services, action.focus(intent), chosen=partial(action.chosen, intent))
         intent = survey(services.hypervisor, action, intent, seen)
         planned = action.plan(intent, seen, services.catalog.rules)
         planned = _with_outlook(services, planned, seen)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.cluster import GIB, Disk, StoredSize, Vm, VmDetail
 from bot.domain.errors import UnknownNameError
 from bot.domain.operation import State
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.testing import draw_cluster, uuid_of
 from plugins.balance import drain, legality
-from plugins.balance.intents import Drain, Undrain
+from plugins.balance.intents import Drain, Undrain, Ways
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.explain import hard_reasons
 from plugins.balance.solver.model import WhyNot
@@ -94,6 +95,43 @@ def test_a_vm_that_another_plugin_keeps_is_told_in_that_plugins_words() -> None:
     assert isinstance(found, Plan)
     assert "a1 has a USB key" in str(found.warnings[0].text)
     assert "Detach it." in str(found.warnings[0].text)
+
+
+def test_what_a_shut_down_vm_has_only_while_it_runs_is_told_and_its_job_hinders_no_move() -> None:
+    def rule(seen: object, vm: Vm, host: str) -> Objection | None:
+        if host == "host-a":
+            return None
+        job = vm.detail and vm.detail.job
+        return Objection("held", f"held {job}") if vm.name == "a1" or job else None
+
+    seen = draw_cluster(CLUSTER)
+    stored = StoredSize(1, GIB, without=("vdb",))
+    detail = VmDetail(disks=(Disk("vda", "file", "/a", busy="copy"),), job="backup")
+    vms = tuple(
+        replace(vm, stored=stored, detail=detail) if vm.name in {"a1", "a2"} else vm
+        for vm in seen.vms
+    )
+    found = drain.drain(
+        SETTINGS, Drain("host-a", ways=Ways(off=True)), replace(seen, vms=vms), (rule,)
+    )
+    assert isinstance(found, Plan)
+    assert {"a2", "a3"} == set(moves(found))
+    told = {each.code: str(each.text) for each in found.warnings}
+    assert "a1 has vdb only while it runs" in told["only-live"]
+    assert "Block jobs of a1 are aborted: vda" in told["block-job"]
+    assert "shut-down" in told
+
+
+def test_a_drain_reads_in_depth_those_that_may_leave_in_another_way() -> None:
+    seen = draw_cluster(CLUSTER)
+    names = {vm.uuid: vm.name for vm in seen.vms}
+
+    def read(ways: Ways) -> set[str]:
+        return {names[uuid] for uuid in drain.picks(Drain("host-a", ways=ways), seen)}
+
+    assert read(Ways()) == set()
+    assert read(Ways(off_vms=("a1",), copy_vms=("a2",))) == {"a1", "a2"}
+    assert read(Ways(copy=True)) == read(Ways(off=True)) == {"a1", "a2", "a3"}
 
 
 def test_advice_is_to_free_capacity_only_where_capacity_lacks() -> None:

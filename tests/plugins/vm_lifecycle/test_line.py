@@ -11,7 +11,7 @@ import pytest
 
 from bot.adapters.sql.series import SqlSeries
 from bot.domain.card import Button, Buttons, Card
-from bot.domain.cluster import VmState
+from bot.domain.cluster import GIB, StoredSize, VmState
 from bot.domain.message import words
 from bot.domain.operation import BOT, State
 from bot.domain.plan import Risk
@@ -131,6 +131,18 @@ def test_a_bulk_verb_shows_whom_it_touches_before_anything_is_done(bot: Bot) -> 
     agreed(bot, 1)
     assert state(bot, "db-1") is VmState.RUNNING
     assert {state(bot, name) for name in ("web-1", "web-2", "web-3")} == {VmState.SHUT_OFF}
+
+
+@pytest.mark.parametrize("verb", ["shutdown", "force-off"])
+def test_a_bulk_verb_says_what_each_vm_has_only_while_it_runs(bot: Bot, verb: str) -> None:
+    for name, device in (("web-1", "vdb"), ("web-2", "vdc")):
+        vm = bot.hypervisor.snapshot().vm(name)
+        bot.hypervisor.put(replace(vm, stored=StoredSize(1, GIB, without=(device,))))
+    bot.types(f"vm {verb} --tag env=dev")
+    told = [str(each.text) for each in bot.operation().plan.warnings if each.code == "only-live"]
+    assert [each.partition(" only")[0] for each in told] == ["web-1 has vdb", "web-2 has vdc"]
+    # What is asked for once more, before it begins, is the same plan
+    agreed(bot, 1)
 
 
 def test_a_deletion_is_asked_twice_and_can_be_taken_back_in_between(watched: Watched) -> None:

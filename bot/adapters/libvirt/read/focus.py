@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _SILENT = words("unknown: it does not answer")
 _DIRTY_PATIENCE = 2.5  # seconds: QEMU measures for one, and a proposal waits for no more
+_AT_ONCE = 8  # VMs that a host is asked for within one deadline, several calls each
 _DIRTY_POLL = 0.05  # seconds between two looks at measurements that take about one
 
 
@@ -78,6 +79,34 @@ class CloseUp:
             cpu_fits=fits,
             target_looks=looks,
         )
+
+    def at_home(self, snapshot: Snapshot, chosen: Collection[str]) -> Snapshot:
+        """The snapshot with many VMs (UUIDs) read in depth, each by its own host alone.
+
+        In rounds, all hosts side by side, so that a host with many of them is not taken for silent.
+        One that answers nothing in a round is asked no more.
+        """
+        left: dict[str, list[Vm]] = {}
+        for vm in snapshot.vms:
+            if vm.uuid in chosen and self._up(vm.host):
+                left.setdefault(vm.host, []).append(vm)
+        depths: dict[tuple[str, str], Depth] = {}
+        while left:
+            turn = {host: vms[:_AT_ONCE] for host, vms in left.items()}
+            found = self._depths([vm for vms in turn.values() for vm in vms])
+            silent = {
+                host for host, vms in turn.items() if all(_is_silent(found[_key(vm)]) for vm in vms)
+            }
+            depths |= found
+            for host in silent:
+                depths |= {_key(vm): _silence(vm) for vm in left[host]}
+            left = {
+                host: rest
+                for host, vms in left.items()
+                if host not in silent and (rest := vms[_AT_ONCE:])
+            }
+        vms = (_deepen(vm, depths[_key(vm)]) if _key(vm) in depths else vm for vm in snapshot.vms)
+        return replace(snapshot, vms=tuple(vms))
 
     def _up(self, host: str) -> bool:
         return self._readings[host].host.up
@@ -233,13 +262,21 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
     try:
         return pending.wait(until)
     except HostUnreachableError:
-        return Depth(replace(vm.detail or VmDetail(), job=_SILENT, silent=True), None)
+        return _silence(vm)
     except (libvirt.libvirtError, *NONSENSE) as error:
         return Depth(
             replace(vm.detail or VmDetail(), job=words("unknown: {reason}", reason=reason(error))),
             None,
             problem=reason(error),
         )
+
+
+def _silence(vm: Vm) -> Depth:
+    return Depth(replace(vm.detail or VmDetail(), job=_SILENT, silent=True), None)
+
+
+def _is_silent(depth: Depth) -> bool:
+    return depth.detail.silent
 
 
 def _deepen(vm: Vm, depth: Depth) -> Vm:

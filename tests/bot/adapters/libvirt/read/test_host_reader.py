@@ -159,6 +159,27 @@ def test_focus_on_a_driver_that_says_little(
     assert (vm.detail.job, vm.dirty_rate, snapshot.cpu_fits) == ("", None, ())
 
 
+def test_vms_that_are_picked_from_the_snapshot_are_read_in_depth_however_many(
+    hypervisor: LibvirtHypervisor,
+) -> None:
+    connection = libvirt.open("test:///default")
+    many = [connection.defineXML(definition(f"many-{next(NUMBERS)}", "many")) for _ in range(20)]
+    other = connection.defineXML(definition(f"other-{next(NUMBERS)}"))
+    try:
+        seen = hypervisor.snapshot(
+            chosen=lambda shallow: {vm.uuid for vm in shallow.vms if vm.tags.get("env") == "many"}
+        )
+        near = [seen.vm(each.UUIDString()) for each in many]
+        assert [vm.stored and vm.stored.vcpus for vm in near] == [2] * 20
+        assert [vm.detail and vm.detail.silent for vm in near] == [False] * 20
+        assert seen.vm(other.UUIDString()).stored is None
+        assert (seen.cpu_fits, seen.target_looks) == ((), ())
+    finally:
+        for each in (*many, other):
+            each.undefine()
+        connection.close()
+
+
 def test_nothing_is_asked_before_the_first_question() -> None:
     nowhere = HostAddress("host-x", "qemu+unix:///system?socket=/nonexistent/sock", "")
     made = LibvirtHypervisor([nowhere], clock=TickingClock())
