@@ -673,17 +673,14 @@ class Snapshot:
         Its running copy wins over an incoming or a shut-off one. A UUID is that guest's, also where
         another one has it for a name.
 
-        Where nothing has exactly this name, one that differs only by what autocorrection or chat
-        marks add is meant.
+        Where nothing has exactly this name, one that differs only by how accents are encoded, or by
+        what autocorrection or chat marks add, is meant.
 
         Raises:
             UnknownNameError: no such guest; the advice names the nearest.
             AmbiguousNameError: several guests have this name; the advice tells how to name one.
         """
-        found = list(self.copies(name) or self._tables.by_any_name(self).get(name, ()))
-        if not found:
-            alike = set(names_for(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
-            found = [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]
+        found = self._any_of_name(name)
         if not found:
             names = sorted({vm.name for vm in self.vms})
             raise UnknownNameError(
@@ -699,6 +696,18 @@ class Snapshot:
         return min(
             found, key=lambda vm: (vm.state is not VmState.RUNNING, not vm.state.active, vm.host)
         )
+
+    def uuids_for(self, names: Iterable[str]) -> frozenset[str]:
+        """UUIDs of all VMs that these names or UUIDs may mean; unknown ones mean none."""
+        return frozenset(vm.uuid for name in names for vm in self._any_of_name(name))
+
+    def _any_of_name(self, name: str) -> Sequence[Vm]:
+        """Every VM that a name or UUID may mean."""
+        found = self.copies(name) or self._tables.by_any_name(self).get(name, ())
+        if found:
+            return found
+        alike = set(names_for(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
+        return [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]
 
     def _perhaps_elsewhere(self) -> Message:
         unheard = [host.name for host in self.hosts if not host.up]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from bot.domain.cluster import Vm
 from bot.domain.errors import UsageError
 from bot.domain.message import Message, Names, Person, Words, words
+from bot.domain.words import reads_alike
 
 OWNER = "owner"
 """The tag; several owners stand beside each other, with commas or plus signs between."""
@@ -39,7 +40,9 @@ def has_tag(vm: Vm, key: str, value: str) -> bool:
     """Whether a VM has a tag; of owners one is enough, however it is written."""
     if key == OWNER and value:
         return (person_of(value) or value.removeprefix("@")) in owners_of(vm)
-    return vm.tags.get(key) == value
+    if key in vm.tags:
+        return reads_alike(vm.tags[key], value)
+    return any(reads_alike(each, key) and reads_alike(it, value) for each, it in vm.tags.items())
 
 
 def stored_tag(key: str, value: str) -> str:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from bot.domain.message import Join, Message, Names, nwords, words
 from bot.domain.plan import Plan, Risk
 from bot.domain.steps import Step
+from bot.domain.words import nfc
 
 AGENT = "agent"
 """What ``Origin.via`` and ``Rule.via`` call an agent that asks for a person."""
@@ -502,4 +503,5 @@ def matches(patterns: tuple[str, ...], command: str) -> bool:
 
 
 def _any(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+    known, wanted = [nfc(each) for each in names], [nfc(each) for each in patterns]
+    return any(fnmatch.fnmatchcase(name, pattern) for name in known for pattern in wanted)

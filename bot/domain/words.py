@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -175,20 +176,35 @@ class _Splitter:
 
 
 def names_for(typed: str, known: Iterable[str]) -> list[str]:
-    """The names that ``typed`` means, each once: itself; else those alike but for autocorrection.
+    """The names that ``typed`` means, each once: itself; else those that read the same.
 
-    Else without marks.
+    Else those alike but for autocorrection; else without marks.
 
     Marks are what makes a word bold, slanted or code in chat: ``*web-1*``.
     """
     names = dict.fromkeys(known)
     if typed in names:
         return [typed]
+    if alike := [name for name in names if reads_alike(name, typed)]:
+        return alike
     for wanted in (typed, _without_marks(typed)):
-        plain = straighten(wanted)
-        if alike := [name for name in names if name == wanted or straighten(name) == plain]:
+        plain = straighten(nfc(wanted))
+        if alike := [name for name in names if straighten(nfc(name)) == plain]:
             return alike
     return []
+
+
+def nfc(text: str) -> str:
+    """A text with each letter and its accents as one code point, where there is one (NFC).
+
+    Chat sends names so; a file or a person's program may have made them otherwise.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def reads_alike(one: str, other: str) -> bool:
+    """Whether two texts are the same, however their accents are encoded."""
+    return one == other or nfc(one) == nfc(other)
 
 
 def _without_marks(word: str) -> str:

@@ -187,11 +187,13 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             silent = [host.name for host in hosts if not host.up]
             vms = list(without_waiting(vms, silent))
             plain = tuple(replace(vm, dirty_rate=None, stored=None) for vm in vms)
-            many = chosen(Snapshot(self._clock.now(), hosts, plain)) if chosen is not None else ()
+            shallow = Snapshot(self._clock.now(), hosts, plain)
+            many = chosen(shallow) if chosen is not None else ()
+            near_by = {*focus, *shallow.uuids_for(focus)}
             near = [
                 vm
                 for vm in vms
-                if (vm.uuid in focus or vm.name in focus) and self._hosts[vm.host].up
+                if (vm.uuid in near_by or vm.name in near_by) and self._hosts[vm.host].up
             ]
             deep = {
                 (vm.host, vm.uuid): replace(self._in_depth(vm), dirty_rate=None)

@@ -28,7 +28,7 @@ from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
-from bot.domain.words import is_older, version_text, virsh_name
+from bot.domain.words import is_older, reads_alike, version_text, virsh_name
 from plugins.vm_lifecycle import cards, changes, creation, fates, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
@@ -833,7 +833,12 @@ def tag(intent: NewTags, case: VmInCluster) -> Planned:
     vm, snapshot = case.vm, case.snapshot
     if against := tuple(texts.reserved_tags((*dict(intent.give), *intent.take), vm.name)):
         return (), against
-    kept = {key: value for key, value in vm.tags.items() if key not in intent.take}
+    gone = (*dict(intent.give), *intent.take)
+    kept = {
+        key: value
+        for key, value in vm.tags.items()
+        if not any(reads_alike(key, each) for each in gone)
+    }
     wanted = tuple(sorted({**kept, **dict(intent.give)}.items()))
     if wanted == tuple(sorted(vm.tags.items())):
         return idle(words("The tags of {vm} are already as requested.", vm=vm.name))

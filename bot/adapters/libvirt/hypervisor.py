@@ -122,6 +122,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         silent = {name for name, reading in readings.items() if not reading.host.up}
         vms = without_waiting(seen, silent)
         snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
+        wanted |= snapshot.uuids_for(wanted)  # as every plan looks for them
         many = frozenset(chosen(snapshot)) if chosen is not None else frozenset()
         if not wanted and not many:
             return snapshot

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
+from bot.domain.cluster import tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
+from bot.domain.message import words
+from bot.domain.owner import has_tag
+from bot.domain.plan import Plan, Risk
+from bot.domain.policy import Rule
 from bot.testing import draw_cluster
 
 SEEN = draw_cluster("host-a 8cpu 16G | web-1 1G | web-2 1G | web-3 1G\nhost-b 8cpu 16G")
@@ -47,6 +53,32 @@ def test_an_exact_name_wins_and_two_alike_are_not_guessed_between() -> None:
     assert both.vm("Bob’s VM").name == "Bob’s VM"
     with pytest.raises(AmbiguousNameError):
         both.vm("Bob‘s VM")
+
+
+def test_a_name_is_found_however_its_accents_are_encoded_and_two_alike_are_told_apart() -> None:
+    whole, parts = "caf\u00e9", "cafe\u0301"
+    one = replace(SEEN, vms=(replace(SEEN.vms[0], name=parts), *SEEN.vms[1:]))
+    assert one.vm(whole).uuid == one.vm(f"*{whole}*").uuid == SEEN.vms[0].uuid
+    assert one.uuids_for([whole]) == {SEEN.vms[0].uuid}
+    both = replace(one, vms=(*one.vms[:2], replace(SEEN.vms[2], name=whole)))
+    assert [both.vm(each).name for each in (whole, parts)] == [whole, parts]
+    # The same letter in three ways, none of which is what was typed
+    names = ("vm-o\u0323\u0302", "vm-\u00f4\u0323", "vm-\u1ecd\u0302")
+    alike = [replace(vm, name=name) for vm, name in zip(SEEN.vms, names, strict=True)]
+    with pytest.raises(AmbiguousNameError) as caught:
+        replace(SEEN, vms=tuple(alike)).vm("vm-\u1ed9")
+    assert all(vm.uuid in str(caught.value.advice) for vm in alike)
+    hosts = tuple(replace(host, name=f"{host.name}-{parts}") for host in SEEN.hosts)
+    assert replace(SEEN, hosts=hosts).host(f"host-b-{whole}") == hosts[1]
+
+
+def test_a_tag_is_the_same_however_its_accents_are_encoded() -> None:
+    vm = replace(SEEN.vms[0], tags=MappingProxyType({"e\u0301quipe": "caf\u00e9"}))
+    assert has_tag(vm, "\u00e9quipe", "cafe\u0301")
+    assert not has_tag(vm, "equipe", "cafe")
+    rule = Rule("r", tags=("\u00e9quipe=c*\u00e9",))
+    plan = Plan(words("t"), (), Risk.LOW, tags=tags_of((vm,)))
+    assert rule.holds("vm start", plan, SEEN.taken_at)
 
 
 def test_a_host_in_marks_is_found_and_capitals_are_corrected() -> None:

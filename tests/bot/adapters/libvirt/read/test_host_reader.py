@@ -159,6 +159,21 @@ def test_focus_on_a_driver_that_says_little(
     assert (vm.detail.job, vm.dirty_rate, snapshot.cpu_fits) == ("", None, ())
 
 
+def test_focus_finds_a_name_whose_accents_chat_encodes_otherwise(
+    hypervisor: LibvirtHypervisor,
+) -> None:
+    connection = libvirt.open("test:///default")
+    number = next(NUMBERS)
+    made = connection.defineXML(definition(f"cafe\u0301-{number}"))
+    try:
+        near = hypervisor.snapshot([f"caf\u00e9-{number}"]).vm(f"caf\u00e9-{number}")
+        assert near.uuid == made.UUIDString()
+        assert near.stored is not None
+    finally:
+        made.undefine()
+        connection.close()
+
+
 def test_vms_that_are_picked_from_the_snapshot_are_read_in_depth_however_many(
     hypervisor: LibvirtHypervisor,
 ) -> None:
