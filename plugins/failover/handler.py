@@ -244,6 +244,8 @@ def is_started(step: RestartVm, hypervisor: ClusterReader) -> Settled:
 
     What waits for its memory does not run: whether that can still arrive is seen when it is ended.
     """
+    # The look reads the lost host's controllers too: a proof that does not hold any more is void
+    # from then on, also for the VMs that are still to start
     running = [each for each in hypervisor.sightings(step.uuid) if _runs(each)]
     return Settled.DONE if running else Settled.NOT_YET
 
@@ -267,8 +269,7 @@ def restart(
         StepLostError: the dead host is not proven off any more, or another host may have it.
         StepSkippedError: the target refuses it; the others are worth starting.
     """
-    await_word(step.lost, hypervisor, progress)
-    _nowhere_else(step, hypervisor)
+    seen = _nowhere_else(step, hypervisor, progress)
     kept = hypervisor.power.definition(step.uuid, step.sha)
     if kept is None:
         raise StepSkippedError(
@@ -276,7 +277,7 @@ def restart(
             words("Ask again: {command}.", command=_once_more(step)),
         )
     try:
-        if not _is_starting(step, hypervisor):
+        if not _is_starting(step, seen):
             hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
             if kept.detail.nvram and not step.reset_nvram:
                 variables.restore(step.target, kept, hypervisor)
@@ -297,12 +298,9 @@ def restart(
     return {**facts, "waited for a lock": Duration(waited)} if waited else facts
 
 
-def _is_starting(step: RestartVm, hypervisor: ClusterReader) -> bool:
+def _is_starting(step: RestartVm, seen: Sequence[Sighting]) -> bool:
     """Whether it is starting there: a bot that ended had begun it, and QEMU has its files open."""
-    return any(
-        each.host == step.target and each.paused_by == STARTING_UP
-        for each in hypervisor.sightings(step.uuid)
-    )
+    return any(each.host == step.target and each.paused_by == STARTING_UP for each in seen)
 
 
 def _start(patience: float, step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> float:
@@ -317,8 +315,9 @@ def _start(patience: float, step: RestartVm, hypervisor: Hypervisor, progress: P
     """
     waited = 0.0
     while True:
-        await_word(step.lost, hypervisor, progress)
-        _nowhere_else(step, hypervisor)
+        # Read again: defining took its time, and so did waiting for a lock. In between the host
+        # may have got power.
+        _nowhere_else(step, hypervisor, progress)
         try:
             hypervisor.start(step.target, step.uuid)
         except HypervisorError as error:
@@ -354,13 +353,22 @@ def _once_more(step: RestartVm) -> Code:
     return chat("host failover {} --only={}", step.lost, step.name)
 
 
-def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
-    """Refuse a start while the VM may run on another host.
+def _nowhere_else(
+    step: RestartVm, hypervisor: Hypervisor, progress: Progress
+) -> tuple[Sighting, ...]:
+    """Refuse a start while the VM may run on another host; return what every host showed of it.
+
+    One look at the hosts reads the lost one's controllers once. Only where they did not tell,
+    which may be for a moment, are they asked again.
 
     Raises:
         StepLostError: it may.
     """
-    for seen in hypervisor.sightings(step.uuid):
+    found = hypervisor.sightings(step.uuid)
+    if any(each.host == step.lost and not each.reachable and not each.proven for each in found):
+        await_word(step.lost, hypervisor, progress)
+        found = hypervisor.sightings(step.uuid)
+    for seen in found:
         if seen.host == step.lost and not seen.proven:
             answers = words("{host} answers again", host=seen.host)
             unproven = words("{host} is not proven off any more", host=seen.host)
@@ -381,6 +389,7 @@ def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
             )
         if not seen.reachable and may_have(step.uuid, seen, hypervisor):
             raise silent_error(step.name, seen.host)
+    return found
 
 
 def silent_error(vm: str, host: str) -> StepLostError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,33 @@ def test_a_controller_that_is_at_a_loss_for_a_moment_after_the_proof_is_asked_ag
     room.power.read = and_sometimes_nothing  # type: ignore[method-assign]
     assert room.works() is State.DONE, room.why()
     assert left == 0
+
+
+def test_l5_the_proof_is_read_once_before_a_definition_and_once_before_each_start(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did: dict[int, list[str]] = {}  # by thread: VMs of one wave start side by side
+
+    def noted(what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*given: Any, **named: Any) -> Any:
+            did.setdefault(threading.get_ident(), []).append(what)
+            return call(*given, **named)
+
+        return do
+
+    room.dies()
+    room.bot.clock.turn(60)
+    room.asks()
+    hypervisor = room.bot.hypervisor
+    monkeypatch.setattr(hypervisor.powers, "standing", noted("read", hypervisor.powers.standing))
+    monkeypatch.setattr(hypervisor, "define_kept", noted("define", hypervisor.define_kept))
+    monkeypatch.setattr(hypervisor, "start", noted("start", hypervisor.start))
+    assert room.works() is State.DONE
+    whole = " ".join(" ".join(each) for each in did.values())
+    assert whole.count("define read start read") == 2
+    between = whole.split("define read start")[1]
+    # After the first whether it runs; before the second whether it does already, and the proof
+    assert between.split() == ["read"] * 3
 
 
 def test_l20_and_l22_the_host_is_on_hold_until_it_is_admitted_by_votes(room: Room) -> None:
