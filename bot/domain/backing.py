@@ -26,9 +26,10 @@ class Image:
     """A file, device or network image that holds a disk or a part of one, as one host sees it.
 
     ``stamp`` is the same for one file under all its names and on all its hosts, and differs between
-    files; '' where it is not known. ``base``: path of the image that it stands on. ``busy``: it was
-    written to during the look, although no running VM of the host names it. ``also``: further
-    places, where several pools have its directory.
+    files; '' where it is not known. ``base``: path of the image that it stands on. ``data``: path
+    of the file that holds its data, where that is another one (qcow2's ``data-file``), as far as a
+    definition names it. ``busy``: it was written to during the look, although no running VM of the
+    host names it. ``also``: further places, where several pools have its directory.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Image:
     stamp: str = ""
     busy: bool = False
     also: tuple[str, ...] = ()
+    data: str = ""
 
     @property
     def place(self) -> str:
@@ -117,18 +119,23 @@ class Backing:
         self._unite(shared)
         self._above: dict[Key, set[Key]] = defaultdict(set)
         for (host, path), image in self._images.items():
-            if image.base:
-                self._above[self._same(host, image.base)].add(self._root((host, path)))
+            for below in filter(None, (image.base, image.data)):
+                self._above[self._same(host, below)].add(self._root((host, path)))
 
     def image(self, host: str, path: str) -> Image | None:
         """What the host knows of the image at a path."""
         return self._images.get((host, plain(path)))
 
     def beneath(self, host: str, path: str) -> Iterator[Image]:
-        """The images that one stands on, the nearest first."""
+        """The images that one stands on and the files with their data, the nearest first."""
         seen = {plain(path)}
         image = self.image(host, path)
-        while image is not None and image.base and plain(image.base) not in seen:
+        while image is not None:
+            if image.data and plain(image.data) not in seen:
+                seen.add(plain(image.data))
+                yield self.image(host, image.data) or Image(image.data)
+            if not image.base or plain(image.base) in seen:
+                return
             seen.add(plain(image.base))
             image = self.image(host, image.base) or Image(image.base)
             yield image

@@ -62,9 +62,9 @@ def is_own_seed(uuid: str, place: str) -> bool:
 def fates(vm: Vm, scene: StorageView) -> tuple[Fate, ...]:
     """What becomes of each image that a VM has, if it is deleted with its disks.
 
-    Its disks go, and of the images beneath them those that its own snapshots name as its disks of
-    then. What others need, what lies in no pool, what is shared or read-only, and what else is
-    beneath stays. A disk that others need
+    Its disks go, with the files that hold their data, and of the images beneath them those that
+    its own snapshots name as its disks of then. What others need, what lies in no pool, what is
+    shared or read-only, and what else is beneath stays. A disk that others need
     bears their names in ``holders`` without a reason to stay: it stands against the deletion.
     """
     host, backing = vm.host, scene.backing
@@ -74,7 +74,8 @@ def fates(vm: Vm, scene: StorageView) -> tuple[Fate, ...]:
     tops = [path for path in _paths(filter(_is_own, now)) if path not in seeds]
     before = set(_paths(filter(_is_own, (each for each in named if each.snapshot))))
     bases = _bases(vm, scene, tops)
-    own = [*tops, *(path for path in bases if path in before)]
+    images = [*tops, *(path for path in bases if path in before)]
+    own = [*images, *(path for path in _data_files(vm, scene, images) if path not in images)]
     going = [
         path for path in (*own, *seeds) if backing.image(host, path) and _place(scene, host, path)
     ]
@@ -113,6 +114,12 @@ def _bases(vm: Vm, scene: StorageView, tops: Sequence[str]) -> list[str]:
     beneath = [each for top in tops for each in scene.backing.beneath(vm.host, top)]
     paths = dict.fromkeys(plain(each.path) for each in beneath)
     return [path for path in paths if path not in tops]
+
+
+def _data_files(vm: Vm, scene: StorageView, images: Iterable[str]) -> list[str]:
+    """The files with the data of some images, where those are files of their own."""
+    found = (scene.backing.image(vm.host, path) for path in images)
+    return list(dict.fromkeys(plain(each.data) for each in found if each and each.data))
 
 
 def _staying(

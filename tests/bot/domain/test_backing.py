@@ -47,6 +47,26 @@ def test_an_image_is_held_by_exactly_those_whose_chain_has_it(
     assert bool(held) == (bool(loose) or used == asked)
 
 
+def test_a_file_with_an_images_data_is_needed_by_whoever_needs_the_image() -> None:
+    images = (
+        Image("/p/top", "p", "top", "/p/base", data="/p/top-data"),
+        Image("/p/base", "p", "base", data="/p/base-data"),
+        *(Image(f"/p/{name}", "p", name) for name in ("top-data", "base-data")),
+    )
+    uses = (ImageUse("u-1", "vm", "/p/top", "disk"), ImageUse("u-2", "raw", "/p/base-data", "disk"))
+    backing = Backing({"h": Storage(images, uses)})
+    assert [each.path for each in backing.beneath("h", "/p/top")] == [
+        "/p/top-data", "/p/base", "/p/base-data"
+    ]  # fmt: skip
+    assert said(backing.holders("h", "/p/base-data", but="u-2", going=("/p/base-data",))) == (
+        "vm on h",
+    )
+    assert said(backing.standing("h", "/p/base-data", but="u-2")) == ("vm on h",)
+    assert (
+        said(backing.holders("h", "/p/top-data", but="u-1", going=("/p/top", "/p/top-data"))) == ()
+    )
+
+
 @given(forests(), st.sampled_from(NAMES), st.sampled_from(NAMES))
 def test_a_link_is_as_good_as_the_name_itself(
     chains: dict[str, str], used: str, asked: str

@@ -57,7 +57,10 @@ def storage(
     look.follow()
     look.settle()
     return Storage(
-        tuple(replace(each, base=look.name_of(each.base)) for each in look.images.values()),
+        tuple(
+            replace(each, base=look.name_of(each.base), data=look.name_of(each.data))
+            for each in look.images.values()
+        ),
         tuple(dict.fromkeys(replace(each, path=look.name_of(each.path)) for each in look.uses)),
         tuple(dict.fromkeys(look.unknown)),
     )
@@ -232,7 +235,15 @@ class _Look:
         told = disk.find("backingStore")
         form = "" if driver is None else driver.get("type", "")
         self.wanted.append(_Wanted(path, use.vm, form, told is not None, off))
+        self._told_data(path, disk.find("source"))
         self._told_chain(path, told)
+
+    def _told_data(self, path: str, source: etree._Element | None) -> None:
+        """The file with an image's data, where it is another one; libvirt 10.10 and later tell."""
+        data = "" if source is None else self._path_of(source.find("dataStore/source"))
+        if data:
+            self.images[plain(path)] = replace(self.images.get(plain(path), Image(path)), data=data)
+            self.wanted.append(_Wanted(data, "", "raw", settled=True, off=False))
 
     def _told_chain(self, path: str, told: etree._Element | None) -> None:
         """The images beneath, as a definition names them."""
@@ -243,6 +254,7 @@ class _Look:
             known = self.images.get(plain(path), Image(path))
             self.images[plain(path)] = replace(known, base=known.base or base)
             self.wanted.append(_Wanted(base, "", "raw", settled=True, off=False))
+            self._told_data(base, told.find("source"))
             path, told = base, told.find("backingStore")
 
     def _path_of(self, source: etree._Element | None) -> str:
@@ -485,7 +497,8 @@ def _of_both(known: Image | None, found: Image) -> Image:
     places = sorted(known.places | found.places)
     pool, _, volume = (*places, "")[0].partition("/")
     base = found.base or known.base
-    return replace(found, pool=pool, volume=volume, also=tuple(places[1:]), base=base)
+    data = found.data or known.data
+    return replace(found, pool=pool, volume=volume, also=tuple(places[1:]), base=base, data=data)
 
 
 def _beneath(image: Image) -> _Wanted:

@@ -94,6 +94,19 @@ def test_one_odd_object_costs_itself_and_is_told(odd: Any) -> None:
     assert len(seen.unknown) == 3, seen.unknown
 
 
+def test_a_file_with_an_images_data_is_known_where_a_definition_names_it() -> None:
+    store = "<dataStore type='file'><format type='raw'/><source file='/pool/{}'/></dataStore>"
+    base = f"<backingStore type='file'><source file='/pool/b'>{store.format('e')}</source></backingStore>"
+    named = VM.replace(
+        "<source file='/pool/a'/>", f"<source file='/pool/a'>{store.format('d')}</source>{base}"
+    )
+    pool = Handle(POOL, tuple(Handle(volume(name, f"{name}.1")) for name in "abde"))
+    seen = backing.storage(Connection((pool,), (Handle(named),)), whole=True)
+    assert {each.path: each.data for each in seen.images} == {
+        "/pool/a": "/pool/d", "/pool/b": "/pool/e", "/pool/d": "", "/pool/e": ""
+    }  # fmt: skip
+
+
 def test_what_vanished_meanwhile_is_not_there() -> None:
     gone = error(libvirt.VIR_ERR_NO_STORAGE_VOL)
     seen = backing.storage(Connection((Handle(POOL, (Handle(gone),)),), ()), whole=True)
