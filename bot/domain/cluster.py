@@ -351,7 +351,8 @@ class Pool:
 
     ``declared``: the configuration says whether it is shared. ``source``: what of its servers it
     is: the target (IQN) of an iSCSI pool, the directory of an NFS export, the pool of Ceph, the
-    volume of Gluster; ``servers``: their names or addresses.
+    volume of Gluster; ``servers``: their names or addresses. ``persistent``: its definition is
+    stored on the host, so that it is there after a restart.
     """
 
     name: str
@@ -365,6 +366,7 @@ class Pool:
     declared: bool = False
     source: str = ""
     servers: tuple[str, ...] = field(default=(), metadata={"later": True})
+    persistent: bool = field(default=True, metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)

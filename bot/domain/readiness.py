@@ -78,12 +78,16 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """A libvirt network; ``bridge`` '' for kinds without one."""
+    """A libvirt network; ``bridge`` '' for kinds without one.
+
+    ``persistent``: its definition is stored, so that it is there after a restart.
+    """
 
     name: str
     active: bool
     autostart: bool
     bridge: str = ""
+    persistent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,10 +201,25 @@ def _pool(pool: Pool, settings: HostCheckSettings) -> Finding:
         return failure(name, told, room, label)
     if share < settings.pool_free_warn:
         return warning(name, told, room, label)
+    if not pool.persistent:
+        told = words("{pool}, transient: it is gone after a restart of the host", pool=told)
+        return warning(name, told, command(_store("pool", pool.name)), label)
     if not pool.autostart:
         fix = command(quoted("virsh pool-autostart {}", pool.name))
         return warning(name, words("{pool}, not started at boot", pool=told), fix, label)
     return good(name, told, label)
+
+
+def _store(kind: str, name: str) -> str:
+    """The line that stores the definition of a transient pool or network and starts it at boot."""
+    file = f"{kind}.xml"
+    return " && ".join(
+        (
+            f"{quoted(f'virsh {kind}-dumpxml {{}}', name)} > {file}",
+            f"virsh {kind}-define {file}",
+            quoted(f"virsh {kind}-autostart {{}}", name),
+        )
+    )
 
 
 def networks(case: Case) -> Iterator[Finding]:
@@ -235,6 +250,9 @@ def _network(net: Net) -> Finding:
         return warning(
             name, words("not running"), command(quoted("virsh net-start {}", net.name)), label
         )
+    if not net.persistent:
+        told = words("runs, but is transient: it is gone after a restart of the host")
+        return warning(name, told, command(_store("net", net.name)), label)
     if not net.autostart:
         fix = command(quoted("virsh net-autostart {}", net.name))
         return warning(name, words("runs, but is not started at boot"), fix, label)

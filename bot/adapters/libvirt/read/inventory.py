@@ -7,7 +7,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import libvirt
@@ -510,12 +510,15 @@ def describe(thing: libvirt.virStoragePool | libvirt.virNetwork, tag: str) -> et
 
 
 def _pool_of(pool: libvirt.virStoragePool) -> Pool:
-    return _pool(
+    autostart = bool(count(pool.autostart()))
+    found = _pool(
         name_of(pool),
         describe(pool, "pool"),
         [count(each) for each in pool.info()],
-        bool(count(pool.autostart())),
+        autostart,
     )
+    # What is started at boot is stored: nobody need ask
+    return found if autostart else replace(found, persistent=bool(count(pool.isPersistent())))
 
 
 def _source_of(root: etree._Element, kind: str) -> str:

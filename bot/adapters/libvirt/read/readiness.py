@@ -292,11 +292,13 @@ def _nets(parts: Parts, connection: Connection) -> Iterator[Net]:
 def _net(network: libvirt.virNetwork) -> Net:
     bridge = describe(network, "network").find("bridge")
     name = "" if bridge is None else bridge.get("name", "")
+    autostart = bool(count(network.autostart()))
     return Net(
         text(network.name()),
         bool(count(network.isActive())),
-        bool(count(network.autostart())),
+        autostart,
         name,
+        autostart or bool(count(network.isPersistent())),
     )
 
 

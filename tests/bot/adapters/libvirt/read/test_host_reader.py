@@ -102,6 +102,23 @@ def test_what_the_configuration_says_of_storage_holds_in_every_reading() -> None
         made.close()
 
 
+def test_a_pool_and_a_network_that_are_not_stored_are_known(hypervisor: LibvirtHypervisor) -> None:
+    connection = libvirt.open("test:///default")
+    number = next(NUMBERS)
+    network = connection.networkCreateXML(f"<network><name>short-{number}</name></network>")
+    pool = connection.storagePoolCreateXML(
+        f"<pool type='dir'><name>short-{number}</name><target><path>/short</path></target></pool>"
+    )
+    try:
+        facts = hypervisor.host_facts("host-t")
+        assert {each.name for each in facts.networks if not each.persistent} == {network.name()}
+        assert {each.name for each in facts.pools if not each.persistent} == {pool.name()}
+    finally:
+        network.destroy()
+        pool.destroy()
+        connection.close()
+
+
 def test_a_changed_definition_is_seen_by_its_event(
     hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
 ) -> None:
