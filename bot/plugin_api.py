@@ -221,12 +221,14 @@ class SecondPage:
     """The second page of a dialog.
 
     ``intro`` stands above it. ``fields`` take the place of those of the same name. Those of
-    ``instead_of`` are left out, and what was answered to them counts no more.
+    ``instead_of`` are left out, and what was answered to them counts no more. ``near``: UUIDs of
+    the VMs of which it would tell more after a look in depth.
     """
 
     intro: tuple[Element, ...] = ()
     fields: tuple[FormField, ...] = ()
     instead_of: frozenset[str] = frozenset()
+    near: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,8 @@ class TwoPages(Generic[Intent]):
 
     ``first``: names of the parameters of the first page. ``second(intent, snapshot, rules)``: what
     the hosts tell for the second, of the intent that the first page gives; None: nothing beside
-    the fields of the grammar. It must be quick: a person waits. ``button`` opens the second page
+    the fields of the grammar. It must be quick: a person waits. It is asked once more where the
+    look in depth that it wishes (``near``) comes in time. ``button`` opens the second page
     below the answer to what was typed at once, where ``leaves_open(plan)`` holds of that.
     """
 

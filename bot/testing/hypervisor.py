@@ -186,7 +186,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             vms = [vm for host in hosts for vm in self._vms_of(host)]
             silent = [host.name for host in hosts if not host.up]
             vms = list(without_waiting(vms, silent))
-            plain = tuple(replace(vm, dirty_rate=None, stored=None) for vm in vms)
+            plain = tuple(map(_from_afar, vms))
             shallow = Snapshot(self._clock.now(), hosts, plain)
             many = chosen(shallow) if chosen is not None else ()
             near_by = {*focus, *shallow.uuids_for(focus)}
@@ -689,3 +689,21 @@ def _over(below: Scheduler, above: Scheduler) -> Scheduler:
 
 
 _PARAMETERS = tuple(field.name for field in fields(Scheduler))
+
+
+def _from_afar(vm: Vm) -> Vm:
+    """A VM without what only a look in depth shows."""
+    far = replace(vm, dirty_rate=None, stored=None)
+    if vm.detail is None:
+        return far
+    disks = tuple(replace(disk, capacity=None, busy="", compat="") for disk in vm.detail.disks)
+    detail = replace(
+        vm.detail,
+        disks=disks,
+        job="",
+        local_job=False,
+        snapshot_list=None,
+        checkpoints=0,
+        ties=replace(vm.detail.ties, bases=()),
+    )
+    return replace(far, detail=detail)

@@ -94,9 +94,9 @@ def _with_other_ways(
 ) -> Plan:
     """A plan of live migrations with its shutdowns, and with the time and space of its copies."""
     moves = moves_in(plan)
-    copied = leaving.copied_bytes(moves, snapshot)
-    if not copied and not off:
+    if not off and not any(move.copy_storage for move in moves):
         return plan
+    copied = leaving.copied_bytes(moves, snapshot)
     moved = sum(move.memory for move in moves) + copied
     ended = [vm for vm in snapshot.vms if vm.uuid in {step.uuid for step in off}]
     return replace(

@@ -97,9 +97,10 @@ def _without_jobs(vm: Vm) -> Vm:
     return replace(vm, detail=calm)
 
 
-def disk_bytes(vm: Vm, snapshot: Snapshot) -> int:
-    """Bytes of a VM's disks that only its host has."""
-    return _size(_disks(snapshot, vm))
+def disk_bytes(vm: Vm, snapshot: Snapshot) -> int | None:
+    """Bytes of a VM's disks that only its host has; None where one's size is not known."""
+    disks = tuple(_disks(snapshot, vm))
+    return None if any(disk.capacity is None for disk in disks) else _size(disks)
 
 
 def copied_bytes(moves: Iterable[MigrateVm], snapshot: Snapshot) -> int:
@@ -162,15 +163,17 @@ def notes(
     moves: Iterable[MigrateVm], off: Iterable[PowerVm], snapshot: Snapshot
 ) -> Iterator[Reason]:
     """What approvers should know of copies and shutdowns."""
+    vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
     for move in moves:
         if move.copy_storage:
+            size = disk_bytes(vms[move.uuid, move.source], snapshot)
             yield Reason(
                 "copied",
                 words(
                     "The disks of {vm} ({size}) are copied to {target}. The old files stay on "
                     "{source}; delete them there when the copies have proved good.",
                     vm=move.name,
-                    size=Size(copied_bytes((move,), snapshot)),
+                    size=words("size unknown") if size is None else Size(size),
                     target=move.target,
                     source=move.source,
                 ),

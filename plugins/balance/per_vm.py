@@ -74,7 +74,12 @@ def _page(
     )
     asked = tuple(each for each in fields if each.options)
     answered = frozenset({"copy_storage", "shutdown", *(each.name for each in fields)})
-    return SecondPage(intro, asked, instead_of=answered - {each.name for each in asked})
+    return SecondPage(
+        intro,
+        asked,
+        instead_of=answered - {each.name for each in asked},
+        near=frozenset(vm.uuid for vm in copied if leaving.disk_bytes(vm, snapshot) is None),
+    )
 
 
 def _stay_reasons(
@@ -110,7 +115,10 @@ def _field(name: str, label: Message, choices: Sequence[tuple[Vm, Message]]) -> 
 
 
 def _with_size(vm: Vm, snapshot: Snapshot) -> Message:
-    return words("{vm}: {size} to copy", vm=vm.name, size=Size(leaving.disk_bytes(vm, snapshot)))
+    size = leaving.disk_bytes(vm, snapshot)
+    if size is None:  # as on the first look, which may be all that there is time for
+        return vm.name
+    return words("{vm}: {size} to copy", vm=vm.name, size=Size(size))
 
 
 def _intro(stuck: Sequence[Objection], then: Message) -> tuple[Element, ...]:

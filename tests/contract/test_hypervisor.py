@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.domain.cluster import GIB, MIB, Health, Job, Scheduler, Sighting, Vm, VmState
+from bot.domain.cluster import (
+    GIB,
+    MIB,
+    Disk,
+    Health,
+    Job,
+    Scheduler,
+    Sighting,
+    Vm,
+    VmDetail,
+    VmState,
+)
 from bot.domain.errors import (
     VM_GONE,
     DroverError,
@@ -106,6 +117,8 @@ class FakeStage:
             "[" + " ".join(f"{key}={value}" for key, value in how.get("tags", {}).items()) + "]"
         ]
         vm = draw_cluster(f"{A} 4cpu 4G | {' '.join(words)}").vm(name)
+        disk = Disk("vda", "network", f"nbd:{name}", capacity=8 * MIB)
+        vm = replace(vm, detail=replace(vm.detail or VmDetail(), disks=(disk,)))
         self.hypervisor.put(vm)
         return vm
 
@@ -336,7 +349,12 @@ def test_vms_picked_from_the_snapshot_are_read_on_their_own_host_alone(stage: St
     assert near.stored is not None
     assert near.stored.vcpus == near.vcpus
     assert near.dirty_rate is None
-    assert snapshot.vm(other.uuid).stored is None
+    assert near.detail is not None
+    assert [disk.capacity is None for disk in near.detail.disks] == [False]
+    far = snapshot.vm(other.uuid)
+    assert far.stored is None
+    assert far.detail is not None
+    assert [disk.capacity for disk in far.detail.disks] == [None]
     assert (snapshot.cpu_fits, snapshot.target_looks) == ((), ())
 
 

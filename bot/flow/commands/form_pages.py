@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -69,28 +70,53 @@ def second_page(services: Services, command: Command, known: Mapping[str, str]) 
     given = {name: answer for name, answer in known.items() if name != INSTEAD}
     line = f"{command.name} {as_typed(command.grammar, given)}"
 
-    def look() -> SecondPage | None:
+    def looks() -> Iterator[SecondPage]:
         intent = parse(services.catalog, services.slash, line).intent
-        return pages.second(intent, snapshot(services), services.catalog.rules)
+        rules = services.catalog.rules
+        page = pages.second(intent, snapshot(services), rules)
+        if page is None:
+            return
+        yield page
+        if near := page.near:
+            seen = snapshot(services, chosen=lambda _: near)
+            yield pages.second(intent, seen, rules) or page
 
-    return in_time(look) or NOTHING
+    return _newest_in_time(looks) or NOTHING
 
 
 def in_time(look: Callable[[], Found]) -> Found | None:
     """What is found in time for a dialog; None where it takes too long, or is refused."""
-    found: queue.Queue[Found | None] = queue.Queue(1)
+
+    def looks() -> Iterator[Found]:
+        yield look()
+
+    return _newest_in_time(looks)
+
+
+def _newest_in_time(looks: Callable[[], Iterator[Found]]) -> Found | None:
+    """The last that is found in time for a dialog; None where nothing is."""
+    found: queue.SimpleQueue[tuple[Found] | None] = queue.SimpleQueue()
 
     def read() -> None:
         try:
-            found.put(look())
+            for each in looks():
+                found.put((each,))
         except DroverError:
-            found.put(None)  # the command itself tells what is wrong
+            pass  # the command itself tells what is wrong
+        finally:
+            found.put(None)
 
     threading.Thread(target=read, name="dialog-reads", daemon=True).start()
-    try:
-        return found.get(timeout=PATIENCE)
-    except queue.Empty:
-        return None
+    newest, until = None, time.monotonic() + PATIENCE
+    while (left := until - time.monotonic()) > 0:
+        try:
+            told = found.get(timeout=left)
+        except queue.Empty:
+            break
+        if told is None:
+            break
+        (newest,) = told
+    return newest
 
 
 def with_own(

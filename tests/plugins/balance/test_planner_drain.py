@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.cluster import GIB, Disk, StoredSize, Vm, VmDetail
+from bot.domain.cluster import GIB, Disk, Pool, Snapshot, StoredSize, Vm, VmDetail
 from bot.domain.errors import UnknownNameError
 from bot.domain.operation import State
 from bot.domain.plan import Objection, Plan, Refused
@@ -120,6 +120,32 @@ def test_what_a_shut_down_vm_has_only_while_it_runs_is_told_and_its_job_hinders_
     assert "a1 has vdb only while it runs" in told["only-live"]
     assert "Block jobs of a1 are aborted: vda" in told["block-job"]
     assert "shut-down" in told
+
+
+@pytest.mark.parametrize(("size", "told"), [(40 * GIB, "(40 GiB)"), (None, "(size unknown)")])
+def test_a_copy_is_told_with_the_size_of_its_disks_or_that_it_is_unknown(
+    size: int | None, told: str
+) -> None:
+    def rule(seen: Snapshot, vm: Vm, host: str) -> Objection | None:
+        free = vm.name != "a1" or host == "host-a" or vm.uuid in seen.copying
+        return None if free else Objection("local", "its disk is there")
+
+    seen = draw_cluster(CLUSTER)
+    detail = VmDetail(disks=(Disk("vda", "file", "/srv/a1.qcow2", capacity=size),))
+    pool = Pool(
+        "images", "dir", "/srv", active=True, autostart=True, capacity=900 * GIB, free=500 * GIB
+    )
+    seen = replace(
+        seen,
+        hosts=tuple(replace(host, pools=(pool,)) for host in seen.hosts),
+        vms=tuple(replace(vm, detail=detail) if vm.name == "a1" else vm for vm in seen.vms),
+    )
+    found = drain.drain(SETTINGS, Drain("host-a", ways=Ways(copy=True)), seen, (rule,))
+    assert isinstance(found, Plan)
+    assert "a1" in moves(found)
+    (copied,) = [str(each.text) for each in found.warnings if each.code == "copied"]
+    assert told in copied
+    assert found.blast.storage == (size or 0)
 
 
 def test_a_drain_reads_in_depth_those_that_may_leave_in_another_way() -> None:

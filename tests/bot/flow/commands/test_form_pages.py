@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
 from bot.adapters.slack import payloads
 from bot.adapters.slack.forms import modal
 from bot.domain.card import Button, Buttons, Card, Form, ManyField, Section
-from bot.domain.cluster import GIB, Disk, Pool, VmState
+from bot.domain.cluster import GIB, Disk, Pool, Snapshot, VmState
 from bot.domain.operation import State
 from bot.domain.steps import MigrateVm
 from bot.domain.vm_steps import PowerVm
@@ -102,6 +104,27 @@ def test_the_host_first_and_then_each_vm_with_its_reason(bot: Bot) -> None:
     assert second is not None
     assert "host" not in {each.name for each in second.fields}
     assert str(second.submit) == "Plan"
+
+
+def test_where_the_look_in_depth_takes_too_long_no_size_is_told(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form_pages, "PATIENCE", 0.5)
+    asked, enough, plain = Event(), Event(), bot.hypervisor.snapshot
+
+    def slow(focus: Collection[str] = (), chosen: Any = None) -> Snapshot:
+        if chosen is not None:
+            asked.set()
+            enough.wait()
+        return plain(focus, chosen)
+
+    monkeypatch.setattr(bot.hypervisor, "snapshot", slow)
+    try:
+        _, second = submits(bot, types(bot, "host drain"), {"host": "host-a"})
+    finally:
+        enough.set()
+    assert asked.is_set()
+    assert [str(label) for _, label in fields(second)["copy_vm"].options] == list(LOCAL)
 
 
 def test_what_is_ticked_for_each_vm_is_planned(bot: Bot) -> None:
