@@ -763,6 +763,10 @@ class Snapshot:
         """Every VM of this UUID, wherever it was seen."""
         return [vm for vm in self._tables.by_any_name(self).get(uuid, ()) if vm.uuid == uuid]
 
+    def copy_on(self, uuid: str, host: str) -> Vm | None:
+        """The VM of this UUID as one host has it; None where that has none."""
+        return next((vm for vm in self.copies(uuid) if vm.host == host), None)
+
     def namesakes(self, name: str) -> Sequence[Vm]:
         """Every VM of exactly this name, wherever it was seen."""
         return [vm for vm in self._tables.by_any_name(self).get(name, ()) if vm.name == name]

@@ -105,8 +105,7 @@ def disk_bytes(vm: Vm, snapshot: Snapshot) -> int | None:
 
 def copied_bytes(moves: Iterable[MigrateVm], snapshot: Snapshot) -> int:
     """Bytes of disks that moves copy."""
-    vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
-    found = (vms.get((move.uuid, move.source)) for move in moves if move.copy_storage)
+    found = (snapshot.copy_on(move.uuid, move.source) for move in moves if move.copy_storage)
     return sum(_size(_disks(snapshot, vm)) for vm in found if vm is not None)
 
 
@@ -133,10 +132,9 @@ def full_pools(moves: Sequence[MigrateVm], snapshot: Snapshot) -> Iterator[Objec
 
 def _needed_space(moves: Sequence[MigrateVm], snapshot: Snapshot) -> Mapping[tuple[str, Pool], int]:
     """The bytes that copies of disks take, by host and pool."""
-    vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
     needed: dict[tuple[str, Pool], int] = {}
     for move in moves:
-        vm = vms.get((move.uuid, move.source))
+        vm = snapshot.copy_on(move.uuid, move.source)
         if vm is None or not move.copy_storage:
             continue
         for disk in _disks(snapshot, vm):
@@ -163,10 +161,10 @@ def notes(
     moves: Iterable[MigrateVm], off: Iterable[PowerVm], snapshot: Snapshot
 ) -> Iterator[Reason]:
     """What approvers should know of copies and shutdowns."""
-    vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
     for move in moves:
         if move.copy_storage:
-            size = disk_bytes(vms[move.uuid, move.source], snapshot)
+            vm = snapshot.copy_on(move.uuid, move.source)  # None: it arrives there before
+            size = disk_bytes(vm, snapshot) if vm else None
             yield Reason(
                 "copied",
                 words(
@@ -189,9 +187,8 @@ def notes(
                 command=Code(command("/kvm host undrain {}", step.host)),
             ),
         )
-        for vm in snapshot.vms:
-            if (vm.uuid, vm.host) == (step.uuid, step.host):
-                yield from only_live.warnings(vm)
+        if ended := snapshot.copy_on(step.uuid, step.host):
+            yield from only_live.warnings(ended)
 
 
 def starts(uuids: Iterable[str], snapshot: Snapshot, host: str) -> tuple[PowerVm, ...]:

@@ -14,7 +14,7 @@ from bot.domain.operation import State
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.testing import draw_cluster, uuid_of
-from plugins.balance import drain, legality
+from plugins.balance import drain, leaving, legality
 from plugins.balance.intents import Drain, Undrain, Ways
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.explain import hard_reasons
@@ -146,6 +146,18 @@ def test_a_copy_is_told_with_the_size_of_its_disks_or_that_it_is_unknown(
     (copied,) = [str(each.text) for each in found.warnings if each.code == "copied"]
     assert told in copied
     assert found.blast.storage == (size or 0)
+
+
+def test_a_copy_of_a_vm_that_arrives_there_before_is_told_without_its_size() -> None:
+    seen = draw_cluster(CLUSTER)
+    first, then = [
+        MigrateVm(uuid_of("a1"), "a1", source, target, GIB, copy_storage=True)
+        for source, target in (("host-a", "host-b"), ("host-b", "host-c"))
+    ]
+    told = [str(each.text) for each in leaving.notes((first, then), (), seen)]
+    assert "The disks of a1 (0 B) are copied to host-b." in told[0]
+    assert "The disks of a1 (size unknown) are copied to host-c." in told[1]
+    assert leaving.copied_bytes((first, then), seen) == 0
 
 
 def test_a_drain_reads_in_depth_those_that_may_leave_in_another_way() -> None:
