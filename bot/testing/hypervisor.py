@@ -189,12 +189,8 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             plain = tuple(map(_from_afar, vms))
             shallow = Snapshot(self._clock.now(), hosts, plain)
             many = chosen(shallow) if chosen is not None else ()
-            near_by = {*focus, *shallow.uuids_for(focus)}
-            near = [
-                vm
-                for vm in vms
-                if (vm.uuid in near_by or vm.name in near_by) and self._hosts[vm.host].up
-            ]
+            near_by = shallow.uuids_for(focus)
+            near = [vm for vm in vms if vm.uuid in near_by and self._hosts[vm.host].up]
             deep = {
                 (vm.host, vm.uuid): replace(self._in_depth(vm), dirty_rate=None)
                 for vm in vms

@@ -115,14 +115,13 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         chosen: Callable[[Snapshot], Collection[str]] | None = None,
     ) -> Snapshot:
         """One read of all hosts; see the port. A guest on its way is shown once, where it runs."""
-        wanted = frozenset(focus)
         taken_at = self._clock.now()
-        readings = self._readings(wanted)
+        readings = self._readings(frozenset(focus))
         seen = [vm for reading in readings.values() for vm in reading.vms]
         silent = {name for name, reading in readings.items() if not reading.host.up}
         vms = without_waiting(seen, silent)
         snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
-        wanted |= snapshot.uuids_for(wanted)  # as every plan looks for them
+        wanted = snapshot.uuids_for(focus)  # as every plan looks for them
         many = frozenset(chosen(snapshot)) if chosen is not None else frozenset()
         if not wanted and not many:
             return snapshot

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import queue
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -95,28 +93,21 @@ def in_time(look: Callable[[], Found]) -> Found | None:
 
 def _newest_in_time(looks: Callable[[], Iterator[Found]]) -> Found | None:
     """The last that is found in time for a dialog; None where nothing is."""
-    found: queue.SimpleQueue[tuple[Found] | None] = queue.SimpleQueue()
+    found: list[Found] = []
+    over = threading.Event()
 
     def read() -> None:
         try:
             for each in looks():
-                found.put((each,))
+                found.append(each)  # noqa: PERF402 - each counts as soon as it is there
         except DroverError:
             pass  # the command itself tells what is wrong
         finally:
-            found.put(None)
+            over.set()
 
     threading.Thread(target=read, name="dialog-reads", daemon=True).start()
-    newest, until = None, time.monotonic() + PATIENCE
-    while (left := until - time.monotonic()) > 0:
-        try:
-            told = found.get(timeout=left)
-        except queue.Empty:
-            break
-        if told is None:
-            break
-        (newest,) = told
-    return newest
+    over.wait(PATIENCE)
+    return found[-1] if found else None
 
 
 def with_own(

@@ -58,15 +58,8 @@ class CloseUp:
         self._disks = disks
 
     def of(self, snapshot: Snapshot, focus: Collection[str]) -> Snapshot:
-        """The snapshot with its guests in ``focus`` (names or UUIDs) read in depth.
-
-        Where their host is up.
-        """
-        chosen = [
-            vm
-            for vm in snapshot.vms
-            if (vm.uuid in focus or vm.name in focus) and self._up(vm.host)
-        ]
+        """The snapshot with its guests in ``focus`` (UUIDs) read in depth, if their host is up."""
+        chosen = [vm for vm in snapshot.vms if vm.uuid in focus and self._up(vm.host)]
         depths = self._depths(chosen)
         seen = [_deepen(vm, depths[_key(vm)]) for vm in chosen]
         measuring = self._start_measuring([vm for vm in seen if _may_measure(vm)])
@@ -95,7 +88,9 @@ class CloseUp:
             turn = {host: vms[:_AT_ONCE] for host, vms in left.items()}
             found = self._depths([vm for vms in turn.values() for vm in vms])
             silent = {
-                host for host, vms in turn.items() if all(_is_silent(found[_key(vm)]) for vm in vms)
+                host
+                for host, vms in turn.items()
+                if all(found[_key(vm)].detail.silent for vm in vms)
             }
             depths |= found
             for host in silent:
@@ -273,10 +268,6 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
 
 def _silence(vm: Vm) -> Depth:
     return Depth(replace(vm.detail or VmDetail(), job=_SILENT, silent=True), None)
-
-
-def _is_silent(depth: Depth) -> bool:
-    return depth.detail.silent
 
 
 def _deepen(vm: Vm, depth: Depth) -> Vm:

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import libvirt
@@ -511,14 +511,14 @@ def describe(thing: libvirt.virStoragePool | libvirt.virNetwork, tag: str) -> et
 
 def _pool_of(pool: libvirt.virStoragePool) -> Pool:
     autostart = bool(count(pool.autostart()))
-    found = _pool(
+    return _pool(
         name_of(pool),
         describe(pool, "pool"),
         [count(each) for each in pool.info()],
-        autostart,
+        autostart=autostart,
+        # What is started at boot is stored: nobody need ask
+        persistent=autostart or bool(count(pool.isPersistent())),
     )
-    # What is started at boot is stored: nobody need ask
-    return found if autostart else replace(found, persistent=bool(count(pool.isPersistent())))
 
 
 def _source_of(root: etree._Element, kind: str) -> str:
@@ -537,7 +537,9 @@ def _pool(
     name: str,
     root: etree._Element,
     info: Sequence[int],
-    autostart: bool,  # noqa: FBT001
+    *,
+    autostart: bool,
+    persistent: bool,
 ) -> Pool:
     state, capacity, _, available = info
     kind = root.get("type", "")
@@ -547,6 +549,7 @@ def _pool(
         path=root.findtext("target/path", ""),
         active=state == _POOL_STATE_RUNNING,
         autostart=autostart,
+        persistent=persistent,
         capacity=capacity,
         free=available,
         shared=kind in _SHARED_POOLS,
