@@ -7,80 +7,35 @@ the person of an error, who tries again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from bot.adapters.slack import api
-from bot.adapters.slack.chat import SlackChat
-from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.adapters.slack.manifest import manifest
-from bot.adapters.slack.pacer import Pacer
 from bot.domain.operation import State
-from bot.flow.commands.command import problems
-from bot.flow.commands.dispatcher import RequestWorkers
-from bot.flow.context import Places, Role
-from bot.flow.operations import operation_cards
-from bot.flow.operations.operation_messages import OperationMessages
 from bot.ports import Request
 from lab.slack import Message, Workspace
-from tests.bot.flow.small_bot import Bot, small_bot
+from tests.bot.listening_bot import PACE, ListeningBot
 from tests.waiting import until
 
 pytestmark = pytest.mark.process
 
-PACE = 200.0
-ROLES = {"engineer": Role(frozenset({"U0ANA"})), "approver": Role(frozenset({"U0BRUNO"}))}
 Where = Literal["before", "middle"]
 EACH = pytest.mark.parametrize("where", ["before", "middle"])
 
 
-class Line:
-    """A bot in memory that listens to the local workspace and answers in it."""
+class Line(ListeningBot):
+    """One whose connection breaks on demand."""
 
     def __init__(self, workspace: Workspace, folder: Path) -> None:
-        self.workspace = workspace
-        self.bot: Bot = small_bot(folder, roles=ROLES)
-        client = api.client(workspace.bot_token, workspace.web_api)
-        self.chat = SlackChat(client, progress_every=0.05, pacer=Pacer(pace=PACE))
-        screen = OperationMessages(
-            self.bot.store, self.chat, partial(operation_cards.operation_card)
-        )
-        screen.start()
-        places = Places("C0APPROVALS", "C0OPS")
-        self.bot.services = replace(
-            self.bot.services, chat=self.chat, messages=screen, places=places
-        )
-        self.workers = RequestWorkers(self.bot.services, 2)
-        self.workers.start()
-        self.listeners: Listeners | None = None
         self.old: Any = None
         self.waits = False
+        super().__init__(workspace, folder)
         self.ana, self.bruno = workspace.person("ana"), workspace.person("bruno")
-
-    def listens(self, per_minute: float = 600) -> None:
-        me = self.chat.identity()
-        found = self.workspace
-        self.listeners = Listeners(
-            Credentials(found.bot_token, found.app_token, found.signing_secret, found.web_api),
-            team=me.team,
-            bot_user=me.user,
-            command="/kvm",
-            accept=self.accept,
-            choices=lambda source, typed: [],
-            chat=self.chat,
-            per_minute=per_minute,
-            problems=partial(problems, self.bot.services),
-        )
-        self.listeners.connect()
-        found.wait_connected()
 
     def cuts(self, where: Where) -> None:
         """The next ack is lost; "before": no request is stored until the app knows it."""
-        assert self.listeners is not None
         assert self.listeners._socket is not None
         self.old = self.listeners._socket.client.current_session
         self.waits = where == "before"
@@ -90,7 +45,7 @@ class Line:
         if self.waits:
             until(lambda: not self.old.is_active(), "the connection is known to be broken")
             self.waits = False
-        return self.workers.accept(request)
+        return super().accept(request)
 
     def proposals(self) -> list[Message]:
         return [each for each in self.workspace.messages("#approvals") if not each.thread_ts]
@@ -106,14 +61,6 @@ class Line:
         until(lambda: not self.bot.store.pending_requests(), "nothing waits")
         until(lambda: self.bot.store.words_left() == (), "nothing is left to say")
 
-    def close(self) -> None:
-        if self.listeners is not None:
-            self.listeners.close()
-        self.workers.stop()
-        self.bot.services.messages.stop()
-        self.chat.close()
-        self.bot.store.close()
-
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
@@ -127,7 +74,6 @@ def line(tmp_path: Path) -> Iterator[Line]:
 def test_a_command_whose_ack_is_lost_is_proposed_and_answered_once(
     line: Line, where: Where, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line.listens()
     line.cuts(where)
     assert line.ana.command("/kvm migrate web-1 to host-b --reason heat").ok
     until(line.proposals, "it is proposed")
@@ -143,7 +89,6 @@ def test_a_command_whose_ack_is_lost_is_proposed_and_answered_once(
 def test_a_vote_whose_ack_is_lost_counts_once_and_starts_the_work_once(
     line: Line, where: Where, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line.listens()
     proposal = line.proposed()
     line.cuts(where)
     assert line.bruno.click(proposal, "op.approve").ok
@@ -160,7 +105,6 @@ def test_a_vote_whose_ack_is_lost_counts_once_and_starts_the_work_once(
 def test_a_dialog_whose_ack_is_lost_is_carried_out_once_and_closes(
     line: Line, where: Where, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line.listens()
     line.bruno.click(line.proposed(), "op.deny")
     view = line.bruno.wait_view()
     line.cuts(where)

@@ -9,68 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.slack import api
-from bot.adapters.slack.chat import SlackChat
-from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.adapters.slack.manifest import manifest
-from bot.adapters.slack.pacer import Pacer
 from bot.domain.card import Card
-from bot.flow.commands import command
-from bot.flow.commands.dispatcher import RequestWorkers
-from bot.flow.context import Places, Role
-from bot.flow.operations import operation_cards
-from bot.flow.operations.operation_messages import OperationMessages
 from lab.slack import Person, Workspace
 from lab.slack.shown import Message
-from tests.bot.flow.small_bot import Bot, small_bot
+from tests.bot.listening_bot import PACE, ListeningBot
 from tests.waiting import until
 
 pytestmark = pytest.mark.process
 
-PACE = 200.0
-ROLES = {"engineer": Role(frozenset({"U0ANA"})), "approver": Role(frozenset({"U0BRUNO"}))}
 GENERAL, OPS = "#general", "#ops"
 
 
-class Site:
-    """A bot that listens and speaks in the local workspace."""
-
-    def __init__(self, workspace: Workspace, folder: Path) -> None:
-        self.workspace = workspace
-        self.bot: Bot = small_bot(
-            folder, plugins=("migrate", "vm_lifecycle", "monitor"), roles=ROLES
-        )
-        client = api.client(workspace.bot_token, workspace.web_api)
-        self.chat = SlackChat(client, progress_every=0.05, pacer=Pacer(pace=PACE))
-        screen = OperationMessages(
-            self.bot.store, self.chat, partial(operation_cards.operation_card)
-        )
-        screen.start()
-        places = Places("C0APPROVALS", "C0OPS")
-        self.bot.services = replace(
-            self.bot.services, chat=self.chat, messages=screen, places=places
-        )
-        self.workers = RequestWorkers(self.bot.services, 2)
-        self.workers.start()
-        me = self.chat.identity()
-        self.listeners = Listeners(
-            Credentials(
-                workspace.bot_token,
-                workspace.app_token,
-                workspace.signing_secret,
-                workspace.web_api,
-            ),
-            team=me.team,
-            bot_user=me.user,
-            command="/kvm",
-            accept=self.workers.accept,
-            choices=lambda source, typed: [(typed, typed)] if source else [],
-            chat=self.chat,
-            per_minute=6000,
-            problems=partial(command.problems, self.bot.services),
-        )
-        self.listeners.connect()
-        workspace.wait_connected()
+class Site(ListeningBot):
+    """One that answers Ana."""
 
     @property
     def ana(self) -> Person:
@@ -100,20 +52,13 @@ class Site:
     def home_is_another(self, version: str) -> bool:
         return self.ana.home is not None and self.ana.home.raw["hash"] != version
 
-    def ends(self) -> None:
-        self.listeners.close()
-        self.workers.stop()
-        self.bot.services.messages.stop()
-        self.chat.close()
-        self.bot.store.close()
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     with Workspace(manifest=manifest(), pace=PACE) as workspace:
-        made = Site(workspace, tmp_path)
+        made = Site(workspace, tmp_path, ("migrate", "vm_lifecycle", "monitor"))
         yield made
-        made.ends()
+        made.close()
 
 
 def test_a_mention_in_a_thread_is_answered_in_that_thread(site: Site) -> None:

@@ -82,16 +82,23 @@ def test_a_host_that_answers_is_up_before_it_is_measured(tmp_path: Path) -> None
     bot.store.close()
 
 
-def test_who_writes_to_which_disk_is_looked_up_once_for_all_hosts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For each host anew it was the square of the cluster."""
+@pytest.fixture
+def on_shared_disks(tmp_path: Path) -> Iterator[Bot]:
+    """Twenty hosts with a VM each, whose definition is kept and whose disk every host reaches."""
     cluster = "\n".join(f"host-{n:02} 16cpu 64G | vm-{n} 2G" for n in range(20))
     bot = small_bot(tmp_path, cluster, PLUGINS)
     for vm in bot.hypervisor.snapshot().vms:
         disk = Disk("vda", "network", f"nbd://store/{vm.name}")
         bot.hypervisor.put(replace(vm, detail=VmDetail(disks=(disk,))))
     KeptDefinitions(bot.hypervisor, bot.store, bot.clock).keep(bot.hypervisor.snapshot())
+    yield bot
+    bot.store.close()
+
+
+def test_who_writes_to_which_disk_is_looked_up_once_for_all_hosts(
+    on_shared_disks: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each host anew it was the square of the cluster."""
     looks: list[str] = []
 
     def look(host: Host, detail: VmDetail) -> dict[str, Disk]:
@@ -99,20 +106,13 @@ def test_who_writes_to_which_disk_is_looked_up_once_for_all_hosts(
         return shared_names(host, detail)
 
     monkeypatch.setattr(candidates, "shared_names", look)
-    assert "20 of 20 running VMs" in text(bot.types("failover status"))
+    assert "20 of 20 running VMs" in text(on_shared_disks.types("failover status"))
     assert len(looks) == 40, "each VM as one that may write, and as one that may be lost"
-    bot.store.close()
 
 
 def test_the_room_of_all_hosts_is_looked_up_once_for_the_loss_of_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_shared_disks: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = "\n".join(f"host-{n:02} 16cpu 64G | vm-{n} 2G" for n in range(20))
-    bot = small_bot(tmp_path, cluster, PLUGINS)
-    for vm in bot.hypervisor.snapshot().vms:
-        disk = Disk("vda", "network", f"nbd://store/{vm.name}")
-        bot.hypervisor.put(replace(vm, detail=VmDetail(disks=(disk,))))
-    KeptDefinitions(bot.hypervisor, bot.store, bot.clock).keep(bot.hypervisor.snapshot())
     looks: list[Snapshot] = []
 
     def look(seen: Snapshot, ratio: float) -> dict[str, Room]:
@@ -120,6 +120,5 @@ def test_the_room_of_all_hosts_is_looked_up_once_for_the_loss_of_each(
         return rooms(seen, ratio)
 
     monkeypatch.setattr(places, "rooms", look)
-    assert "20 of 20 running VMs" in text(bot.types("failover status"))
+    assert "20 of 20 running VMs" in text(on_shared_disks.types("failover status"))
     assert len(looks) == 1
-    bot.store.close()
