@@ -6,7 +6,7 @@ Each runs to its end once, across crashes and replicas.
 from __future__ import annotations
 
 import logging
-import threading
+import time
 from collections.abc import Callable
 from typing import Never
 
@@ -34,6 +34,7 @@ UNPREPARED = {"prepare_threshold": None}
 
 Which a pooler such as PgBouncer would lose between two transactions.
 """
+_LOOK_EVERY = 0.01  # seconds between two looks of a stop at what is under way
 _BROKEN = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 
@@ -100,10 +101,8 @@ class DurableWork:
                 dead_after=dead_after,
                 on_fenced=on_fenced,
             )
-        self._running: set[str] = set()
-        # The stop waits until every performing thread has told that it is done
-        self._changed = threading.Condition()
-        self._workflow: Callable[[str], None] = self._perform_marked
+        self._dbos: DBOS | None = None
+        self._workflow: Callable[[str], None] = self._perform_and_tell
 
     def start(self) -> None:
         """Begin, with what was left unfinished first.
@@ -116,7 +115,7 @@ class DurableWork:
             self._pulse.start()
         try:
             engine_tables.prepare(self._url)
-            DBOS(config=self._config())
+            self._dbos = DBOS(config=self._config())
             # No limit of attempts: a bot that is killed often is no reason to leave an operation
             # undone.
             self._workflow = DBOS.workflow(name="perform", max_recovery_attempts=None)(
@@ -135,7 +134,7 @@ class DurableWork:
             raise _failure(error) from error
 
     def stop(self, wait: float = 1.0) -> tuple[str, ...]:
-        """Take up nothing new, wait for what is nearly done, and let go.
+        """Wait for what is nearly done, record it as done, and let go.
 
         What is still being performed goes on until the process ends, and is resumed at the next
         start. Python waits for it at the end of the process; ``os._exit`` does not.
@@ -146,9 +145,9 @@ class DurableWork:
         Returns:
             The ids of the operations still being performed.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: not self._running, wait)
-            left = tuple(sorted(self._running))
+        until = time.monotonic() + wait
+        while (left := self._under_way()) and time.monotonic() < until:
+            time.sleep(_LOOK_EVERY)
         self._let_go()
         if left:
             log.warning("left to the next start", operations=left)
@@ -205,12 +204,11 @@ class DurableWork:
         def perform(operation_id: str) -> None:
             # A step: what ended is not begun again when the process dies before the workflow is
             # marked as done.
-            DBOS.run_step(None, self._perform_marked, operation_id)
+            DBOS.run_step(None, self._perform_and_tell, operation_id)
 
         return perform
 
-    def _perform_marked(self, operation_id: str) -> None:
-        self._mark(operation_id, running=True)
+    def _perform_and_tell(self, operation_id: str) -> None:
         try:
             self._perform(operation_id)
         except TooEarlyError as error:  # raised on, so that it is performed when it is handed over
@@ -222,13 +220,16 @@ class DurableWork:
                 operation=operation_id,
             )
             raise
-        finally:
-            self._mark(operation_id, running=False)
 
-    def _mark(self, operation_id: str, *, running: bool) -> None:
-        with self._changed:
-            (self._running.add if running else self._running.discard)(operation_id)
-            self._changed.notify_all()
+    def _under_way(self) -> tuple[str, ...]:
+        """The operations that are performed, or whose end DBOS has yet to write down.
+
+        A thread that writes after the stop would try again and again once the database is gone.
+        """
+        if self._dbos is None:
+            return ()
+        active = self._dbos._active_workflows_set.activeList()  # noqa: SLF001
+        return tuple(sorted({attempt.partition("/")[0] for attempt in active}))
 
     def _let_go(self) -> None:
         self._pace.stop()

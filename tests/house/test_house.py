@@ -195,7 +195,7 @@ def test_the_private_names_of_dbos_are_those_that_a_decision_gives_reasons_for()
     used = set()
     for file in (ROOT / "bot").rglob("*.py"):
         text = file.read_text(encoding="utf-8")
-        used |= set(re.findall(r"\bDBOS\._\w+", text))
+        used |= {f"DBOS{name}" for name in re.findall(r"\b(?:DBOS|self\._dbos)(\._\w+)", text)}
         for module, name in re.findall(r"^from (dbos\._[\w.]+) import (\w+)", text, re.MULTILINE):
             used.add(f"{module}.{name}" if f"{module}.{name}" in known else module)
     assert used == known

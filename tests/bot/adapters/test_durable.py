@@ -235,6 +235,24 @@ def test_stop_tells_what_is_left_and_the_next_start_takes_it_up(working: Working
     go_on.set()
 
 
+def test_what_is_performed_and_not_written_down_yet_is_left_too(
+    tmp_path: Path, working: Working
+) -> None:
+    """Or its thread would try to write when the database may be gone, again and again."""
+    done = Done()
+    other = sqlite3.connect(tmp_path / "work.sqlite", isolation_level=None, check_same_thread=False)
+
+    def perform(operation_id: str) -> None:
+        other.execute("BEGIN IMMEDIATE")
+        done(operation_id)
+
+    with closing(other):
+        work = working(perform)
+        work.enqueue(operation(1))
+        assert done.wait_for(1) == ["op-1"]
+        assert work.stop(wait=0.2) == ("op-1",)
+
+
 def test_what_the_engine_says_is_told_while_it_is_at_work_and_not_afterwards(
     working: Working,
 ) -> None:
