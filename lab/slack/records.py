@@ -19,7 +19,10 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Post:
-    """One message as it stands now; `versions` holds the blocks it showed before."""
+    """One message as it stands now; `versions` holds the blocks it showed before.
+
+    `other_bot` is the bot id of another app that wrote it.
+    """
 
     channel: str
     ts: str
@@ -31,6 +34,7 @@ class Post:
     ephemeral_to: str = ""
     metadata: Json | None = None
     username: str = ""
+    other_bot: str = ""
     edits: int = 0
     edited_ts: str = ""
     reactions: dict[str, list[str]] = field(default_factory=dict)
@@ -209,6 +213,8 @@ class Records:
         message["team"] = member.team_id if member else TEAM_ID
         if post.by_app:
             message |= {"bot_id": BOT_ID, "app_id": APP_ID, "bot_profile": self.bot_profile()}
+        elif post.other_bot:
+            message |= {"bot_id": post.other_bot}
         if post.blocks:
             message["blocks"] = copy.deepcopy(post.blocks)
         if post.attachments:

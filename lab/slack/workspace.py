@@ -167,6 +167,23 @@ class Workspace:
             )
         return Person(self, member.id, member.name)
 
+    def other_app_posts(
+        self, channel: str, text: str, metadata: Mapping[str, Any] | None = None
+    ) -> str:
+        """Post as another app of the workspace, which is nothing but this message; its ts."""
+        records = self._site.records
+        post = Post(
+            self._channel(channel).id,
+            records.new_ts(),
+            "U0OTHERAPP",
+            text,
+            metadata=dict(metadata) if metadata else None,
+            username="other-app",
+            other_bot="B0OTHERAPP",
+        )
+        records.add(post)
+        return post.ts
+
     def messages(
         self, channel: str, *, seen_by: str | None = None, thread: str | None = None
     ) -> list[Message]:

@@ -120,6 +120,7 @@ class SlackChat:
         self._members = RecentValues(1000)
         self._files = RecentValues(200)
         self._native_charts = True
+        self._bot = ""  # the app's own id as a writer of messages, once known
 
     def identity(self, tries: int = TRIES) -> Identity:
         """Who the token belongs to.
@@ -128,6 +129,7 @@ class SlackChat:
             ChatError: the token is not accepted, or Slack does not answer.
         """
         answer = self._call(self._client.auth_test, tries=tries)
+        self._bot = answer.get("bot_id") or ""
         return Identity(answer["team_id"], answer["user_id"], answer.get("enterprise_id") or "")
 
     def belongs(self, user: str, me: Identity) -> bool:
@@ -602,11 +604,11 @@ class SlackChat:
             return None
 
     def _still_there(self, ref: MessageRef, card: Card) -> bool:
-        """Update a message that was posted before; False when somebody has deleted it."""
+        """Update a message that was posted before; False when it is deleted or stays as it is."""
         try:
             self.update(ref, card)
         except SlackRefusedError as error:
-            if error.code != "message_not_found":
+            if error.code != "message_not_found" and not error.stays:
                 raise
             return False
         return True
@@ -623,9 +625,10 @@ class SlackChat:
             raise lost from error
 
     def _find(self, channel: str, thread: MessageRef | None, marker: str) -> MessageRef | None:
-        """The message with this key among the channel's (or the thread's) of the last day.
+        """The app's message with this key among the channel's (or the thread's) of the last day.
 
-        As far as pages reach.
+        As far as pages reach. Another cluster's bot may have posted under the same key: a report of
+        the same hour, say.
 
         A channel is read from now backwards: with ``oldest`` alone Slack would begin at the horizon
         and page forward, and a busy channel's newest messages would never be reached. A thread
@@ -634,6 +637,8 @@ class SlackChat:
         method = (
             self._client.conversations_replies if thread else self._client.conversations_history
         )
+        if not self._bot:
+            self.identity()
         horizon = time.time() - SEARCHED_SECONDS
         cursor: str | None = None
         for _ in range(SEARCHED_PAGES):
@@ -648,7 +653,8 @@ class SlackChat:
             for message in page["messages"]:
                 metadata = message.get("metadata") or {}
                 if (
-                    metadata.get("event_type") == EVENT
+                    message.get("bot_id") == self._bot
+                    and metadata.get("event_type") == EVENT
                     and metadata.get("event_payload", {}).get("key") == marker
                 ):
                     return MessageRef(channel, message["ts"])

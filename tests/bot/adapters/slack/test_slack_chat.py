@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.adapters.slack import api, charts
-from bot.adapters.slack.chat import SlackChat
+from bot.adapters.slack.chat import EVENT, SlackChat
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.card import (
     Button,
@@ -193,7 +193,7 @@ def test_a_lost_answer_of_a_post_is_looked_for(workspace: Workspace, chat: Slack
     ref = chat.post(OPS, CARD)
     (message,) = workspace.messages("#ops")
     assert ref == MessageRef(OPS, message.ts)
-    assert methods(workspace) == ["chat.postMessage", "conversations.history"]
+    assert methods(workspace) == ["chat.postMessage", "auth.test", "conversations.history"]
 
 
 def test_a_lost_answer_in_a_thread_is_looked_for_there(
@@ -241,6 +241,29 @@ def test_a_key_is_found_behind_many_messages(workspace: Workspace, chat: SlackCh
         OPS, CARD, key="op-1"
     )
     assert again == first
+
+
+def test_another_apps_message_of_the_same_key_is_not_taken_for_ones_own(
+    workspace: Workspace, chat: SlackChat
+) -> None:
+    """Two clusters' bots post the report of the same hour in one channel."""
+    theirs = {"event_type": EVENT, "event_payload": {"key": "report:day:8"}}
+    workspace.other_app_posts("#ops", "another cluster's", theirs)
+    ref = chat.post(OPS, CARD, key="report:day:8")
+    assert [each.ts for each in workspace.messages("#ops")][1:] == [ref.ts]
+    assert "chat.update" not in methods(workspace)
+    again = SlackChat(api.client(workspace.bot_token, workspace.web_api))
+    assert again.post(OPS, CARD, key="report:day:8") == ref
+
+
+@pytest.mark.parametrize("code", ["edit_window_closed", "cant_update_message"])
+def test_a_message_that_may_not_be_edited_any_more_is_posted_anew(
+    workspace: Workspace, chat: SlackChat, code: str
+) -> None:
+    chat.post(OPS, CARD, key="op-1")
+    workspace.fault.error("chat.update", code)
+    chat.post(OPS, Card("moved on"), key="op-1")
+    assert [each.text for each in workspace.messages("#ops")][1:] == ["moved on"]
 
 
 def test_refused_blocks_lose_no_message_and_no_button(
