@@ -105,6 +105,18 @@ class Nic:
 
 
 @dataclass(frozen=True, slots=True)
+class DefinedThen:
+    """What a VM was defined with when a snapshot of it was taken; bytes.
+
+    ``devices``: as ``device_names`` in ``bot.domain.only_live`` names them.
+    """
+
+    vcpus: int
+    memory: int
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class VmSnapshot:
     """One snapshot of a VM.
 
@@ -112,12 +124,17 @@ class VmSnapshot:
 
     ``clashes``: QEMU would take its name for the number of another one, or nobody can say that it
     would not.
+
+    ``then``: the definition that it takes the VM back to; None where the host tells none.
+    ``left_out``: disks of then that are not in it.
     """
 
     name: str
     external: bool = False
     state: str = ""  # as libvirt spells it: running, shutoff, disk-snapshot…
     clashes: bool = False
+    then: DefinedThen | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bot.domain.cluster import Vm
+from bot.domain.cluster import Vm, VmDetail
 from bot.domain.message import Code, Names, words
 from bot.domain.plan import Reason
+from bot.domain.storage import is_medium
 
 _MOST_NAMED = 8  # a warning with more names is not read
+
+
+def device_names(detail: VmDetail) -> tuple[str, ...]:
+    """What people call its disks, NICs and host devices; removable drives come and go by hand."""
+    disks = (disk.target for disk in detail.disks if not is_medium(disk))
+    return (*disks, *(nic.mac.lower() for nic in detail.nics), *detail.hostdevs)
 
 
 def warnings(vm: Vm) -> Iterator[Reason]:

@@ -14,6 +14,7 @@ from typing import Any
 from bot.domain.backing import Image, ImageUse, Storage, image_name, plain
 from bot.domain.cluster import (
     STARTING_UP,
+    DefinedThen,
     Disk,
     Host,
     Nic,
@@ -26,6 +27,7 @@ from bot.domain.cluster import (
 from bot.domain.definition import Definition, MaybeUnchanged, Unchanged, sha_of, state_to_keep
 from bot.domain.errors import VOLUME_BUSY, HypervisorError
 from bot.domain.message import Code, Message, words
+from bot.domain.only_live import device_names
 from bot.domain.words import command
 from bot.ports import Clock
 from bot.ports.guests import (
@@ -57,6 +59,8 @@ class Extra:
     stored: tuple[int, int] | None = None
     mark: str = ""
     snapshots: list[GuestSnapshot] = field(default_factory=list)
+    then: dict[str, tuple[Vm, str]] = field(default_factory=dict)
+    """The VM and its mark when a snapshot was taken, by the snapshot's name."""
     said: str = ""
     addresses: tuple[Address, ...] = ()
     file_systems: tuple[FileSystem, ...] = ()
@@ -463,6 +467,7 @@ class FakeGuests:
                     name, made_at, _state(guest.vm), current=True, description=description
                 )
             )
+            extra.then[name] = (guest.vm, extra.mark)
             self._count_snapshots(host, uuid)
 
     def revert_snapshot(self, host: str, uuid: str, name: str) -> None:
@@ -476,6 +481,7 @@ class FakeGuests:
                 )
             name = self._name_by_number(uuid, name)
             extra.snapshots = [replace(each, current=each.name == name) for each in extra.snapshots]
+            self._define_as_then(host, uuid, name)
 
     def delete_snapshot(self, host: str, uuid: str, name: str) -> None:
         """Remove a snapshot; see the port."""
@@ -668,6 +674,7 @@ class FakeGuests:
                 each.external,
                 each.state,
                 clashes=self._name_by_number(vm.uuid, each.name) != each.name,
+                then=self._then(vm.uuid, each.name),
             )
             for each in self._extra(vm.uuid).snapshots
         )
@@ -680,6 +687,31 @@ class FakeGuests:
             StoredSize(vcpus, memory, max(vcpus, detail.vcpus_max), most) if vm.persistent else None
         )
         return replace(vm, detail=detail, stored=vm.stored or stored)
+
+    def _then(self, uuid: str, name: str) -> DefinedThen | None:
+        then, _ = self._extra(uuid).then.get(name, (None, ""))
+        if then is None:
+            return None
+        return DefinedThen(then.vcpus, then.memory, device_names(then.detail or VmDetail()))
+
+    def _define_as_then(self, host: str, uuid: str, name: str) -> None:
+        """Take the definition back as well, tags and mark included, as libvirt does."""
+        extra, guest = self._extra(uuid), self._guest(host, uuid)
+        if name not in extra.then:
+            return  # a test put the snapshot there
+        then, extra.mark = extra.then[name]
+        guest.vm = replace(
+            guest.vm,
+            tags=then.tags,
+            vcpus=then.vcpus,
+            memory=then.memory,
+            memory_max=then.memory_max,
+        )
+        if then.detail is not None:
+            detail = self._detail(host, uuid)
+            self._describe(
+                host, uuid, replace(detail, disks=then.detail.disks, nics=then.detail.nics)
+            )
 
     def _describe(self, host: str, uuid: str, detail: VmDetail) -> None:
         guest = self._guest(host, uuid)

@@ -11,7 +11,7 @@ from bot.domain.cluster import Disk, Host, Snapshot, Vm, VmDetail, VmSnapshot, V
 from bot.domain.message import Join, Message, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.suggest import nearest
-from bot.domain.words import is_older, names_for, version_text, virsh_name
+from bot.domain.words import is_older, version_text, virsh_name
 from plugins.vm_lifecycle import creation, texts
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
 from plugins.vm_lifecycle.places import own_disk, volume_on
@@ -23,6 +23,7 @@ from plugins.vm_lifecycle.planner import (
     idle,
     state_objections,
 )
+from plugins.vm_lifecycle.reverts import name_of_existing, snapshots_of
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
     AddDisk,
@@ -91,7 +92,7 @@ def _name_objections(name: str, vm: Vm) -> Iterator[Objection]:
             ),
             words("Use a name with a letter, for example “v{name}”.", name=name),
         )
-    elif name in {each.name for each in _snapshots_of(vm)}:
+    elif name in {each.name for each in snapshots_of(vm)}:
         yield Objection(
             "snapshot-exists",
             words("{vm} already has a snapshot “{name}”.", vm=vm.name, name=name),
@@ -190,10 +191,6 @@ def _takes_uefi(vm: Vm, detail: VmDetail, host: Host) -> bool:
     return detail.nvram_format == "qcow2" and not is_older(host.libvirt_version, PFLASH_IN_QCOW2)
 
 
-def _snapshots_of(vm: Vm) -> tuple[VmSnapshot, ...]:
-    return (vm.detail.snapshot_list if vm.detail else None) or ()
-
-
 def _existing_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: VmInCluster) -> Planned:
     """Revert to, or delete, an existing snapshot; its name is taken as it is."""
     vm, snapshot = case.vm, case.snapshot
@@ -203,9 +200,8 @@ def _existing_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: VmInClust
         if reverts
         else [*state_objections(vm, snapshot), *_elsewhere_if_off(vm, snapshot)]
     )
-    there = {each.name: each for each in _snapshots_of(vm)}
-    alike = names_for(intent.snapshot, there)
-    name = alike[0] if len(alike) == 1 else intent.snapshot
+    there = {each.name: each for each in snapshots_of(vm)}
+    name = name_of_existing(intent.snapshot, vm)
     if name in there:
         against += (
             _revert_objections(there[name], vm, snapshot.host(vm.host))
@@ -215,7 +211,8 @@ def _existing_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: VmInClust
     elif vm.detail and vm.detail.snapshot_list is not None:
         against.append(_no_snapshot(vm, intent.snapshot, list(there)))
     token = creation.identity(f"{vm.uuid} {name}", snapshot)[:8] if reverts else ""
-    return (SnapshotVm(vm.uuid, vm.name, vm.host, verb, name, "", token),), tuple(against)
+    tags = tuple(sorted(vm.tags.items())) if reverts else None
+    return (SnapshotVm(vm.uuid, vm.name, vm.host, verb, name, "", token, tags),), tuple(against)
 
 
 def _no_snapshot(vm: Vm, name: str, known: list[str]) -> Objection:
@@ -390,7 +387,7 @@ def _size_objections(intent: DiskWish, vm: Vm, disk: Disk, host: Host) -> Iterat
 
 def _snapshots_hinder(vm: Vm, disk: Disk, host: Host) -> Iterator[Objection]:
     """Yield that an old QEMU, or an old image, grows no disk that has internal snapshots."""
-    if not host.up or disk.format != "qcow2" or all(each.external for each in _snapshots_of(vm)):
+    if not host.up or disk.format != "qcow2" or all(each.external for each in snapshots_of(vm)):
         return
     if disk.compat == "0.10" or is_older(host.hypervisor_version, GROWS_WITH_SNAPSHOTS):
         yield _cannot_grow(vm, disk, host)

@@ -614,6 +614,9 @@ def _snapshot(step: SnapshotVm, at: Tools) -> Facts:
         case SnapshotVerb.REVERT:
             _changeable(step, at.hypervisor)
             at.hypervisor.revert_snapshot(step.host, step.uuid, step.snapshot)
+            if step.tags is not None:
+                # Its definition went back, too: an owner, a rule or an old TTL with it
+                at.hypervisor.set_tags(step.host, step.uuid, dict(step.tags))
             # Nothing on the host tells one revert from another; the mark does
             at.hypervisor.leave_mark(step.host, step.uuid, step.token)
         case SnapshotVerb.DELETE:

@@ -10,7 +10,7 @@ from bot.domain.backing import Fate
 from bot.domain.cluster import OS_CRASHED, POSTCOPY_FAILED, Vm
 from bot.domain.message import Duration, Member, Names, words
 from bot.domain.plan import Reason
-from plugins.vm_lifecycle import fates, texts
+from plugins.vm_lifecycle import fates, reverts, texts
 
 
 def of(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
@@ -24,6 +24,7 @@ def of(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
             words("All changes of {vm} since that snapshot are lost.", vm=vm.name),
         )
         yield from only_live.warnings(vm)
+        yield from reverts.warnings(intent.snapshot, vm)
     if verb == "discard-memory":
         yield Reason(
             "data-loss",

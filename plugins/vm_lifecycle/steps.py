@@ -302,12 +302,17 @@ _SNAPSHOT = {
 
 @dataclass(frozen=True, slots=True)
 class SnapshotVm(OnVm):
-    """Take a snapshot, revert to one, or delete one. ``token`` tells one revert from another."""
+    """Take a snapshot, revert to one, or delete one. ``token`` tells one revert from another.
+
+    ``tags``: those that the VM keeps over a revert, which takes its definition back as well; None
+    in steps of older versions.
+    """
 
     verb: SnapshotVerb
     snapshot: str
     description: str = ""
     token: str = ""
+    tags: tuple[tuple[str, str], ...] | None = later(None)
 
     @property
     def destroys(self) -> bool:

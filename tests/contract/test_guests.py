@@ -431,10 +431,13 @@ def test_snapshots_are_taken_gone_back_to_and_removed(stage: Stage) -> None:
     assert set(taken) == {"before", "after"}
     assert (taken["before"].description, taken["before"].state) == ("a <try>", "shutoff")
     assert (taken["before"].current, taken["after"].current) == (False, True)
+    tags = dict(now(stage, blueprint).tags)
+    stage.hypervisor.set_tags(A, blueprint.uuid, {"owner": "ana"})
     stage.hypervisor.revert_snapshot(A, blueprint.uuid, "before")
     assert [
         each.name for each in stage.hypervisor.snapshots(A, blueprint.uuid) if each.current
     ] == ["before"]
+    assert dict(now(stage, blueprint).tags) == tags, "the definition goes back as well"
     with pytest.raises(HypervisorError):
         stage.hypervisor.revert_snapshot(A, blueprint.uuid, "never")
     for name in ("before", "before", "after"):

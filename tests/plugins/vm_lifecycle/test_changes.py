@@ -16,6 +16,7 @@ from bot import catalog
 from bot.domain.cluster import (
     GIB,
     MIB,
+    DefinedThen,
     Disk,
     Health,
     HugePages,
@@ -30,6 +31,7 @@ from bot.domain.cluster import (
     VmState,
 )
 from bot.domain.errors import DroverError, StepLostError
+from bot.domain.only_live import device_names
 from bot.domain.plan import Plan, Refused
 from bot.domain.vm_steps import PowerVerb, PowerVm
 from bot.flow.commands.parse import parse
@@ -362,6 +364,33 @@ def test_a_snapshot_that_does_not_exist_is_refused_with_the_nearest(verb: str) -
     )
     assert "vm snapshot list web" in refused(f"vm snapshot {verb} web zzz", seen)["no-snapshot"]
     assert "no snapshots" in refused(f"vm snapshot {verb} web zzz", cluster())["no-snapshot"]
+
+
+def test_a_revert_tells_what_it_changes_of_the_definition() -> None:
+    """libvirt takes a VM back to the definition in its snapshot, not its disks alone."""
+    then = DefinedThen(4, 2 * GIB, ("vda", "52:54:00:00:00:09"))
+    taken = VmSnapshot("clean", then=then, left_out=("vda",))
+    later = replace(DISK, target="vdb", source="/p/later.qcow2")
+    seen = cluster(detail={"snapshot_list": (taken,), "disks": (DISK, later)})
+    plan = planned("vm snapshot revert web `clean`", seen)
+    told = {each.code: str(each.text) for each in plan.warnings}
+    assert "loses vdb, 52:54:00:00:00:01" in told["devices-lost"]
+    assert "has 52:54:00:00:00:09 again" in told["devices-back"]
+    assert "4 vCPUs and 2 GiB again" in told["size-back"]
+    assert "vda of web are not in that snapshot" in told["left-out"]
+    now = replace(taken, then=DefinedThen(2, 2 * GIB, device_names(DETAIL)), left_out=())
+    same = planned("vm snapshot revert web clean", cluster(detail={"snapshot_list": (now,)}))
+    assert not {each.code for each in same.warnings} & set(told) - {"data-loss"}
+
+
+def test_a_revert_keeps_the_tags_of_now() -> None:
+    taken = {"snapshot_list": (VmSnapshot("clean"),)}
+    plan = planned("vm snapshot revert web clean", cluster(detail=taken))
+    (step,) = plan.steps
+    assert isinstance(step, steps.SnapshotVm)
+    assert step.tags == (("env", "dev"),)
+    other = cluster(detail=taken, tags={"env": "dev", "owner": "ana"})
+    assert stale("vm snapshot revert web clean", plan, other) == ["changed"]
 
 
 def test_a_name_that_qemu_takes_for_a_number_is_refused() -> None:

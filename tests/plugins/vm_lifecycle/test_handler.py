@@ -499,6 +499,16 @@ def test_a_snapshot_is_reverted_to_once_for_each_request() -> None:
     assert hypervisor.snapshots("host-a", uuid_of("web-1")) == ()
 
 
+def test_a_revert_takes_no_tag_away_and_brings_none_back() -> None:
+    hypervisor = cluster()
+    web_1 = ("host-a", uuid_of("web-1"))
+    hypervisor.set_tags(*web_1, {"expires": "2001-01-01T00:00:00+00:00"})
+    run(web(SnapshotVm, SnapshotVerb.CREATE, "clean"), hypervisor)
+    hypervisor.set_tags(*web_1, {"owner": "ana"})
+    run(web(SnapshotVm, SnapshotVerb.REVERT, "clean", "", "x", (("owner", "ana"),)), hypervisor)
+    assert dict(hypervisor.snapshot().vm("web-1").tags) == {"owner": "ana"}
+
+
 def test_a_snapshot_that_is_still_being_taken_for_a_bot_that_ended_is_waited_for() -> None:
     hypervisor = cluster()
     step = web(SnapshotVm, SnapshotVerb.CREATE, "clean")

@@ -104,7 +104,7 @@ def parse(xml: str) -> Definition:
         scheduler=_share(numbers.scheduler(root.find("cputune"))),
         tags=_tags(root),
         detail=detail,
-        cpu_xml="" if cpu is None else _share(_text_of(cpu)),
+        cpu_xml="" if cpu is None else _share(text_of(cpu)),
         problem=numbers.problem,
         in_cache=_in_cache(root),
     )
@@ -120,7 +120,8 @@ def _first_of_equals(value: object) -> object:
     return value
 
 
-def _text_of(element: etree._Element) -> str:
+def text_of(element: etree._Element) -> str:
+    """The XML text of an element."""
     return str(etree.tostring(element, encoding="unicode", with_tail=False))
 
 

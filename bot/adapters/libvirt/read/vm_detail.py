@@ -8,8 +8,9 @@ from functools import partial
 from typing import TypeAlias
 
 import libvirt
+from lxml import etree
 
-from bot.adapters.libvirt.read.domain_xml import Definition, document, parse
+from bot.adapters.libvirt.read.domain_xml import Definition, document, parse, text_of
 from bot.adapters.libvirt.read.inventory import Facts
 from bot.adapters.libvirt.read.qcow2 import snapshot_ids
 from bot.adapters.libvirt.read.sampling import name_of_snapshot
@@ -19,8 +20,18 @@ from bot.adapters.libvirt.transport.errors import report_text
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count
 from bot.adapters.libvirt.write import volumes
 from bot.domain.backing import image_name
-from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
+from bot.domain.cluster import (
+    CpuFit,
+    DefinedThen,
+    Disk,
+    Host,
+    StoredSize,
+    Vm,
+    VmDetail,
+    VmSnapshot,
+)
 from bot.domain.message import Message, Names, join, words
+from bot.domain.only_live import device_names
 from bot.domain.storage import is_medium
 
 Domain: TypeAlias = libvirt.virDomain
@@ -157,15 +168,9 @@ def _stored_size(domain: Domain, vm: Vm) -> StoredSize | None:
     size = (stored.vcpus, stored.memory, stored.detail.vcpus_max, stored.memory_max)
     if vm.detail is None or not vm.state.active:
         return StoredSize(*size)
-    then = _devices(stored.detail)
-    gone = tuple(name for name in _devices(vm.detail) if name not in then)
+    then = device_names(stored.detail)
+    gone = tuple(name for name in device_names(vm.detail) if name not in then)
     return StoredSize(*size, gone, tuple(_other_disks(vm.detail, stored.detail)))
-
-
-def _devices(detail: VmDetail) -> tuple[str, ...]:
-    """What people call its disks, NICs and host devices; removable drives come and go by hand."""
-    disks = (disk.target for disk in detail.disks if not is_medium(disk))
-    return (*disks, *(nic.mac.lower() for nic in detail.nics), *detail.hostdevs)
 
 
 def _other_disks(now: VmDetail, then: VmDetail) -> Iterator[str]:
@@ -251,7 +256,30 @@ def snapshot_of(snapshot: libvirt.virDomainSnapshot) -> VmSnapshot:
     parts = [*root.iterfind("memory"), *root.iterfind("disks/disk")]
     external = any(each.get("snapshot") == "external" for each in parts)
     name = root.findtext("name") or name_of_snapshot(snapshot)
-    return VmSnapshot(name, external, root.findtext("state", ""))
+    then = _defined_then(root)
+    known = () if then is None else then.devices
+    left_out = tuple(
+        disk.get("name", "")
+        for disk in root.iterfind("disks/disk")
+        if disk.get("snapshot") in {"no", "manual"} and disk.get("name", "") in known
+    )
+    return VmSnapshot(name, external, root.findtext("state", ""), then=then, left_out=left_out)
+
+
+def _defined_then(root: etree._Element) -> DefinedThen | None:
+    """The definition in a snapshot; of a VM that ran its size is that of its next start.
+
+    None where there is none: very old snapshots hold the VM's UUID alone.
+    """
+    found, stored = root.find("domain"), root.find("inactiveDomain")
+    if found is None or found.find("devices") is None:
+        return None
+    then = parse(text_of(found))
+    size = then
+    if stored is not None:
+        stored.tag = "domain"
+        size = parse(text_of(stored))
+    return DefinedThen(size.vcpus, size.memory, device_names(then.detail))
 
 
 def active_job(domain: Domain) -> Message:

@@ -11,7 +11,7 @@ import pytest
 from bot.adapters.libvirt.read import vm_detail
 from bot.adapters.libvirt.read.domain_xml import Definition, parse
 from bot.adapters.libvirt.read.inventory import Facts
-from bot.domain.cluster import Host, Vm
+from bot.domain.cluster import DefinedThen, Host, Vm
 from bot.testing import draw_cluster
 
 CLUSTER = draw_cluster("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G")
@@ -134,3 +134,57 @@ def test_a_guest_without_a_cpu_element_fits() -> None:
     found = vm_detail.fit(OneAnswer(0), VM, live(""), FACTS, THERE, FACTS)
     assert found is not None
     assert found.fits
+
+
+def test_a_snapshot_holds_the_definition_that_it_takes_its_vm_back_to() -> None:
+    connection = libvirt.open("test:///default")
+    domain = connection.defineXML(
+        "<domain type='test'><name>a</name><memory unit='MiB'>512</memory><vcpu>2</vcpu>"
+        "<os><type>hvm</type></os><devices>"
+        "<disk type='file'><source file='/a.qcow2'/><target dev='vdb' bus='virtio'/></disk>"
+        "<interface type='bridge'><mac address='52:54:00:00:00:0A'/><source bridge='br0'/></interface>"
+        "</devices></domain>"
+    )
+    try:
+        taken = domain.snapshotCreateXML("<domainsnapshot><name>a</name></domainsnapshot>")
+        domain.setVcpusFlags(1, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        then = vm_detail.snapshot_of(taken).then
+        assert then == DefinedThen(2, 512 << 20, ("vdb", "52:54:00:00:00:0a"))
+        domain.revertToSnapshot(taken)
+        assert parse(domain.XMLDesc()).vcpus == 2, "as libvirt does"
+    finally:
+        connection.close()
+
+
+DISKS_OF_A_SNAPSHOT = """<domainsnapshot><name>a</name><state>shutoff</state>
+<disks><disk name='vda' snapshot='internal'/><disk name='vdb' snapshot='no'/>
+<disk name='vdc' snapshot='manual'/><disk name='sda' snapshot='no'/></disks>{}</domainsnapshot>"""
+
+
+class OneSnapshot:
+    """A snapshot that is described so."""
+
+    def __init__(self, xml: str) -> None:
+        self._xml = xml
+
+    def getXMLDesc(self, _: int) -> str:  # noqa: N802 - libvirt's name
+        return self._xml
+
+
+def test_disks_that_a_snapshot_leaves_out_are_known() -> None:
+    disks = "".join(
+        f"<disk device='{kind}'><source file='/{name}'/><target dev='{name}'/></disk>"
+        for name, kind in (("vda", "disk"), ("vdb", "disk"), ("vdc", "disk"), ("sda", "cdrom"))
+    )
+    size = "<memory unit='MiB'>{}</memory><vcpu>{}</vcpu>"
+    xml = DISKS_OF_A_SNAPSHOT.format(
+        f"<domain>{size.format(512, 1)}<devices>{disks}</devices></domain>"
+        f"<inactiveDomain>{size.format(1024, 4)}<devices/></inactiveDomain>"
+    )
+    taken = vm_detail.snapshot_of(OneSnapshot(xml))
+    assert taken.left_out == ("vdb", "vdc")
+    assert taken.then is not None
+    assert taken.then.devices == ("vda", "vdb", "vdc")
+    assert (taken.then.vcpus, taken.then.memory) == (4, 1 << 30), "as at its next start"
+    old = DISKS_OF_A_SNAPSHOT.format("<domain><uuid>x</uuid></domain>")
+    assert vm_detail.snapshot_of(OneSnapshot(old)).then is None
