@@ -90,6 +90,7 @@ class Disk:
     transient: bool = False  # what is written to it is dropped when the VM ends
     # Of qcow2: 0.10 is version 2, 1.1 version 3; read for VMs in focus that have snapshots
     compat: str = ""
+    physical: int | None = None  # bytes of the file or device beneath, of a VM in focus
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +363,10 @@ class HugePages:
     free: int
 
 
+_POOLS_OF_FILES = frozenset({"dir", "fs", "netfs", "vstorage"})
+_POOLS_OF_DEVICES = frozenset({"logical", "disk", "iscsi", "scsi", "mpath", "zfs"})
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A storage pool: ``shared`` when its kind is reachable from every host that defines it. Bytes.
@@ -384,6 +389,21 @@ class Pool:
     source: str = ""
     servers: tuple[str, ...] = field(default=(), metadata={"later": True})
     persistent: bool = field(default=True, metadata={"later": True})
+
+    @property
+    def holds_files(self) -> bool:
+        """Tell whether libvirt makes image files in it: qcow2 is a word for nothing elsewhere."""
+        return self.kind in _POOLS_OF_FILES
+
+    @property
+    def holds_devices(self) -> bool:
+        """Tell whether its volumes are block devices."""
+        return self.kind in _POOLS_OF_DEVICES
+
+    @property
+    def grows_volumes(self) -> bool:
+        """Tell whether libvirt can change the size of a volume in it."""
+        return self.holds_files or self.kind in {"rbd", "sheepdog", "linstor"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,14 @@ def local_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
     )
 
 
+def is_device(host: Host, disk: Disk) -> bool:
+    """Whether a disk is a device of its host, whose size QEMU cannot change."""
+    if disk.kind in {"block", "nvme", "vhostuser", "vhostvdpa"} or _within(disk.source, "/dev"):
+        return True
+    pool = pool_of(host, disk) if disk.kind == "volume" else None
+    return pool is not None and pool.holds_devices
+
+
 def can_be_copied(disk: Disk) -> bool:
     """Whether a migration may copy a disk: a file or volume that no other VM uses.
 

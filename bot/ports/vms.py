@@ -195,7 +195,11 @@ class VmDevices(VmLookup, Protocol):
         ...
 
     def grow_disk(self, host: str, uuid: str, target: str, capacity: int) -> None:
-        """Make a disk larger, in bytes; the guest's file systems do not grow by that."""
+        """Make a disk larger, in bytes; the guest's file systems do not grow by that.
+
+        Raises:
+            HypervisorError: it is larger than that already, among others.
+        """
         ...
 
     def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:

@@ -521,6 +521,8 @@ class FakeGuests:
                 raise HypervisorError(
                     f"{target} lies in no storage pool.", "Start the VM: then it can grow."
                 )
+            if self.volumes[key].capacity > capacity:
+                raise HypervisorError(f"{target} is larger already.", "Use a larger size.")
             self.volumes[key] = replace(self.volumes[key], capacity=capacity)
 
     def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:

@@ -18,6 +18,12 @@ _OWN = frozenset({"address", "expires", "ttl"})
 """Tags that a clone does not inherit."""
 
 
+_BY_HAND = words(
+    "Copy the disk with the tools of that storage, and define the clone on the host with "
+    "`virsh define`."
+)
+
+
 def clone(intent: NewClone, case: VmInCluster) -> Planned:
     """Clone a VM on its host; copies of a running one would be inconsistent."""
     vm, snapshot = case.vm, case.snapshot
@@ -73,7 +79,8 @@ def _pool_objections(
         )
     for disk in own if host.up else ():
         pool = places[disk.target].partition("/")[0]
-        yield from creation.pool_objections(pool, disk.capacity or 0, host) if pool else ()
+        if pool:
+            yield from creation.image_objections(pool, disk.capacity or 0, host, _BY_HAND)
 
 
 def _seed(vm: Vm, snapshot: Snapshot, stem: str) -> tuple[str, str]:

@@ -594,7 +594,8 @@ def _host_objections(  # noqa: PLR0917 - one VM on one host
         found.append(too_many_cpus(vm, host))
     if not network_kind(host, network):
         found.append(no_network(network, host))
-    return (*found, *_tag_objections(vm, snapshot), *pool_objections(settings.pool, disk, host))
+    new = image_objections(settings.pool, disk, host, SET_POOL)
+    return (*found, *_tag_objections(vm, snapshot), *new)
 
 
 def too_many_cpus(vm: Vm, host: Host) -> Objection:
@@ -671,8 +672,33 @@ def _group_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
         )
 
 
+def image_objections(wanted: str, disk: int, host: Host, remedy: Message) -> Iterator[Objection]:
+    """Yield objections to a new qcow2 image of ``disk`` bytes in a pool of a host."""
+    yield from pool_objections(wanted, disk, host)
+    pool = next((each for each in host.pools if each.name == wanted), None)
+    if pool is not None and pool.active and not pool.holds_files:
+        # libvirt would make a raw device of it, or nothing, after the vote
+        yield Objection(
+            "pool-kind",
+            words(
+                "Pool {pool} of {host} ({kind}) holds no image files, and new disks are qcow2 "
+                "files.",
+                pool=wanted,
+                host=host.name,
+                kind=Code(pool.kind),
+            ),
+            remedy,
+        )
+
+
+SET_POOL = words(
+    "Set {setting} to a pool of the kind `dir`, `fs` or `netfs`.",
+    setting=Code("plugins.vm_lifecycle.pool"),
+)
+
+
 def pool_objections(wanted: str, disk: int, host: Host) -> Iterator[Objection]:
-    """Yield objections to a new disk of ``disk`` bytes in a pool of a host."""
+    """Yield objections to ``disk`` more bytes in a pool of a host."""
     pool = next((each for each in host.pools if each.name == wanted), None)
     args = {"pool": wanted, "host": host.name}
     if pool is None:

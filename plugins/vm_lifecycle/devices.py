@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bot.domain.cluster import Disk, Host, Snapshot, Vm, VmDetail, VmSnapshot, VmState
-from bot.domain.message import Join, Message, Names, Size, words
+from bot.domain.message import Code, Join, Message, Names, Size, words
 from bot.domain.plan import Objection
+from bot.domain.storage import is_device, pool_of
 from bot.domain.suggest import nearest
 from bot.domain.words import is_older, version_text, virsh_name
 from plugins.vm_lifecycle import creation, texts
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
-from plugins.vm_lifecycle.places import own_disk, volume_on
+from plugins.vm_lifecycle.places import own_disk, path_on, volume_on
 from plugins.vm_lifecycle.planner import (
     Planned,
     VmInCluster,
@@ -309,7 +310,9 @@ def plan_disk(intent: DiskWish, case: VmInCluster) -> Planned:
     if intent.verb == "grow":
         return _grow_disk(intent, vm, host, against)
     against += (
-        creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
+        creation.image_objections(case.settings.pool, intent.capacity, host, creation.SET_POOL)
+        if host.up
+        else ()
     )
     free = (
         (name, volume)
@@ -340,7 +343,7 @@ def _grow_disk(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -
     disks = {
         disk.target: disk
         for disk in (vm.detail.disks if vm.detail else ())
-        if disk.device == "disk"
+        if disk.device in {"disk", "lun"}
     }
     disk = disks.get(intent.target)
     if disk is None:
@@ -364,9 +367,12 @@ def _size_objections(intent: DiskWish, vm: Vm, disk: Disk, host: Host) -> Iterat
             ),
             words("Use a larger size."),
         )
+    elif host.up and is_device(host, disk):
+        yield from _device_objections(intent, vm, disk, host)
     elif host.up and (place := volume_on(disk.source, host)):
         more = intent.capacity - (disk.capacity or 0)
         yield from creation.pool_objections(place.partition("/")[0], more, host)
+        yield from () if vm.state.active else _fixed_volume(vm, disk, host)
     elif host.up and not vm.state.active:
         # Only a pool, or the running QEMU, can do it
         yield Objection(
@@ -380,6 +386,76 @@ def _size_objections(intent: DiskWish, vm: Vm, disk: Disk, host: Host) -> Iterat
             ),
             words(
                 "Start the VM with {command} and ask again; or define a pool for that directory.",
+                command=texts.chat("vm start {}", vm.name),
+            ),
+        )
+
+
+def _device_objections(intent: DiskWish, vm: Vm, disk: Disk, host: Host) -> Iterator[Objection]:
+    """Yield that a device must be enlarged by its storage; QEMU and libvirt cannot.
+
+    A running VM then takes the new size; one that is off has it at its next start.
+    """
+    args = {"target": disk.target, "vm": vm.name, "host": host.name, "source": disk.source}
+    enlarge = _enlarge(intent.capacity, disk, host)
+    if disk.format == "qcow2":
+        if not vm.state.active:
+            yield Objection(
+                "device",
+                words(
+                    "{target} of {vm} is a qcow2 image on the device {source}: only a running VM "
+                    "can grow it.",
+                    **args,
+                ),
+                words(
+                    "{enlarge} Then start the VM with {command} and ask again.",
+                    enlarge=enlarge,
+                    command=texts.chat("vm start {}", vm.name),
+                ),
+            )
+    elif not vm.state.active:
+        yield Objection(
+            "device",
+            words("{target} of {vm} is the device {source}: libvirt cannot enlarge it.", **args),
+            words("{enlarge} The VM has the new size at its next start.", enlarge=enlarge),
+        )
+    elif disk.physical is not None and intent.capacity > disk.physical:
+        yield Objection(
+            "device",
+            words("{target} of {vm} is the device {source}: QEMU cannot enlarge it.", **args),
+            words("{enlarge} Then ask again: the running VM takes the new size.", enlarge=enlarge),
+        )
+
+
+def _enlarge(capacity: int, disk: Disk, host: Host) -> Message:
+    """What to do with the device itself."""
+    args = {"host": host.name, "size": Size(capacity)}
+    pool = pool_of(host, disk)
+    if pool is None or pool.kind != "logical":
+        return words("On {host}, enlarge that device to {size} or more.", **args)
+    return words(
+        "On {host}, enlarge that device to {size} or more: {command}.",
+        **args,
+        command=texts.shell(f"lvextend --size={capacity}b {{}}", path_on(disk, host)),
+    )
+
+
+def _fixed_volume(vm: Vm, disk: Disk, host: Host) -> Iterator[Objection]:
+    """Yield that the pool of a VM that is off changes the size of no volume."""
+    pool = pool_of(host, disk)
+    if pool is not None and not pool.grows_volumes:
+        yield Objection(
+            "pool-kind",
+            words(
+                "{target} of {vm} is in the pool {pool} ({kind}), in which libvirt changes the "
+                "size of no volume.",
+                target=disk.target,
+                vm=vm.name,
+                pool=pool.name,
+                kind=Code(pool.kind),
+            ),
+            words(
+                "Start the VM with {command} and ask again.",
                 command=texts.chat("vm start {}", vm.name),
             ),
         )
@@ -409,7 +485,9 @@ def _cannot_grow(vm: Vm, disk: Disk, host: Host) -> Objection:
                 "While {vm} is off, on {host}: {command}.",
                 vm=vm.name,
                 host=host.name,
-                command=texts.shell("qemu-img amend -f qcow2 -o compat=1.1 {}", disk.source),
+                command=texts.shell(
+                    "qemu-img amend -f qcow2 -o compat=1.1 {}", path_on(disk, host)
+                ),
             ),
         )
     return Objection(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.domain.backing import plain
 from bot.domain.cluster import Disk, Host, Pool
+from bot.domain.storage import pool_of
 
 
 def volume_of(source: str, pool: Pool) -> str:
@@ -17,6 +18,14 @@ def volume_of(source: str, pool: Pool) -> str:
 def volume_on(source: str, host: Host) -> str:
     """``pool/volume`` of a disk's source in any pool of the host, else ''."""
     return next((place for pool in host.pools if (place := volume_of(source, pool))), "")
+
+
+def path_on(disk: Disk, host: Host) -> str:
+    """Where a disk is on its host, as programs there are told, be it named by its pool or not."""
+    pool = pool_of(host, disk)
+    if disk.kind != "volume" or pool is None or not pool.path:
+        return disk.source
+    return f"{pool.path.rstrip('/')}/{disk.source.partition('/')[2]}"
 
 
 def own_disk(disk: Disk) -> bool:

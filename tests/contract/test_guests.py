@@ -366,6 +366,10 @@ def test_a_running_guest_grows_as_far_as_it_can_now(stage: Stage) -> None:
     assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}[
         "vdc"
     ] == 16 * MIB
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.grow_disk(A, blueprint.uuid, "vdc", 12 * MIB)
+    sizes = {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}
+    assert sizes["vdc"] == 16 * MIB, "QEMU would have cut it off"
     mac = "52:54:00:12:34:56"
     stage.hypervisor.attach_nic(A, blueprint.uuid, GuestNic("bridge", "br0", mac))
     assert mac in {each.mac for each in now(stage, blueprint).detail.nics}
@@ -385,6 +389,8 @@ def test_disks_of_a_guest_that_is_off_grow_too(stage: Stage) -> None:
     assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}[
         "vda"
     ] == 64 * MIB
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.grow_disk(A, blueprint.uuid, "vda", 48 * MIB)
 
 
 def test_a_medium_is_ejected(stage: Stage) -> None:

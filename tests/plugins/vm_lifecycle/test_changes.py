@@ -73,7 +73,9 @@ def cluster(
     first, second = seen.hosts
     web = replace(seen.vm("web"), **{"detail": replace(DETAIL, **(detail or {})), **vm})
     vms = tuple(web if each.name == "web" else each for each in seen.vms)
-    return replace(seen, hosts=(replace(first, pools=(POOL,), **(host or {})), second), vms=vms)
+    return replace(
+        seen, hosts=(replace(first, **{"pools": (POOL,), **(host or {})}), second), vms=vms
+    )
 
 
 def silent(seen: Snapshot) -> Snapshot:
@@ -587,3 +589,67 @@ class Quiet:
         return frozenset()
 
     def sleep(self, seconds: float) -> None: ...
+
+
+LVM = Pool("vg", "logical", "/dev/vg", active=True, autostart=True, free=50 * GIB)
+LV = Disk("vda", "block", "/dev/vg/web", format="raw", capacity=10 * GIB, physical=10 * GIB)
+GROW = "vm disk grow web vda 20G"
+
+
+@pytest.mark.parametrize(
+    ("disk", "device"),
+    [
+        (LV, "lvextend --size=21474836480b /dev/vg/web"),
+        (replace(LV, kind="volume", source="vg/my web"), "lvextend --size=21474836480b '/dev/vg/my web'"),
+        (replace(LV, device="lun", source="/dev/disk/by-id/wwn-1"), "enlarge that device to 20 GiB"),
+    ],
+)  # fmt: skip
+def test_a_device_is_grown_by_its_storage_and_then_by_qemu(disk: Disk, device: str) -> None:
+    """QEMU says “Cannot grow device files”, libvirt's logical pools have no resize at all."""
+    host = {"pools": (LVM,)}
+    now = refused(GROW, cluster(host=host, detail={"disks": (disk,)}))["device"]
+    assert device in now
+    assert "ask again" in now
+    off = {"state": VmState.SHUT_OFF}
+    later = refused(GROW, cluster(host=host, detail={"disks": (disk,)}, **off))["device"]
+    assert device in later
+    assert "at its next start" in later
+    larger = replace(disk, physical=20 * GIB)
+    assert planned(GROW, cluster(host=host, detail={"disks": (larger,)})).steps
+    unknown = replace(disk, physical=None)
+    assert planned(GROW, cluster(host=host, detail={"disks": (unknown,)})).steps, "QEMU will say"
+
+
+def test_a_qcow2_image_on_a_device_grows_while_its_vm_runs() -> None:
+    host, image = {"pools": (LVM,)}, {"disks": (replace(LV, format="qcow2"),)}
+    assert planned(GROW, cluster(host=host, detail=image)).steps
+    told = refused(GROW, cluster(host=host, detail=image, state=VmState.SHUT_OFF))["device"]
+    assert "`/kvm vm start web`" in told
+
+
+def test_a_pool_that_changes_no_sizes_leaves_it_to_qemu() -> None:
+    gluster = Pool("vols", "gluster", "", active=True, autostart=True, free=50 * GIB)
+    host, disk = (
+        {"pools": (gluster,)},
+        {"disks": (replace(DISK, kind="volume", source="vols/web"),)},
+    )
+    assert planned(GROW, cluster(host=host, detail=disk)).steps
+    told = refused(GROW, cluster(host=host, detail=disk, state=VmState.SHUT_OFF))["pool-kind"]
+    assert "`/kvm vm start web`" in told
+
+
+@pytest.mark.parametrize("kind", ["logical", "zfs", "iscsi", "rbd", "gluster"])
+def test_new_disks_are_made_only_in_pools_of_files(kind: str) -> None:
+    """In other pools libvirt takes no notice of qcow2: the VM that was made would not start."""
+    host = {"pools": (replace(POOL, kind=kind),)}
+    told = refused("vm disk add web 1G", cluster(host=host))["pool-kind"]
+    assert "`plugins.vm_lifecycle.pool`" in told
+    disk = replace(DISK, kind="volume", source="pool/web", format="raw")
+    off = cluster(host=host, detail={"disks": (disk,)}, state=VmState.SHUT_OFF)
+    assert "virsh define" in refused("vm clone web new", off)["pool-kind"]
+
+
+def test_a_command_for_a_disk_has_its_path_though_its_pool_names_it() -> None:
+    disk = replace(DISK, kind="volume", source="pool/web.qcow2", compat="0.10")
+    seen = cluster(detail={"disks": (disk,), "snapshot_list": (VmSnapshot("clean"),)})
+    assert "compat=1.1 /pool/web.qcow2`" in refused(GROW, seen)["snapshots"]

@@ -376,32 +376,36 @@ def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
         lambda: _block_job(domain, disk.target),
         absent=(),
     )
-    return replace(disk, capacity=_capacity(domain, disk), busy=busy or disk.busy)
+    capacity, physical = _sizes(domain, disk)
+    return replace(disk, capacity=capacity, physical=physical, busy=busy or disk.busy)
 
 
-def _capacity(domain: Domain, disk: Disk) -> int | None:
-    """Bytes of a disk; None where they cannot be read.
+def _sizes(domain: Domain, disk: Disk) -> tuple[int | None, int | None]:
+    """Bytes of a disk, and of the file or device beneath; None where they cannot be read.
 
     Nothing is decided by a size that is not known.
     """
     try:
-        return count(sizes(domain, disk)[0])
+        capacity, _, physical = sizes(domain, disk)
+        return count(capacity), count(physical)
     except (libvirt.libvirtError, *NONSENSE):
-        return None
+        return None, None
 
 
-def sizes(domain: Domain, disk: Disk) -> tuple[int, int]:
-    """Capacity and allocation of a disk in bytes, as the host tells them.
+def sizes(domain: Domain, disk: Disk) -> tuple[int, int, int]:
+    """Capacity, allocation and what lies beneath of a disk in bytes, as the host tells them.
 
     Of a VM that is off libvirt knows no path for a disk that is named by its pool and volume.
     """
     if disk.kind == "volume" and not domain.isActive():
         pool, _, name = disk.source.partition("/")
         where = domain.connect().storagePoolLookupByName(pool)
-        _, capacity, allocation = where.storageVolLookupByName(name).info()
+        volume = where.storageVolLookupByName(name)
+        _, capacity, allocation = volume.info()
+        physical = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]
     else:
-        capacity, allocation, _ = domain.blockInfo(disk.target, 0)
-    return capacity, allocation
+        capacity, allocation, physical = domain.blockInfo(disk.target, 0)
+    return capacity, allocation, physical
 
 
 def _compat(connection: Connection, disk: Disk) -> str:

@@ -119,7 +119,7 @@ def disks(domain: Domain) -> tuple[DiskUse, ...]:
 
 def _use(domain: Domain, disk: Disk) -> DiskUse:
     try:
-        capacity, allocation = sizes(domain, disk)
+        capacity, allocation, _ = sizes(domain, disk)
         return DiskUse(disk.target, disk.source, count(capacity), count(allocation))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:

@@ -216,6 +216,8 @@ def attach_disk(connection: Connection, uuid: str, disk: GuestDisk) -> None:
 def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int) -> None:
     """Make a disk larger, through QEMU when it runs and through the pool when it does not."""
     if domain.isActive():
+        # QEMU would cut it off: somebody may have grown it since the plan was made
+        _refuse_to_shrink(target, domain.blockInfo(target, 0)[0], capacity)
         domain.blockResize(target, capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         return
     disks = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).detail.disks
@@ -227,7 +229,23 @@ def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int
             words("Start the VM: a disk of a running VM can be resized."),
         )
     pool, name = place
-    connection.storagePoolLookupByName(pool).storageVolLookupByName(name).resize(capacity, 0)
+    volume = connection.storagePoolLookupByName(pool).storageVolLookupByName(name)
+    # Asked anew: what libvirt goes by in a resize is as old as its last look at the volume
+    _refuse_to_shrink(target, volume.info()[1], capacity)
+    volume.resize(capacity, 0)
+
+
+def _refuse_to_shrink(target: str, now: int, wanted: int) -> None:
+    if wanted < now:
+        raise HypervisorError(
+            words(
+                "Disk {target} now has {size}, which is more than {wanted}. It was not changed.",
+                target=target,
+                size=Size(now),
+                wanted=Size(wanted),
+            ),
+            words("Ask again with a larger size."),
+        )
 
 
 def _place_of(connection: Connection, disk: Disk) -> tuple[str, str] | None:
