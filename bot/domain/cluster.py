@@ -91,6 +91,7 @@ class Disk:
     # Of qcow2: 0.10 is version 2, 1.1 version 3; read for VMs in focus that have snapshots
     compat: str = ""
     physical: int | None = None  # bytes of the file or device beneath, of a VM in focus
+    snapshot: str = ""  # how its definition wants it in snapshots: internal, external, manual, no
 
 
 @dataclass(frozen=True, slots=True)

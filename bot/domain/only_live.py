@@ -19,7 +19,7 @@ def device_names(detail: VmDetail) -> tuple[str, ...]:
 
 
 def warnings(vm: Vm) -> Iterator[Reason]:
-    """Yield what of a VM is not in its stored definition, and the block jobs that are aborted."""
+    """Yield what of a VM is not in its stored definition."""
     stored = vm.stored
     if stored is not None and stored.without:
         yield Reason(
@@ -43,6 +43,10 @@ def warnings(vm: Vm) -> Iterator[Reason]:
                 disks=Names(stored.other_disks, most=_MOST_NAMED),
             ),
         )
+
+
+def aborted_jobs(vm: Vm) -> Iterator[Reason]:
+    """Yield the block jobs that end with the VM."""
     busy = [disk for disk in (vm.detail.disks if vm.detail else ()) if disk.busy]
     if busy:
         parts = (words("{disk} ({job})", disk=each.target, job=Code(each.busy)) for each in busy)

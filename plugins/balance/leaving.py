@@ -189,6 +189,7 @@ def notes(
         )
         if ended := snapshot.copy_on(step.uuid, step.host):
             yield from only_live.warnings(ended)
+            yield from only_live.aborted_jobs(ended)
 
 
 def starts(uuids: Iterable[str], snapshot: Snapshot, host: str) -> tuple[PowerVm, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 
+from bot.domain import block_jobs
 from bot.domain.cluster import OS_CRASHED, Disk, Host, Inbound, Vm, VmState
 from bot.domain.message import Code, Message, Names, Size, join, nwords, words
 from bot.domain.plan import Objection
@@ -204,24 +205,7 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
                 command=as_code("virsh domjobinfo {}", virsh_name(vm)),
             ),
         )
-    if busy := [disk for disk in case.detail.disks if disk.busy]:
-        yield Objection(
-            "block-job",
-            words(
-                "{vm} has disks with an active block job: {disks}.",
-                vm=vm.name,
-                disks=Names(
-                    tuple(
-                        words("{disk} ({job})", disk=disk.target, job=Code(disk.busy))
-                        for disk in busy
-                    )
-                ),
-            ),
-            words(
-                "Wait until it ends, or abort it: {command}.",
-                command=as_code("virsh blockjob {} {} --abort", virsh_name(vm), busy[0].target),
-            ),
-        )
+    yield from block_jobs.objections(vm, case.detail.disks)
 
 
 def _devices(case: MigrationCase) -> Iterator[Objection]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from bot.domain import block_jobs
 from bot.domain.cluster import Disk, Host, Snapshot, Vm, VmDetail, VmSnapshot, VmState
 from bot.domain.message import Code, Join, Message, Names, Size, words
 from bot.domain.plan import Objection
@@ -15,7 +16,7 @@ from bot.domain.suggest import nearest
 from bot.domain.words import is_older, version_text, virsh_name
 from plugins.vm_lifecycle import creation, texts
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
-from plugins.vm_lifecycle.places import own_disk, path_on, volume_on
+from plugins.vm_lifecycle.places import path_on, volume_on
 from plugins.vm_lifecycle.planner import (
     Planned,
     VmInCluster,
@@ -104,11 +105,14 @@ def _name_objections(name: str, vm: Vm) -> Iterator[Objection]:
 def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
     """Yield objections to a new internal snapshot of this name."""
     yield from _name_objections(name, vm)
-    formats = {
-        disk.format
+    written = [
+        disk
         for disk in (vm.detail.disks if vm.detail else ())
-        if own_disk(disk) and not disk.readonly
-    }
+        if disk.device != "cdrom" and disk.source and not disk.readonly
+    ]
+    yield from block_jobs.objections(vm, written)
+    yield from _not_internal(vm, host, written)
+    formats = {disk.format for disk in written}
     if formats - {"qcow2"}:
         yield Objection(
             "format",
@@ -137,6 +141,25 @@ def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
     if vm.detail and vm.detail.pflash and host.up and not _takes_uefi(vm, vm.detail, host):
         off = not (is_older(host.libvirt_version, UEFI_WHEN_OFF) and vm.detail.loader)
         yield _no_uefi_snapshot(vm, host, off=off)
+
+
+def _not_internal(vm: Vm, host: Host, written: Iterable[Disk]) -> Iterator[Objection]:
+    """Yield the disks that the definition keeps out of an internal snapshot."""
+    if out := [disk.target for disk in written if disk.snapshot in {"no", "manual", "external"}]:
+        yield Objection(
+            "left-out",
+            words(
+                "The definition of {vm} excludes {disks} from snapshots, or keeps them for "
+                "external ones. libvirt takes an internal snapshot of all disks, or of none.",
+                vm=vm.name,
+                disks=Names(tuple(out), Join.AND),
+            ),
+            words(
+                "Remove `snapshot=` from `<disk>` in the definition, on {host}: {command}.",
+                host=host.name,
+                command=texts.shell("virsh edit {}", virsh_name(vm)),
+            ),
+        )
 
 
 def _without_memory(vm: Vm, detail: VmDetail) -> Iterator[Message]:
@@ -203,6 +226,8 @@ def _existing_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: VmInClust
     )
     there = {each.name: each for each in snapshots_of(vm)}
     name = name_of_existing(intent.snapshot, vm)
+    if reverts:
+        against += block_jobs.objections(vm, vm.detail.disks if vm.detail else ())
     if name in there:
         against += (
             _revert_objections(there[name], vm, snapshot.host(vm.host))
@@ -349,6 +374,7 @@ def _grow_disk(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -
     if disk is None:
         against.append(_no_device("no-disk", vm, intent.target, list(disks)))
     else:
+        against += block_jobs.objections(vm, (disk,))
         against += _size_objections(intent, vm, disk, host)
         against += _snapshots_hinder(vm, disk, host)
     return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)
@@ -429,13 +455,13 @@ def _device_objections(intent: DiskWish, vm: Vm, disk: Disk, host: Host) -> Iter
 
 def _enlarge(capacity: int, disk: Disk, host: Host) -> Message:
     """What to do with the device itself."""
-    args = {"host": host.name, "size": Size(capacity)}
-    pool = pool_of(host, disk)
+    pool, size = pool_of(host, disk), Size(capacity)
     if pool is None or pool.kind != "logical":
-        return words("On {host}, enlarge that device to {size} or more.", **args)
+        return words("On {host}, enlarge that device to {size} or more.", host=host.name, size=size)
     return words(
         "On {host}, enlarge that device to {size} or more: {command}.",
-        **args,
+        host=host.name,
+        size=size,
         command=texts.shell(f"lvextend --size={capacity}b {{}}", path_on(disk, host)),
     )
 

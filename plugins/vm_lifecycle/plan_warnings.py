@@ -66,6 +66,7 @@ def _power_off(verb: str, vm: Vm) -> Iterator[Reason]:
                 ),
             )
     yield from only_live.warnings(vm)
+    yield from only_live.aborted_jobs(vm)
     if verb != "reboot" and not vm.persistent:
         yield Reason(
             "definition-lost",

@@ -345,6 +345,12 @@ def test_what_a_vm_has_only_while_it_runs_is_told_before_it_is_ended(scene: Scen
     how = libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB | libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
     domain.blockCopy("vda", f"<disk type='file'>{target}</disk>", {}, how)
     assert "vda (`copy`)" in told()["block-job"]
+    for line in ("vm snapshot create lively a", "vm disk grow lively vda 1G"):
+        assert "vda (`copy`)" in scene.refused(line)["block-job"]
+    with pytest.raises(libvirt.libvirtError):
+        domain.snapshotCreateXML("<domainsnapshot><name>a</name></domainsnapshot>")
+    with pytest.raises(libvirt.libvirtError):
+        domain.blockResize("vda", 1 << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
     def is_ready() -> bool:
         info = domain.blockJobInfo("vda")

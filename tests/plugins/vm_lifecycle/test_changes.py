@@ -653,3 +653,33 @@ def test_a_command_for_a_disk_has_its_path_though_its_pool_names_it() -> None:
     disk = replace(DISK, kind="volume", source="pool/web.qcow2", compat="0.10")
     seen = cluster(detail={"disks": (disk,), "snapshot_list": (VmSnapshot("clean"),)})
     assert "compat=1.1 /pool/web.qcow2`" in refused(GROW, seen)["snapshots"]
+
+
+@pytest.mark.parametrize(
+    "line", ["snapshot create web a", "snapshot revert web clean", "disk grow web vda 20G"]
+)
+def test_what_libvirt_refuses_during_a_block_job_is_foreseen(line: str) -> None:
+    """It does not abort such jobs by itself, as the plan of a revert once told."""
+    detail = {"disks": (replace(DISK, busy="copy"),), "snapshot_list": (VmSnapshot("clean"),)}
+    told = refused(f"vm {line}", cluster(detail=detail))["block-job"]
+    assert "vda (`copy`)" in told
+    assert "`virsh blockjob web vda --info`" in told
+
+
+@pytest.mark.parametrize(
+    ("disk", "code"),
+    [
+        (replace(DISK, target="vdb", snapshot="no"), "left-out"),
+        (replace(DISK, target="vdb", snapshot="external"), "left-out"),
+        (replace(DISK, target="fda", device="floppy", format="raw"), "format"),
+        (replace(DISK, target="sda", device="lun", format="raw"), "format"),
+        (replace(DISK, target="sda", device="cdrom", format="raw", readonly=True), ""),
+        (replace(DISK, target="fda", device="floppy", source="", format="raw"), ""),
+    ],
+)  # fmt: skip
+def test_a_disk_that_no_internal_snapshot_can_have_is_foreseen(disk: Disk, code: str) -> None:
+    seen = cluster(detail={"disks": (DISK, disk)})
+    if code:
+        assert code in refused("vm snapshot create web a", seen)
+    else:
+        assert planned("vm snapshot create web a", seen).steps

@@ -128,10 +128,12 @@ def test_approvers_read_what_a_vm_has_only_while_it_runs(line: str) -> None:
     assert not set(new) & told(stored=StoredSize(1, GIB)).keys()
     stored = StoredSize(1, GIB, without=("vdb", "52:54:00:00:00:01"), other_disks=("vda",))
     copied = Disk("vda", "file", "/pool/web.qcow2", busy="copy")
-    said = told(stored=stored, detail=VmDetail(disks=(copied,)))
+    disks = (replace(copied, busy=""),) if "revert" in line else (copied,)
+    said = told(stored=stored, detail=VmDetail(disks=disks))
     assert "web-1 has vdb, 52:54:00:00:00:01 only while it runs" in said["only-live"]
     assert "has other images for vda" in said["other-disk"]
-    assert "Block jobs of web-1 are aborted: vda (`copy`)." in said["block-job"]
+    if "revert" not in line:
+        assert "Block jobs of web-1 are aborted: vda (`copy`)." in said["block-job"]
 
 
 # What may run elsewhere

@@ -234,6 +234,7 @@ def _disk(disk: etree._Element) -> Disk:
         encrypted=_is_encrypted(disk),
         busy="" if mirror is None else mirror.get("job", "copy"),
         transient=disk.find("transient") is not None,
+        snapshot=sys.intern(disk.get("snapshot", "")),
     )
 
 
