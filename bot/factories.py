@@ -141,6 +141,7 @@ def app_manifest(settings: DroverSettings) -> dict[str, Any]:
     return manifest(
         settings.slack.command,
         names,
+        name=settings.slack.name,
         socket_mode=settings.slack.mode == "socket",
         **_address(settings),
     )

@@ -71,12 +71,14 @@ class Section(BaseModel):
 class SlackSection(Section):
     """The workspace. Tokens come from the environment or from files, never from the TOML file.
 
+    ``name``: the app's, for the manifest: people mention it.
     ``request_url``: where Slack reaches the proxy in front of HTTP mode, for the manifest.
     ``pace``: how many times faster than slack.com's the server's rate limits are; more than 1 only
     for a local workspace that was told so too.
     """
 
     command: Annotated[str, Field(pattern=r"^/[a-z0-9_-]{1,31}$")] = "/kvm"
+    name: Annotated[str, Field(pattern=r"^[\w .-]{1,35}$")] = "Drover"
     mode: Literal["socket", "http"] = "socket"
     team: str = ""
     ops_channel: str = ""

@@ -29,10 +29,11 @@ class Play:
     lab: Lab
     workspace: Workspace
     bot: BotProcess
+    command: str = "/kvm"
 
     def asks(self, line: str, by: str = "ana") -> None:
         """Type a command in #ops."""
-        self.workspace.person(by).command(f"/kvm {line}", "#ops")
+        self.workspace.person(by).command(f"{self.command} {line}", "#ops")
 
     def proposal(self, what: str, timeout: float = PATIENCE) -> Message:
         """The message that asks to approve ``what``."""
@@ -120,13 +121,20 @@ def runs_once(lab: Lab, guest: Guest, host: str) -> None:
         ) from error
 
 
-def play(lab: Lab, workspace: Workspace, directory: Path, **config: object) -> Play:
+def play(
+    lab: Lab, workspace: Workspace, directory: Path, command: str = "/kvm", **config: object
+) -> Play:
     """A play whose bot is not started yet."""
-    environment = {"DIE_AFTER": "", "DIE_MARK": str(directory / "died")}
+    environment = {
+        "DIE_AFTER": "",
+        "DIE_MARK": str(directory / "died"),
+        "DROVER_SLACK__COMMAND": command,
+    }
     return Play(
         lab,
         workspace,
         BotProcess(
             workspace, directory, config_for(lab, workspace, directory, **config), environment
         ),
+        command,
     )

@@ -10,9 +10,9 @@ import re
 import shutil
 import signal
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tomli_w
@@ -38,17 +38,17 @@ THERE = "/srv/lab"
 SOON = "[Service]\nWatchdogSec=20\nTimeoutAbortSec=2\n"
 
 
-def guide() -> list[str]:
-    """The commands of the guide for pipx and systemd, in order."""
-    text = (ROOT / "docs/how-to/install.md").read_text(encoding="utf-8")
-    section = text.partition("## pipx and systemd")[2].partition("\n## ")[0]
-    return [line.partition("    #")[0] for line in re.findall(r"^# (.*)$", section, re.MULTILINE)]
+def guide(name: str = "install", section: str = "## pipx and systemd") -> list[str]:
+    """The commands of a guide's section that root runs, in order."""
+    text = (ROOT / f"docs/how-to/{name}.md").read_text(encoding="utf-8")
+    found = text.partition(section)[2].partition("\n## ")[0]
+    return [line.partition("    #")[0] for line in re.findall(r"^ *# (.*)$", found, re.MULTILINE)]
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """Hosts of its own: their sockets are opened to another user than root."""
-    with Lab(hosts=2) as made:
+    with Lab(hosts=3) as made:
         yield made
 
 
@@ -84,11 +84,8 @@ def machine(
 def follow(booted: Booted, command: str, lab: Lab, workspace: Workspace) -> None:
     """Run a command of the guide, and what its reader does by hand."""
     if "drover.toml init" in command:  # tests/e2e/test_setup.py runs that one
-        config = there(config_for(lab, workspace, Path("/var/lib/drover")), lab)
-        del config["database"]  # the unit's own
-        config["slack"]["pace"] = PACE
         own = booted.tree / "var/lib/drover/drover.toml"
-        own.write_text(tomli_w.dumps(config), encoding="utf-8")
+        own.write_text(configuration(lab, workspace, ["host-a", "host-b"]), encoding="utf-8")
         user, group = map(int, booted.run("id -u drover; id -g drover").stdout.split())
         for host in lab.hosts.values():
             open_to_user(lab, host, user, group)
@@ -102,16 +99,22 @@ def follow(booted: Booted, command: str, lab: Lab, workspace: Workspace) -> None
         (booted.tree / place.lstrip("/")).write_text(token, encoding="utf-8")
 
 
-def there(config: dict[str, Any], lab: Lab) -> dict[str, Any]:
-    """The configuration with the hosts' sockets where that machine has them."""
-    hosts: list[Mapping[str, Any]] = config["hosts"]
-    moved = [{**each, "uri": each["uri"].replace(str(lab.directory), THERE)} for each in hosts]
-    return {**config, "hosts": moved}
+def configuration(lab: Lab, workspace: Workspace, names: list[str]) -> str:
+    """The configuration of some hosts, their sockets where that machine has them."""
+    config = config_for(lab, workspace, Path("/var/lib/drover"))
+    del config["database"]  # the unit's own
+    config["slack"]["pace"] = PACE
+    config["hosts"] = [
+        {**each, "uri": each["uri"].replace(str(lab.directory), THERE)}
+        for each in config["hosts"]
+        if each["name"] in names
+    ]
+    return tomli_w.dumps(config)
 
 
-def state(machine: Booted) -> dict[str, str]:
+def state(machine: Booted, unit: str = "drover") -> dict[str, str]:
     return machine.shown(
-        "drover", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainStatus"
+        unit, "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainStatus"
     )
 
 
@@ -155,6 +158,30 @@ def test_a_vm_moves_from_chat(lab: Lab, workspace: Workspace) -> None:
     workspace.person("bruno").click(asked, "op.approve")
     workspace.wait_message("#approvals", lambda each: each.ts == asked.ts and holds(each, "Done in"), 150)  # fmt: skip
     runs_once(lab, guest, "host-b")
+
+
+def test_another_clusters_bot_runs_beside_it(machine: Booted, lab: Lab) -> None:
+    there = lab.guest("southerner", host="host-c", load=0.0)
+    own = manifest("/kvm-south", name="Drover South")
+    with Workspace(manifest=own, pace=PACE) as south:
+        settings = tomllib.loads(configuration(lab, south, ["host-c"]))
+        settings["slack"]["command"] = "/kvm-south"
+        file = machine.tree / "root/drover/drover-south.toml"
+        file.write_text(tomli_w.dumps(settings), encoding="utf-8")
+        for command in guide("several-clusters", "3. Run it"):
+            follow(machine, command, lab, south)
+        south.wait_connected()
+        assert state(machine, "drover-south")["SubState"] == "running"
+        assert state(machine)["SubState"] == "running"
+        south.person("ana").command("/kvm-south vms", "#ops")
+        shown = south.wait_message("#ops", lambda each: holds(each, there.name), 90, seen_by="ana")
+        assert "host-a" not in shown.plain()
+        files = machine.run("stat -c '%U %a %n' /var/lib/drover-south/drover.sqlite").stdout
+        assert files == "drover 600 /var/lib/drover-south/drover.sqlite\n"
+        machine.run("systemctl stop drover-south")
+        assert state(machine, "drover-south")["Result"] == "success"
+        assert state(machine)["SubState"] == "running"
+    lab.kill_guest(there.name)
 
 
 def test_it_is_started_again_when_it_dies_and_when_it_hangs(machine: Booted) -> None:
