@@ -90,8 +90,10 @@ class Disk:
     transient: bool = False  # what is written to it is dropped when the VM ends
     # Of qcow2: 0.10 is version 2, 1.1 version 3; read for VMs in focus that have snapshots
     compat: str = ""
-    physical: int | None = None  # bytes of the file or device beneath, of a VM in focus
-    snapshot: str = ""  # how its definition wants it in snapshots: internal, external, manual, no
+    # Bytes of the file or device beneath, of a VM in focus
+    physical: int | None = field(default=None, metadata={"later": True})
+    # How its definition wants it in snapshots: internal, external, manual, no
+    snapshot: str = field(default="", metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,8 @@ class VmSnapshot:
     external: bool = False
     state: str = ""  # as libvirt spells it: running, shutoff, disk-snapshot…
     clashes: bool = False
-    then: DefinedThen | None = None
-    left_out: tuple[str, ...] = ()
+    then: DefinedThen | None = field(default=None, metadata={"later": True})
+    left_out: tuple[str, ...] = field(default=(), metadata={"later": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,8 @@ class Ties:
     ``folders``: where its serial lines and channels have files and sockets. ``bases``: files
     beneath its disks by its stored definition, read for VMs in focus only. ``usb``: those of its
     host devices that are USB. ``virtiofs``: virtiofsd serves one of its shared directories.
+    ``pins``: the CPUs of the host that each of its threads is pinned to, each set once;
+    ``numa_nodes``: those of the host that its memory is bound to.
     """
 
     shmem: tuple[str, ...] = ()
@@ -201,6 +205,28 @@ class Ties:
     bases: tuple[str, ...] = ()
     usb: tuple[UsbDevice, ...] = ()
     virtiofs: bool = False
+    pins: tuple[frozenset[int], ...] = field(default=(), metadata={"later": True})
+    numa_nodes: frozenset[int] = field(default=frozenset(), metadata={"later": True})
+
+    def lacks_cpus(self, host: Host) -> frozenset[int]:
+        """The CPUs of the first thread that is pinned to none that a host has.
+
+        A host that does not tell its CPUs may well have them.
+        """
+        missing = (pin for pin in self.pins if host.cpu_ids and not pin & host.cpu_ids)
+        return next(missing, frozenset())
+
+    def unknown_cpus(self, host: Host) -> frozenset[int]:
+        """The CPUs of its pins that a host has not.
+
+        A pin to one that is there and one that is not fails only where the host's cgroups have a
+        cpuset that checks it.
+        """
+        return frozenset().union(*self.pins) - host.cpu_ids if host.cpu_ids else frozenset()
+
+    def lacks_numa_nodes(self, host: Host) -> frozenset[int]:
+        """Its NUMA nodes that a host has not; libvirt refuses to start it without one of them."""
+        return self.numa_nodes - host.numa_nodes if host.numa_nodes else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +471,9 @@ class Host:
     )  # it failed, and was not admitted again
     # Family, model and stepping as the CPU itself tells them; another libvirt gives it another name
     cpu_signature: str = field(default="", metadata={"later": True})
+    # Their numbers; empty where the host does not tell them
+    cpu_ids: frozenset[int] = field(default=frozenset(), metadata={"later": True})
+    numa_nodes: frozenset[int] = field(default=frozenset(), metadata={"later": True})
 
     @property
     def set_aside(self) -> int:

@@ -89,7 +89,8 @@ class _Cluster:
         detail, lost = candidate.kept.detail, self._snapshot.host(candidate.vm.host)
         nics = ((nic.kind, nic.source) for nic in detail.nics)
         pools = {_place_of(disk, pool) for disk, pool in _shared_pools(lost, detail)}
-        needs = (detail.machine, *nics, *sorted(pools))
+        ties = detail.ties
+        needs = (detail.machine, *nics, *sorted(pools), ties.pins, ties.numa_nodes)
         if needs not in self._able:
             self._able[needs] = frozenset(
                 name
@@ -232,11 +233,16 @@ def _lacking_pools(host: Host, detail: VmDetail, lost: Host) -> tuple[str, ...]:
 
 
 def _lacking(host: Host, detail: VmDetail, lost: Host) -> tuple[str, ...]:
-    """The networks, the shared pools and the machine type of a VM that a host has not."""
+    """What a VM needs and a host has not.
+
+    Its networks, shared pools and machine type; the CPUs and NUMA nodes that it is pinned to.
+    """
     found = (*lacking_networks(host, detail), *_lacking_pools(host, detail, lost))
     if host.machines and detail.machine and detail.machine not in host.machines:
-        return (*found, f"machine {detail.machine}")
-    return found
+        found = (*found, f"machine {detail.machine}")
+    cpus = (f"CPU {each}" for each in sorted(detail.ties.lacks_cpus(host)))
+    nodes = (f"NUMA node {each}" for each in sorted(detail.ties.lacks_numa_nodes(host)))
+    return (*found, *cpus, *nodes)
 
 
 def _hosts_with_namesake(snapshot: Snapshot, candidate: Candidate) -> frozenset[str]:

@@ -11,7 +11,7 @@ from bot.domain.steps import MigrationPolicy
 from bot.domain.storage import local_disks
 from plugins.migrate.case import MigrationCase, disk_targets, version_text
 from plugins.migrate.forecast import Forecast
-from plugins.migrate.target_checks import has, network_names
+from plugins.migrate.target_checks import MOST_CPUS, has, network_names
 
 OLD_FILES = "old-files"  # the code of what stays on the source
 
@@ -67,6 +67,7 @@ def list_warnings(
         )
     yield from _devices(case, target)
     yield from _older_qemu(case, target)
+    yield from _pins(case, target)
     yield from _unchecked_definition(case, target)
     yield from _unchecked_places(case, target)
     yield from _unchecked_memory(case, target)
@@ -134,6 +135,21 @@ def _devices(case: MigrationCase, target: Host) -> Iterator[Reason]:
                 vm=case.vm.name,
                 target=target.name,
                 devices=spare,
+            ),
+        )
+
+
+def _pins(case: MigrationCase, target: Host) -> Iterator[Reason]:
+    if cpus := case.detail.ties.unknown_cpus(target):
+        yield Reason(
+            "cpu-pins",
+            words(
+                "{vm} is also pinned to CPUs that {target} does not have ({cpus}): its libvirt may "
+                "refuse it, and {vm} then continues to run on {source}.",
+                vm=case.vm.name,
+                target=target.name,
+                cpus=Names(tuple(str(each) for each in sorted(cpus)), most=MOST_CPUS),
+                source=case.source.name,
             ),
         )
 

@@ -28,6 +28,7 @@ from plugins.migrate.source_checks import (
     tpm_too_old,
 )
 
+MOST_CPUS = 8  # numbers that a sentence names; the rest is counted
 ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared, not bound
 
 
@@ -186,6 +187,44 @@ def _may_be_alike(one: Host, other: Host) -> bool:
         return True
     models = {host.cpu_model for host in (one, other)}
     return "" in models or len(models) == 1
+
+
+def _cpu_pins(case: MigrationCase, target: Host) -> Iterator[Objection]:
+    ties, vm = case.detail.ties, case.vm
+    if cpus := ties.lacks_cpus(target):
+        yield Objection(
+            "cpu-pins",
+            words(
+                "{vm} is pinned to CPUs of {source} ({cpus}), none of which {target} has.",
+                vm=vm.name,
+                source=vm.host,
+                cpus=Names(tuple(str(each) for each in sorted(cpus)), most=MOST_CPUS),
+                target=target.name,
+            ),
+            words(
+                "Pin it to CPUs that both hosts have, on {source}, with `virsh vcpupin`, "
+                "`virsh emulatorpin` and `virsh iothreadpin`; or choose another host. "
+                "{command} shows its pins.",
+                source=vm.host,
+                command=as_code("virsh vcpupin {}", virsh_name(vm)),
+            ),
+        )
+    if nodes := ties.lacks_numa_nodes(target):
+        yield Objection(
+            "numa-nodes",
+            words(
+                "The memory of {vm} is bound to NUMA nodes that {target} does not have: {nodes}.",
+                vm=vm.name,
+                target=target.name,
+                nodes=Names(tuple(str(each) for each in sorted(nodes)), most=MOST_CPUS),
+            ),
+            words(
+                "Choose another host; or change `<numatune>` in its definition, on {source}, and "
+                "restart the VM: {command}.",
+                source=vm.host,
+                command=as_code("virsh edit {}", virsh_name(vm)),
+            ),
+        )
 
 
 def _machine(case: MigrationCase, target: Host) -> Iterator[Objection]:
@@ -588,6 +627,7 @@ TARGET_CHECKS: tuple[Callable[[MigrationCase, Host], Iterable[Objection]], ...] 
     _reachable_by_others,
     _not_taken,
     _cpu,
+    _cpu_pins,
     _machine,
     _equipment,
     _graphics,

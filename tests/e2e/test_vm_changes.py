@@ -16,7 +16,7 @@ from lxml import etree
 
 from bot import catalog
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.domain.cluster import MIB, Vm, VmState
+from bot.domain.cluster import MIB, Ties, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.plan import Plan, Refused
 from bot.flow.commands.parse import parse
@@ -542,3 +542,28 @@ def test_huge_pages_are_read_and_a_start_looks_whether_they_suffice(scene: Scene
         assert isinstance(scene.answer("vm start plain"), Plan)
     finally:
         setting.write_text(before)
+
+
+@pytest.mark.slow
+def test_libvirt_starts_no_vm_on_cpus_or_numa_nodes_that_its_host_has_not(scene: Scene) -> None:
+    pin = "<cputune><vcpupin vcpu='0' cpuset='{}'/></cputune>"
+    elsewhere = scene.define("pinned", more=pin.format("900-901"))
+    bound = scene.define("bound", more="<numatune><memory mode='strict' nodeset='7'/></numatune>")
+    for domain, why in ((elsewhere, "affinity|cpuset"), (bound, "NUMA node 7 is unavailable")):
+        with pytest.raises(libvirt.libvirtError, match=why):
+            domain.create()
+    host = scene.hypervisor.snapshot().host(A)
+
+    def ties(name: str) -> Ties:
+        detail = scene.vm(name).detail
+        assert detail is not None
+        return detail.ties
+
+    assert ties("pinned").lacks_cpus(host) == {900, 901}
+    assert ties("bound").lacks_numa_nodes(host) == {7}
+    here = min(host.cpu_ids)
+    scene.define("pinned-here", more=pin.format(here)).create()
+    assert not ties("pinned-here").lacks_cpus(host)
+    # Whether this one starts is up to the host's cgroups: here they refuse it
+    scene.define("pinned-in-part", more=pin.format(f"{here},900"))
+    assert ties("pinned-in-part").unknown_cpus(host) == {900}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.cluster import Disk, Nic, Pool, Snapshot, VmDetail, VmState
+from bot.domain.cluster import Disk, Nic, Pool, Snapshot, Ties, VmDetail, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.placement import APART
 from bot.testing import draw_cluster
@@ -188,6 +188,27 @@ def test_a_vm_starts_only_where_its_shared_pool_is_the_same_storage(
     placed, nowhere = place(SETTINGS, alone, "host-a", found)
     if target == "host-c":
         assert "host-b lacks: pool vms" in str(nowhere[0].why.text)
+
+
+def test_a_vm_starts_only_where_its_pinned_cpus_and_numa_nodes_are() -> None:
+    """libvirt starts it nowhere else: “cannot set CPU affinity”, “NUMA node 1 is unavailable”."""
+    seen = draw_cluster("host-a 8cpu 16G | web 1G\nhost-b 8cpu 16G\nhost-c 8cpu 8G")
+    (web,) = seen.vms
+    ids = {"host-a": 32, "host-b": 8, "host-c": 32}
+    hosts = tuple(
+        replace(each, cpu_ids=frozenset(range(ids[each.name])), numa_nodes=frozenset({0}))
+        for each in seen.hosts
+    )
+    pinned = VmDetail(ties=Ties(pins=(frozenset({12}),)))
+    seen = replace(seen, hosts=hosts, vms=(replace(web, detail=pinned),))
+    found, _ = choose(SETTINGS, seen, "host-a", kept_of(seen))
+    placed, _ = place(SETTINGS, seen, "host-a", found)
+    assert [each.target for each in placed] == ["host-c"], "though host-b has more room"
+    bound = replace(pinned, ties=Ties(numa_nodes=frozenset({1})))
+    seen = replace(seen, vms=(replace(web, detail=bound),))
+    found, _ = choose(SETTINGS, seen, "host-a", kept_of(seen))
+    _, off = place(SETTINGS, seen, "host-a", found)
+    assert "host-b lacks: NUMA node 1" in str(off[0].why.text)
 
 
 CEPH = Pool("ceph", "rbd", "", active=True, autostart=True, shared=True, source="vms")

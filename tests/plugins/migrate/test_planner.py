@@ -250,6 +250,10 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "cpu": (unfit, TO_B, "avx512f is missing"),
     "cpu-passthrough": (
         both(vm_with(cpu_mode="host-passthrough"), host_is("host-b", cpu_model="Skylake")), TO_B, "Skylake"),
+    "cpu-pins": (both(vm_with(ties=Ties(pins=(frozenset({0, 12}), frozenset({12, 13})))),
+                      host_is("host-b", cpu_ids=frozenset(range(4)))), TO_B, "(12, 13)"),
+    "numa-nodes": (both(vm_with(ties=Ties(numa_nodes=frozenset({0, 1}))),
+                        host_is("host-b", numa_nodes=frozenset({0}))), TO_B, "does not have: 1"),
     "machine": (host_is("host-b", machines=frozenset({"pc-q35-6.2"})), TO_B, "pc-q35-7.2"),
     "name-taken": (also(lambda vm: replace(vm, uuid=uuid_of("another"), host="host-b", state=VmState.SHUT_OFF)),
                    replace(TO_B, vm=uuid_of("web-1")), "Rename"),
@@ -663,6 +667,7 @@ def test_disks_that_are_safe_to_move(disk: Disk) -> None:
     (vm_with(hugepages=True), "hugepages"),
     (vm_with(memory_locked=True), "memory-locked"),
     (vm_with(checkpoints=2), "checkpoints"),
+    (both(vm_with(ties=Ties(pins=(frozenset({0, 12}),))), host_is("host-b", cpu_ids=frozenset({0, 1}))), "cpu-pins"),
     (vm_with(ties=Ties(folders=("/run/app",))), "folders-unknown"),
     (vm_with(ties=Ties(listeners=(Listener("vnc", "", frozenset({5955}), fixed=True),))), "ports-unknown"),
     (vm_is(persistent=False, autostart=False), "transient"),

@@ -294,6 +294,8 @@ class HostReader:
             cpu=now.cpu,
             cpu_model=known.cpu_model,
             cpu_signature=known.signature,
+            cpu_ids=known.capabilities.cpu_ids,
+            numa_nodes=known.capabilities.numa_nodes,
             arch=known.arch,
             hypervisor_version=known.hypervisor_version,
             libvirt_version=known.libvirt_version,

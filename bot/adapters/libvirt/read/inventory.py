@@ -53,6 +53,8 @@ class Capabilities:
     arch: str = ""
     machines: frozenset[str] = frozenset()
     pages: tuple[tuple[str, str], ...] = ()
+    cpu_ids: frozenset[int] = frozenset()
+    numa_nodes: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,15 @@ def _capabilities(connection: Connection, before: Capabilities) -> Capabilities:
         arch=root.findtext("host/cpu/arch", ""),
         machines=frozenset(_machines(root)),
         pages=pages_of(root),
+        cpu_ids=frozenset(_ids(root, "host/topology/cells/cell/cpus/cpu")),
+        numa_nodes=frozenset(_ids(root, "host/topology/cells/cell")),
     )
+
+
+def _ids(capabilities: etree._Element, path: str) -> Iterator[int]:
+    """Yield the numbers of the host's CPUs or NUMA nodes."""
+    found = (each.get("id", "") for each in capabilities.iterfind(path))
+    return (int(each) for each in found if each.isdecimal())
 
 
 def mark_of(xml: str) -> bytes:

@@ -13,6 +13,7 @@ from lxml import etree
 from bot.domain.cluster import Listener, Ties, UsbDevice
 
 # Below these libvirt makes each VM's files and sockets itself, on every host.
+_MOST_DIGITS = 6  # of the number of a CPU; more is nonsense
 _OWN = ("/var/lib/libvirt/", "/run/libvirt/", "/var/run/libvirt/", "/var/log/libvirt/", "/dev/")
 
 
@@ -33,7 +34,49 @@ def ties(root: etree._Element) -> Ties:
         folders=tuple(sorted(set(_folders(root)))),
         usb=tuple(_usb(root)),
         virtiofs=root.find("devices/filesystem/driver[@type='virtiofs']") is not None,
+        pins=tuple(dict.fromkeys(filter(None, _pins(root)))),
+        numa_nodes=frozenset(_numa_nodes(root)),
     )
+
+
+def _pins(root: etree._Element) -> Iterator[frozenset[int]]:
+    """The CPUs of the host for each thread; vCPUs that are not plugged in have no thread yet."""
+    vcpu, tune = root.find("vcpu"), root.find("cputune")
+    count = "" if vcpu is None else vcpu.get("current") or (vcpu.text or "").strip()
+    plugged = int(count) if count.isdecimal() and len(count) < _MOST_DIGITS else 0
+    single = root.find("vcpus") is not None  # then those of any number may be plugged in
+    own = 0
+    for pin in () if tune is None else tune.iterfind("vcpupin"):
+        number = pin.get("vcpu", "")
+        if single or (number.isdecimal() and len(number) < _MOST_DIGITS and int(number) < plugged):
+            own += 1
+            yield numbers_of(pin.get("cpuset", ""))
+    for name in ("emulatorpin", "iothreadpin"):
+        for pin in () if tune is None else tune.iterfind(name):
+            yield numbers_of(pin.get("cpuset", ""))
+    # What has no pin of its own
+    if own < plugged and vcpu is not None:
+        yield numbers_of(vcpu.get("cpuset", ""))
+
+
+def _numa_nodes(root: etree._Element) -> Iterator[int]:
+    for name in ("memory", "memnode"):
+        for each in root.iterfind(f"numatune/{name}"):
+            yield from numbers_of(each.get("nodeset", ""))
+
+
+def numbers_of(text: str) -> frozenset[int]:
+    """The numbers of a list such as ``0-3,^2,8``, as libvirt writes CPUs; empty for nonsense."""
+    found: set[int] = set()
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        first, _, last = part.removeprefix("^").partition("-")
+        if not all(
+            each.isdecimal() and len(each) < _MOST_DIGITS for each in (first, last or first)
+        ):
+            return frozenset()
+        some = range(int(first), int(last or first) + 1)
+        found = found.difference(some) if part.startswith("^") else found.union(some)
+    return frozenset(found)
 
 
 def device_name(kind: str, device: etree._Element) -> str:

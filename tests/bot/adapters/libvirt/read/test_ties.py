@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import libvirt
 import pytest
 
 from bot.adapters.libvirt.read.domain_xml import document, parse
-from bot.adapters.libvirt.read.ties import bases, usb_names
-from bot.domain.cluster import Listener, UsbDevice, VmDetail
+from bot.adapters.libvirt.read.inventory import facts
+from bot.adapters.libvirt.read.ties import bases, numbers_of, usb_names
+from bot.domain.cluster import Health, Host, Listener, Ties, UsbDevice, VmDetail
 
 ADDRESS = "<listen type='address' address='10.0.0.1'/>"
 
@@ -91,3 +93,55 @@ def test_the_rest() -> None:
     assert list(bases(document(f"<domain><devices>{disk}</devices></domain>"))) == ["/t.qcow2"]
     assert (found.ties.launch_security, found.ties.tsc_frequency) == ("sev", 2_400_000_000)
     assert found.disks[0].transient
+
+
+@pytest.mark.parametrize(
+    ("more", "pins", "nodes"),
+    [
+        ("<vcpu cpuset='0-3,^2'>2</vcpu>", [{0, 1, 3}], set()),
+        (("<vcpu cpuset='0-7'>2</vcpu><cputune><vcpupin vcpu='0' cpuset='4'/><vcpupin vcpu='1' cpuset='5'/>"
+         "<emulatorpin cpuset='0'/><iothreadpin iothread='1' cpuset='4'/></cputune>"), [{4}, {5}, {0}], set()),
+        # The third is not plugged in
+        ("<vcpu current='2'>3</vcpu><cputune><vcpupin vcpu='0' cpuset='4'/><vcpupin vcpu='2' cpuset='99'/></cputune>",
+         [{4}], set()),
+        (("<vcpu current='1'>2</vcpu><vcpus><vcpu id='0' enabled='no'/><vcpu id='1' enabled='yes'/></vcpus>"
+         "<cputune><vcpupin vcpu='1' cpuset='9'/></cputune>"), [{9}], set()),
+        (("<vcpu>1</vcpu><numatune><memory mode='strict' nodeset='1'/><memnode cellid='0' mode='preferred' "
+         "nodeset='2-3'/></numatune>"), [], {1, 2, 3}),
+        ("<vcpu cpuset='0-99999999999'>nonsense</vcpu>", [], set()),
+    ],
+)  # fmt: skip
+def test_cpus_and_numa_nodes_that_it_is_pinned_to(
+    more: str, pins: list[set[int]], nodes: set[int]
+) -> None:
+    found = detail(more=more).ties
+    assert [set(each) for each in found.pins] == pins
+    assert found.numa_nodes == nodes
+
+
+def test_lists_of_cpus_are_read_as_libvirt_writes_them() -> None:
+    assert numbers_of("0-3,^2,8") == {0, 1, 3, 8}
+    assert numbers_of("") == frozenset()
+    assert numbers_of("0-,x") == numbers_of("1-9999999999") == frozenset()
+
+
+def test_a_pin_that_a_host_has_in_part_and_what_a_host_does_not_tell_are_no_obstacle() -> None:
+    pinned = Ties(pins=(frozenset({3, 4}),), numa_nodes=frozenset({1}))
+    assert not pinned.lacks_cpus(Host("a", Health.UP, cpu_ids=frozenset(range(4))))
+    assert pinned.lacks_cpus(Host("a", Health.UP, cpu_ids=frozenset(range(3)))) == {3, 4}
+    assert pinned.lacks_numa_nodes(Host("a", Health.UP, numa_nodes=frozenset({0}))) == {1}
+    assert pinned.unknown_cpus(Host("a", Health.UP, cpu_ids=frozenset(range(4)))) == {4}
+    unknown = Host("a", Health.UP)
+    assert not pinned.unknown_cpus(unknown)
+    assert not pinned.lacks_cpus(unknown)
+    assert not pinned.lacks_numa_nodes(unknown)
+
+
+def test_a_host_tells_its_cpus_and_numa_nodes() -> None:
+    connection = libvirt.open("test:///default")
+    try:
+        told = facts(connection).capabilities
+    finally:
+        connection.close()
+    assert told.cpu_ids == frozenset(range(16))
+    assert told.numa_nodes == {0, 1}
