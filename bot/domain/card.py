@@ -47,7 +47,7 @@ def said_elsewhere(text: str) -> Words:
     return Words(text) if _UNMARKED.fullmatch(text) else prose(text)
 
 
-_UNMARKED = re.compile(r"(?:(?!\b_|_\b)[^*{}])*")
+_UNMARKED = re.compile(r"(?:`[^`{}]*`|(?!\b_|_\b)[^*{}`])*")  # a mark in code is none
 
 
 def bare(text: Message) -> Message:

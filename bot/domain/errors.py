@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.domain.message import Message
+from bot.domain.message import Message, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,15 @@ MISSING = "argument-missing"
 
 A dialog can ask for it.
 """
+
+
+UNEXPECTED = "word-unexpected"
+"""The code of a ``UsageError`` of a line with a word for which the command has no place."""
+
+
+def unexpected(word: str) -> Message:
+    """What is said of such a word."""
+    return words("Unexpected word “{word}”.", word=word)
 
 
 class UsageError(DroverError):

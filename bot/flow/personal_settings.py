@@ -27,7 +27,7 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Snapshot
-from bot.domain.message import Message, Names, Ref, Words, join
+from bot.domain.message import Code, Message, Names, Ref, Words, join
 from bot.domain.metrics import Incident, gravest_first
 from bot.domain.operation import Operation
 from bot.domain.owner import OWNER, owners_of, tag_text, vms_of_owner
@@ -46,6 +46,7 @@ TRIES = 5  # lost races; a person has two windows open, not five
 SHOWN = 20  # VMs and operations in a digest
 
 SUMMARY = words("Your own settings: direct messages, quiet hours, digest of your VMs, language")
+_HELP = words("Your own settings: direct messages, quiet hours, digest of your VMs, language.")
 _DMS = words("Direct messages: all, none, or some of operations, alerts, digest.")
 _QUIET = words("Hours without direct messages, for example 22:00-07:00; off for none.")
 _ZONE = words("Your time zone for them, for example Europe/Lisbon.")
@@ -73,20 +74,20 @@ class Me:
         return {name: value for name, value in named.items() if value is not None}
 
 
-@click.command(NAME)
+@click.command(NAME, help=str(_HELP))
 @click.option("--dms", metavar="KINDS", help=str(_DMS))
 @click.option("--quiet", metavar="HH:MM-HH:MM", help=str(_QUIET))
 @click.option("--zone", metavar="ZONE", help=str(_ZONE))
 @click.option("--language", metavar="LOCALE", help=str(_LANGUAGE))
 def grammar(dms: str | None, quiet: str | None, zone: str | None, language: str | None) -> Me:
-    """Your own settings: direct messages, quiet hours, digest of your VMs, language."""
+    """Grammar of `me`."""
     return Me(dms, quiet, zone, language)
 
 
 def elsewhere(_intent: Me, seen: View) -> Card:
     """Where no person is known, as in a terminal."""
     text = words("Personal settings are shown and changed in the chat.")
-    return error_card(text, words("Type {command} there.", command=f"{seen.slash} {NAME}"))
+    return error_card(text, words("Type {command} there.", command=Code(f"{seen.slash} {NAME}")))
 
 
 def read_from(notes: Notes, user: str) -> Personal:
@@ -219,7 +220,7 @@ def _card(services: Services, mine: Personal) -> Card:
     title = words("Your settings")
     hint = words(
         "You own the VMs with the tag `owner` and your name: {command}.",
-        command=f"{services.slash} vm tag VM owner=@you",
+        command=Code(f"{services.slash} vm tag VM owner=@you"),
     )
     button = Button(words("Change…"), "me.edit", NAME)
     heading = Section(words("*Direct messages, and more*"))

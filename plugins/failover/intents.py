@@ -340,7 +340,7 @@ def protect_grammar() -> click.Command:
         PROTECT,
         str(PROTECT_SUMMARY),
         intent_of,
-        click.Argument(["vms"], nargs=-1, metavar="[VM]..."),
+        click.Argument(["vms"], nargs=-1, metavar="[VM]…"),
         click.Option(["--off"], is_flag=True, help=str(_OFF)),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
     )

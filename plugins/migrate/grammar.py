@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from bot.domain.codec import later
-from bot.domain.errors import UsageError
+from bot.domain.errors import UNEXPECTED, UsageError, unexpected
 from bot.domain.message import Message, words
 from bot.domain.past_moves import PastMove
 from bot.domain.steps import MigrationPolicy
@@ -29,6 +29,7 @@ _BANDWIDTH_HELP = words("Limit in MiB/s. 0 = no limit but the configured one.")
 _REASON_HELP = words(
     'Why, for the approvers and the audit trail. Put several words in quotes: --reason "disk swap".'
 )
+_TO = ("to", "para")  # and what people write who read Portuguese
 WHY = words("Show why a VM is on its host: what moved it, and what prevents other hosts.")
 WHERE = words("Show where a VM can move, and for each other host what prevents it.")
 
@@ -118,13 +119,11 @@ def _migrate(  # noqa: PLR0917 - click calls by keyword
 
 def _host_word(given: tuple[str, ...]) -> str:
     """``host-b`` of ``host-b`` or ``to host-b``; '' of nothing."""
-    rest = given[1:] if given and given[0].lower() == "to" else given
+    rest = given[1:] if given and given[0].lower() in _TO else given
     if given and not rest:
-        raise UsageError(words("“to” which host? Leave it out to have the best host chosen."))
-    if len(rest) > 1:
         raise UsageError(
-            words(
-                "Unexpected word “{word}”. Put a reason of several words in quotes.", word=rest[1]
-            )
+            words("“{word}” which host? Leave it out to have the best host chosen.", word=given[0])
         )
+    if len(rest) > 1:
+        raise UsageError(unexpected(rest[1]), code=UNEXPECTED)
     return rest[0] if rest else ""

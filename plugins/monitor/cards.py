@@ -71,6 +71,8 @@ FORECAST = words(
     "When CPU, memory and pools run out at the current trend, with a prediction interval."
 )
 FITS = words("How many more VMs of a size fit while any one host may fail.")
+FITS_CPUS = words("vCPUs of each VM.")
+FITS_MEMORY = words("Memory of each VM, such as 512M or 4G; a bare number is MiB.")
 ALERTS = words("Active alerts, and those that were resolved in the last day.")
 PAGE = words("Which page of the list.")
 ALERTS_SHOWN = 30  # on a page

@@ -214,8 +214,20 @@ def fits_grammar() -> click.Command:
     return click.Command(
         "fits",
         params=[
-            click.Option(["--cpus"], type=click.IntRange(1, 1024), default=2, show_default=True),
-            click.Option(["--memory"], default="4G", show_default=True, metavar="SIZE"),
+            click.Option(
+                ["--cpus"],
+                type=click.IntRange(1, 1024),
+                default=2,
+                show_default=True,
+                help=str(cards.FITS_CPUS),
+            ),
+            click.Option(
+                ["--memory"],
+                default="4G",
+                show_default=True,
+                metavar="SIZE",
+                help=str(cards.FITS_MEMORY),
+            ),
         ],
         callback=lambda cpus, memory: Fits(cpus, _bytes(memory)),
         help=str(cards.FITS),
@@ -239,7 +251,7 @@ def _duration(text: str) -> int:
 
 def _bytes(text: str) -> int:
     try:
-        found = size(text)
+        found = size(text, "M")  # as `vm create` reads it
     except ValueError as error:
         raise UsageError(
             words("“{text}” is not a size; write for example 512M, 4G or 1.5T.", text=text)
@@ -423,9 +435,12 @@ def forecast(intent: Forecast, view: View) -> Card:
         return cards.forecast_card([_host_row(intent.metric, view)], _limit())
     rows = list(_pool_rows(intent.pool, view))
     if intent.pool and not rows:
-        known = [pool.name for _, pool in conditions.pools(view.snapshot)]
+        known = sorted({pool.name for _, pool in conditions.pools(view.snapshot)})
+        all_of_them = words("The pools are: {names}.", names=Names(tuple(known), most=20))
+        otherwise = all_of_them if known else words("No host that answers has a pool.")
         raise UnknownNameError(
-            words("There is no pool “{pool}”.", pool=intent.pool), nearest(intent.pool, known)
+            words("There is no pool “{pool}”.", pool=intent.pool),
+            nearest(intent.pool, known, otherwise),
         )
     if not intent.pool:
         rows = [_host_row(Metric.CPU, view), _host_row(Metric.MEMORY, view), *rows]

@@ -663,9 +663,9 @@ def snapshot(which: str) -> click.Command:
     def intent_of(vm: str, snapshot: str, reason: str, description: str = "") -> SnapshotWish:
         return SnapshotWish(which, vm, snapshot, description, reason)
 
-    more = (
-        [click.Option(["--description"], default="", metavar="TEXT")] if which == "create" else []
-    )
+    told = str(words("What it is for; the list of snapshots shows it."))
+    description = click.Option(["--description"], default="", metavar="TEXT", help=told)
+    more = [description] if which == "create" else []
     metavar = "NAME" if which == "create" else "SNAPSHOT"
     name = click.Argument(["snapshot"], metavar=metavar)
     return command(f"vm snapshot {which}", intent_of, VM, name, *more, REASON)
@@ -700,7 +700,13 @@ def eject() -> click.Command:
 
 def look(name: str) -> click.Command:
     """A query about one VM → ``LookAt``."""
-    lines = click.Option(["--lines"], type=click.IntRange(1, 90), default=20, show_default=True)
+    lines = click.Option(
+        ["--lines"],
+        type=click.IntRange(1, 90),
+        default=20,
+        show_default=True,
+        help=str(words("How many lines, the last ones.")),
+    )
     page = click.Option(
         ["--page"],
         type=click.IntRange(1, 1000),

@@ -82,6 +82,10 @@ LABELS: Mapping[str, Message] = {
     "DURATION|off": words("Duration, or off"),
     "KEY=VALUE": words("Tag"),
     "CONTROLLER": words("Power controller"),
+    "METRIC": words("Metric"),
+    "COMMAND": words("Command"),
+    "FILTER": words("Filters"),
+    "WORD": words("Command"),
     "reason": words("Reason"),
     "cpus": words("vCPUs"),
     "memory": words("Memory"),
@@ -111,6 +115,18 @@ LABELS: Mapping[str, Message] = {
     "at": words("When (empty: as soon as it is approved)"),
     "by": words("Order by"),
     "undo": words("Restore what it was"),
+    "max_moves": words("Most moves"),
+    "min_gain": words("Least gain of a move"),
+    "only": words("What to balance"),
+    "pick": words("Numbers of the moves"),
+    "add": words("One more host"),
+    "when": words("For the channel, or for you alone"),
+    "operation": words("Operation"),
+    "pool": words("Pool"),
+    "switch": words("On or off"),
+    "sort": words("Order by"),
+    "take": words("Tags to remove"),
+    "disk": words("Disk"),
 }
 """What fields are called, by the metavar or the name of a parameter."""
 
@@ -225,12 +241,19 @@ def _vm_of(services: Services, command: Command, known: Mapping[str, str]) -> Vm
 def _fields_of(command: Command) -> list[click.Parameter]:
     """The parameters with a field: of options that share a name the first.
 
-    Of the options of the time only `--at`, which takes what the others take as well.
+    Of the options of the time only `--at`, which takes what the others take as well; of `[METRIC]`
+    and `--metric`, which mean the same, the option.
     """
     found: dict[str, click.Parameter] = {}
+    choices = [
+        each.type
+        for each in command.grammar.params
+        if isinstance(each, click.Option) and isinstance(each.type, click.Choice)
+    ]
     for each in command.grammar.params:
         timed = not each.expose_value and each.name != "at"
-        if not getattr(each, "hidden", False) and not timed and each.name != PAGE:
+        twice = isinstance(each, click.Argument) and each.type in choices and not each.required
+        if not getattr(each, "hidden", False) and not timed and not twice and each.name != PAGE:
             found.setdefault(each.name or "", each)
     return list(found.values())
 
@@ -268,12 +291,10 @@ def _field(parameter: click.Parameter, command: Command, vm: Vm | None) -> FormF
 def _label(parameter: click.Parameter) -> Message:
     name = parameter.name or ""
     label = SEVERAL.get(name, "") if _takes_several(parameter) else ""
-    return (
-        label
-        or LABELS.get(_kind(parameter))
-        or LABELS.get(name)
-        or name.replace("_", " ").capitalize()
-    )
+    named = label or LABELS.get(_kind(parameter)) or LABELS.get(name)
+    if not named and isinstance(parameter, click.Option) and parameter.is_flag:
+        named = _hint(parameter)  # a sentence that is translated; the box beside it says “Yes”
+    return named or name.replace("_", " ").capitalize()
 
 
 def _hint(parameter: click.Parameter) -> Message:
@@ -288,7 +309,7 @@ def _flag(option: click.Option, command: Command, label: Message, hint: Message)
     name = option.name or ""
     if isinstance(option.flag_value, str):
         return ChoiceField(name, label, _alternatives(command, name), required=True)
-    fits = hint and len(str(hint)) <= TICKED
+    fits = hint and hint != label and len(str(hint)) <= TICKED
     return ManyField(name, label, (("yes", hint if fits else YES),))
 
 

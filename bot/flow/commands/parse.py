@@ -13,7 +13,7 @@ import click
 
 from bot.catalog import TIMING, Catalog
 from bot.domain.card import Line, said_elsewhere
-from bot.domain.errors import MISSING, UsageError
+from bot.domain.errors import MISSING, UNEXPECTED, DroverError, UsageError, unexpected
 from bot.domain.message import Code, Join, Message, Names, Words, join, words
 from bot.domain.timing import Timing
 from bot.domain.words import NOT_CLOSED, split_words
@@ -102,8 +102,14 @@ def _meaning(option: click.Option, context: click.Context) -> Line:
     """An option's help, apart from what click adds to it in English."""
     more = option.get_help_extra(context)
     default = words("Default: {value}.", value=Code(more["default"])) if "default" in more else ""
-    allowed = words("Allowed: {range}.", range=Code(more["range"])) if "range" in more else ""
-    return join((said_elsewhere(option.help or ""), default, allowed))
+    return join((said_elsewhere(option.help or ""), default, _allowed(option.type)))
+
+
+def _allowed(kind: click.ParamType[object]) -> Message:
+    """The numbers that an option takes; '' where it takes no number, or any."""
+    if not isinstance(kind, click.IntRange | click.FloatRange) or kind.max is None:
+        return ""
+    return words("From {least} to {most}.", least=int(kind.min or 0), most=int(kind.max))
 
 
 def as_typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
@@ -170,39 +176,93 @@ def _intent(
             )
     except UsageError as error:
         if not error.advice:
-            error.advice = _write(command, slash)
+            quoted = error.code == UNEXPECTED and _quoted(command.grammar, rest)
+            error.advice = join((quoted or "", _write(command, slash)))
         raise
     except click.ClickException as error:
+        if extra := _extra(command.grammar, rest, error):
+            advice = join((_quoted(command.grammar, rest), _write(command, slash)))
+            raise UsageError(unexpected(extra), advice) from error
         code = MISSING if isinstance(error, click.MissingParameter) else ""
-        raise UsageError(_slip(error), _write(command, slash), code=code) from error
+        raise UsageError(
+            _slip(error, command.grammar), _write(command, slash), code=code
+        ) from error
 
 
-def _slip(error: click.ClickException) -> Message:
+def _extra(grammar: click.Command, rest: Sequence[str], error: click.ClickException) -> str:
+    """The first word that a command has no place for; '' where something else is wrong."""
+    if type(error) is not click.UsageError:  # click has no kind of its own for it
+        return ""
+    context = click.Context(grammar, resilient_parsing=True)
+    _, left, _ = grammar.make_parser(context).parse_args(list(rest))
+    return left[0] if left else ""
+
+
+def _quoted(grammar: click.Command, rest: Sequence[str]) -> Message:
+    """The last option with all words behind it in quotes; '' where that makes no good line."""
+    at = max((each for each, word in enumerate(rest) if word.startswith("--")), default=len(rest))
+    name, value = " ".join(rest[at : at + 1]), " ".join(rest[at + 1 :])
+    try:
+        with grammar.make_context(grammar.name, [*rest[:at], name, value]) as context:
+            grammar.invoke(context)
+    except (click.ClickException, DroverError):
+        return ""
+    line = Code(f'{name} "{value}"')
+    return words("Put several words of an option in quotes: {line}.", line=line)
+
+
+def _slip(error: click.ClickException, grammar: click.Command) -> Message:
     """What is wrong with a line, for the slips that people make most; else click's own sentence."""
     param = getattr(error, "param", None)
     if isinstance(error, click.NoSuchOption):
-        return words("There is no option {option}.", option=Code(error.option_name))
+        return _unknown_option(error)
+    if isinstance(error, click.BadOptionUsage):
+        return _value_slip(error, grammar)
     if isinstance(error, click.MissingParameter) and param is not None:
         return words("{name} is missing.", name=Code(param.human_readable_name))
-    if isinstance(error, click.BadParameter) and param is not None:
-        kind = param.type
-        argument = param.human_readable_name.strip("[]…")
-        name = Code(param.opts[0] if isinstance(param, click.Option) else argument)
-        if isinstance(kind, click.Choice):
-            choices = Names(tuple(map(str, kind.choices)), Join.OR)
-            return words("{name} must be {choices}.", name=name, choices=choices)
-        if isinstance(kind, click.IntRange) and kind.max is not None:
-            least, most = int(kind.min or 0), int(kind.max)
-            return words(
-                "{name} must be a whole number from {least} to {most}.",
-                name=name,
-                least=least,
-                most=most,
-            )
-        if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
-            return words("{name} must be a number in its range.", name=name)
+    if isinstance(error, click.BadParameter) and param is not None and (said := _misfit(param)):
+        return said
     text = error.format_message().strip()
     return text if text.endswith((".", "?")) else f"{text}."
+
+
+def _unknown_option(error: click.NoSuchOption) -> Message:
+    option = Code(error.option_name)
+    near = Names(tuple(Code(each) for each in error.possibilities or ()), Join.OR)
+    if not near.items:
+        return words("There is no option {option}.", option=option)
+    return words("There is no option {option}. Did you mean {near}?", option=option, near=near)
+
+
+def _misfit(param: click.Parameter) -> Message:
+    """What an argument or option takes; '' where its own sentence says it."""
+    kind = param.type
+    name = Code(
+        param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.strip("[]…")
+    )
+    if isinstance(kind, click.Choice):
+        choices = Names(tuple(map(str, kind.choices)), Join.OR)
+        return words("{name} must be {choices}.", name=name, choices=choices)
+    if isinstance(kind, click.IntRange) and kind.max is not None:
+        least, most = int(kind.min or 0), int(kind.max)
+        return words(
+            "{name} must be a whole number from {least} to {most}.",
+            name=name,
+            least=least,
+            most=most,
+        )
+    if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+        return words("{name} must be a number in its range.", name=name)
+    return ""
+
+
+def _value_slip(error: click.BadOptionUsage, grammar: click.Command) -> Message:
+    """A value that an option lacks, or one too many."""
+    name = Code(error.option_name)
+    flags = (each for each in grammar.params if isinstance(each, click.Option) and each.is_flag)
+    if any(error.option_name in each.opts for each in flags):
+        return words("{option} takes no value.", option=name)
+    return words("{option} needs a value behind it.", option=name)
 
 
 def _write(command: Command, slash: str) -> Words:

@@ -205,6 +205,18 @@ class PolicyOf:
     command: str
 
 
+HELP = words("What you may do.")
+HOSTS = words("Every host: state, VMs, memory, CPU.")
+OPS = words("The latest operations, or those of a VM, on a host, or by a person.")
+WINDOWS = words("The maintenance windows, and when each opens next.")
+AUDIT = words(
+    "Everything that happened to an operation (op-17), to a VM, or by a person.\n\nWithout one: "
+    "everything of the last day."
+)
+APPROVALS = words("What waits for your vote.")
+POLICY = words(
+    "Who may ask for COMMAND, and who would have to approve it, with its arguments if given."
+)
 MINE = words("Only what you asked for.")
 RUNNING = words("Only what is approved or running.")
 FAILED = words("Only what failed or went stale.")
@@ -212,21 +224,21 @@ SCHEDULED = words("Only what has a time and waits for it, the next first.")
 SINCE = words("How far back, for example 24h or 7d.")
 
 
-@click.command("help")
-@click.argument("word", nargs=-1)
+@click.command("help", help=str(HELP))
+@click.argument("word", nargs=-1, metavar="[WORD]…")
 def _help(word: tuple[str, ...]) -> Help:
-    """What you may do."""
+    """Grammar of `help`."""
     return Help(" ".join(word))
 
 
-@click.command("hosts")
+@click.command("hosts", help=str(HOSTS))
 @vm_list.page_option()
 def _hosts(page: int) -> Hosts:
-    """Every host: state, VMs, memory, CPU."""
+    """Grammar of `hosts`."""
     return Hosts(page)
 
 
-@click.command("ops")
+@click.command("ops", help=str(OPS))
 @click.argument("what", metavar="[VM|HOST|@PERSON]", default="")
 @click.option("--mine", is_flag=True, help=str(MINE))
 @click.option("--running", is_flag=True, help=str(RUNNING))
@@ -234,41 +246,38 @@ def _hosts(page: int) -> Hosts:
 @click.option("--scheduled", is_flag=True, help=str(SCHEDULED))
 @vm_list.page_option()
 def _ops(*, what: str, mine: bool, running: bool, failed: bool, scheduled: bool, page: int) -> Ops:
-    """The latest operations, or those of a VM, on a host, or by a person."""
+    """Grammar of `ops`."""
     return Ops(mine, running, failed, scheduled, what, page)
 
 
-@click.command("windows")
+@click.command("windows", help=str(WINDOWS))
 def _windows() -> Windows:
-    """The maintenance windows, and when each opens next."""
+    """Grammar of `windows`."""
     return Windows()
 
 
-@click.command("audit")
+@click.command("audit", help=str(AUDIT))
 @click.argument("what", metavar="[ID|VM|@PERSON]", default="")
 @click.option("--since", metavar="DURATION", default="", help=str(SINCE))
 @vm_list.page_option()
 def _audit(what: str, since: str, page: int) -> Audit:
-    """Everything that happened to an operation (op-17), to a VM, or by a person.
-
-    Of the last day for all.
-    """
+    """Grammar of `audit`."""
     if since:
         seconds_of(since)  # what cannot be read is told now
     return Audit(f"op-{what}" if what.isdecimal() else what, since, page)
 
 
-@click.command("approvals")
+@click.command("approvals", help=str(APPROVALS))
 def _approvals() -> Approvals:
-    """What waits for your vote."""
+    """Grammar of `approvals`."""
     return Approvals()
 
 
 # What follows is another command's, its options too
-@click.command("policy", context_settings={"ignore_unknown_options": True})
-@click.argument("command", nargs=-1, required=True)
+@click.command("policy", help=str(POLICY), context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, metavar="COMMAND…")
 def _policy(command: tuple[str, ...]) -> PolicyOf:
-    """Who may ask for COMMAND, and who would have to approve it, with its arguments if given."""
+    """Grammar of `policy`."""
     return PolicyOf(shlex.join(command))
 
 
@@ -299,8 +308,8 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
         return _schedule(intent, seen)
     states: tuple[State, ...] = (State.APPROVED, State.RUNNING) if intent.running else ()
     states += (State.FAILED, State.STALE) if intent.failed else ()
-    person = _PERSON.fullmatch(intent.what)
-    by = seen.asker.id if intent.mine else person["id"] if person else ""
+    person = _person_of("ops", intent.what, seen)
+    by = seen.asker.id if intent.mine else person
     limit = EVERYTHING if seen.whole else intent.page * OPERATIONS
     if intent.what and not person:
         found = [
@@ -351,7 +360,7 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
         events = seen.history.events(operation.id)[::-1]
         page = Page(len(events), intent.page, query_cards.ROWS)
         return query_cards.audit_card(operation, events, broken, page, intent.line)
-    by = _person_of(intent, seen)
+    by = _person_of("audit", intent.what, seen)
     reach = seconds_of(intent.since) if intent.since else 0 if intent.what else DAY
     since = seen.asker.now - timedelta(seconds=reach) if reach else None
     attempts: tuple[Attempted, ...] = ()
@@ -366,24 +375,24 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
     return query_cards.trail_card(_about(intent, by), chosen, broken, page, intent.line)
 
 
-def _person_of(intent: Audit, seen: View) -> str:
-    """The id of the person that the trail is asked about; '' for anything else.
+def _person_of(command: str, what: str, seen: View) -> str:
+    """The id of the person that a command is asked about; '' for anything else.
 
     Raises:
         UsageError: a person is meant, and only a name arrived.
     """
-    if by := _PERSON.fullmatch(intent.what):
+    if by := _PERSON.fullmatch(what):
         return by["id"]
-    if not intent.what.startswith("@"):
+    if not what.startswith("@"):
         return ""
     raise UsageError(
-        words("Slack did not say who “{who}” is.", who=intent.what),
+        words("Slack did not say who “{who}” is.", who=what),
         words(
             "Choose the name from the list that Slack shows after @, or write the member id (in "
-            "the person's profile: ⋮, then Copy member ID), like `{slash} audit @U0123ABCD`. The "
-            "app's administrator can make names work: turn on “Escape channels, users, and links” "
-            "for the command.",
-            slash=seen.slash,
+            "the person's profile: ⋮, then Copy member ID), like {command}. The app's "
+            "administrator can make names work: turn on “Escape channels, users, and links” for "
+            "the command.",
+            command=Code(f"{seen.slash} {command} @U0123ABCD"),
         ),
     )
 
@@ -408,8 +417,9 @@ def _entries(
 
 
 def _about_it(operation: Operation, name: str) -> bool:
-    """Whether an operation is about a VM or a host of this name."""
-    return _touches(operation, name) or name in operation.plan.blast.hosts
+    """Whether an operation has this id, or is about a VM or a host of this name."""
+    is_it = operation.id == name.lower()
+    return is_it or _touches(operation, name) or name in operation.plan.blast.hosts
 
 
 def _touches(operation: Operation, name: str) -> bool:

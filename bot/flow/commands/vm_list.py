@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -80,6 +80,11 @@ FILTERS = words(
     "such as `env=prod`. Several must all hold."
 )
 
+HELP = words(
+    "List VMs. A filter is a part of a name, a pattern such as `web*`, `state=off`, "
+    "`host=host-a`, or a tag such as `env=prod`. Several must all hold."
+)
+
 
 def page_option() -> Callable[[Callable[..., object]], Callable[..., object]]:
     """``--page N``."""
@@ -88,7 +93,7 @@ def page_option() -> Callable[[Callable[..., object]], Callable[..., object]]:
     )
 
 
-@click.command("vms", help=str(join((words("List VMs."), FILTERS))))
+@click.command("vms", help=str(HELP))
 @click.argument("wanted", nargs=-1, metavar="[FILTER]…")
 @click.option(
     "--state", type=click.Choice(tuple(STATES), case_sensitive=False), help=str(STATE_HELP)
@@ -112,11 +117,27 @@ def grammar(
     return Vms((*wanted, *more), sort.lower(), page)
 
 
+def _know_hosts(wanted: Iterable[str], seen: View) -> None:
+    """Refuse a filter by a host that there is not.
+
+    Raises:
+        UnknownNameError: no such host; the advice names the nearest.
+    """
+    for key, _, name in (each.partition("=") for each in wanted):
+        if key == "host" and not {"*", "?", "["} & set(name):
+            seen.snapshot.host(name)
+
+
 def answer(intent: Vms, seen: View) -> Card:
-    """The VMs that are wanted."""
+    """The VMs that are wanted.
+
+    Raises:
+        UnknownNameError: of the VMs on a host that there is not.
+    """
     found = matching(seen.snapshot.vms, intent.wanted)
     found.sort(key=lambda vm: (*SORTS[intent.sort](vm), vm.name, vm.host))
     if not found:
+        _know_hosts(intent.wanted, seen)
         nothing = (
             words("Nothing matches “{wanted}”.", wanted=" ".join(intent.wanted))
             if intent.wanted

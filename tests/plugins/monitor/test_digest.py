@@ -461,8 +461,9 @@ def test_fits_and_forecast_and_alerts_answer() -> None:
     many = replace(MEASURED, incidents=tuple(Incident(str(n), f"a{n}", NOW) for n in range(31)))
     (table,) = tables(answered("alerts --page 2", measured=many))
     assert len(table.rows) == 1
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(UnknownNameError, match="No host that answers has a pool"):
         answered("forecast pool nope", measured=MEASURED)
+    assert "2 vCPUs and 512 MiB fit" in str(answered("fits --memory 512").text)
 
 
 def history(days: float, count: int = 100) -> dict[tuple[str, Metric], tuple[Bucket, ...]]:

@@ -7,16 +7,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
-from bot.domain.card import Button, Buttons, ChoiceField, Form, ManyField, TextField
+from bot.adapters.language import Languages
+from bot.domain.card import (
+    Button,
+    Buttons,
+    ChoiceField,
+    Form,
+    ManyField,
+    TextField,
+    said_elsewhere,
+)
 from bot.domain.cluster import Disk, Nic, VmDetail, VmSnapshot
+from bot.domain.message import Words
 from bot.domain.words import split_words
 from bot.flow.commands import command, dispatcher, form_pages, forms
 from bot.flow.commands.autocomplete import Inventory
 from bot.flow.commands.buttons import Lane
 from bot.flow.commands.parse import as_typed, parse
-from bot.plugin_api import Decision
+from bot.plugin_api import Action, Decision, Query
 from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
@@ -332,3 +343,44 @@ def test_no_dialog_names_an_option(bot: Bot) -> None:
         if "--" in text
     }
     assert typed == set()
+
+
+def all_commands(bot: Bot) -> list[Query | Action]:
+    return [
+        each for each in bot.services.catalog.commands.values() if isinstance(each, Query | Action)
+    ]
+
+
+def test_every_field_has_a_name_in_each_language_and_none_has_it_twice(bot: Bot) -> None:
+    portuguese = Languages("pt_BR", bot.services.catalog.translations).default
+    known = {"vm": "web-1", "host": "host-a", "hosts": "host-a"}
+    for asked in all_commands(bot):
+        if asked.name == "me":
+            continue  # its dialog is its own, see personal_settings
+        form = forms.form_of(bot.services, forms.Wanted(asked, known))
+        named = [each.name for each in form.fields if isinstance(each.label, Words)]
+        assert named == [each.name for each in form.fields], asked.name
+        shown = [str(each.label) for each in portuguese.translate(form).fields]
+        assert len(set(shown)) == len(shown), asked.name
+
+
+def test_every_help_is_translated(bot: Bot) -> None:
+    portuguese = Languages("pt_BR", bot.services.catalog.translations).default
+    english = {
+        (found.name, told)
+        for found in bot.services.catalog.commands.values()
+        for each in (found.grammar, *found.grammar.params)
+        if (told := getattr(each, "help", ""))
+        if str(portuguese.translate(said_elsewhere(told))) == told
+    }
+    assert english == set()
+
+
+def test_every_option_says_what_it_does(bot: Bot) -> None:
+    silent = {
+        (found.name, each.name)
+        for found in bot.services.catalog.commands.values()
+        for each in found.grammar.params
+        if isinstance(each, click.Option) and not each.help
+    }
+    assert silent == set()

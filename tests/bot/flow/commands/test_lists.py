@@ -84,6 +84,28 @@ def test_a_state_that_is_none_and_nothing_found_say_what_is_possible(bot: Bot) -
     assert "`state=off`" in nothing
 
 
+def test_the_vms_of_a_host_that_there_is_not_name_the_one_that_is_meant(bot: Bot) -> None:
+    for line in ("vms host=host-d", "vms --host host-d"):
+        assert "There is no host “host-d”. Did you mean" in text(bot.types(line)).replace(
+            "', '", " "
+        )
+    assert "No VMs." in text(bot.types("vms host=host-c"))
+    assert "No VMs." in text(bot.types("vms 'host=other-*'"))
+
+
+def test_operations_are_found_by_their_id_and_nobody_by_a_name_that_slack_did_not_resolve(
+    bot: Bot,
+) -> None:
+    bot.types("migrate web-1 to host-b")
+    bot.types("migrate app-1 to host-c")
+    found = text(bot.types("ops op-1"))
+    assert "Move web-1" in found
+    assert "Move app-1" not in found
+    unknown = text(bot.types("ops @ana"))
+    assert "Slack did not say who “@ana” is." in unknown
+    assert "`/kvm ops @U0123ABCD`" in unknown
+
+
 def test_a_deleted_vm_says_so_without_the_tags_of_drover(bot: Bot) -> None:
     put(bot, "off-1", tags={"drover.deleted": "2026-11-29T15:00:56+00:00", "env": "dev"})
     shown = text(bot.types("vms state=deleted"))

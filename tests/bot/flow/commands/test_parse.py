@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot import catalog
 from bot.domain.errors import UsageError
-from bot.flow.commands.parse import as_typed, parse
+from bot.flow.commands.parse import as_typed, options, parse
 from bot.flow.commands.queries import Core
 from bot.plugin_api import Action
 
@@ -82,3 +82,49 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
     assert str(caught.value.text) == told
     if line == "ajuda":
         assert "/kvm help" in str(caught.value.advice)
+
+
+@pytest.mark.parametrize(
+    ("line", "told", "advice"),
+    [
+        ("hosts host-a", "Unexpected word “host-a”.", "Usage: `/kvm hosts [OPTIONS]`"),
+        ("migrate web-1 web-2 host-b", "Unexpected word “host-b”.", "Usage: `/kvm migrate"),
+        (
+            "migrate web-1 to host-b --at sat 22:00",
+            "Unexpected word “22:00”.",
+            'Put several words of an option in quotes: `--at "sat 22:00"`. Usage: `/kvm migrate',
+        ),
+        (
+            "host undrain host-a --reason new rack",
+            "Unexpected word “rack”.",
+            'Put several words of an option in quotes: `--reason "new rack"`. Usage: `/kvm host',
+        ),
+        ("migrate web-1 --at", "`--at` needs a value behind it.", "Usage: `/kvm migrate"),
+        ("migrate web-1 --copy-storage=yes", "`--copy-storage` takes no value.", "Usage: "),
+        (
+            "migrate web-1 --copystorage",
+            "There is no option `--copystorage`. Did you mean `--copy-storage`?",
+            "Usage: ",
+        ),
+        ("migrate web-1 para", "“para” which host? Leave it out to have the best", "Usage: "),
+    ],
+)
+def test_a_word_too_many_or_too_few_says_what_to_type(line: str, told: str, advice: str) -> None:
+    loaded = catalog.load(("migrate", "balance"), {}, extra=(Core(),))
+    with pytest.raises(UsageError) as caught:
+        parse(loaded, "/kvm", line)
+    assert str(caught.value.text).startswith(told)
+    assert str(caught.value.advice).startswith(advice)
+
+
+@pytest.mark.parametrize("word", ["to", "TO", "para", ""])
+def test_the_host_may_stand_behind_a_word_of_either_language(word: str) -> None:
+    loaded = catalog.load(("migrate",), {}, extra=(Core(),))
+    assert parse(loaded, "/kvm", f"migrate web-1 {word} host-b").intent.to == "host-b"
+
+
+def test_the_help_of_a_number_names_its_least_and_its_most() -> None:
+    loaded = catalog.load(("migrate", "balance"), {}, extra=(Core(),))
+    meanings = dict(options(loaded.commands["balance"]))
+    assert str(meanings["--min-gain G"]).endswith("From 0 to 10.")
+    assert str(dict(options(loaded.commands["hosts"]))["--page N"]).endswith("From 1 to 100000.")
