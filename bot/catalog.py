@@ -124,15 +124,17 @@ class Catalog:
         lines = self.suggestions(typed, slash)
         # The group itself is no slip, however near another command's name is
         guessed = [f" {str(each).strip('`')} " for each in lines.items]
-        meant = len(typed) == 1 and not any(f" {group} " in each for each in guessed)
+        named = any(f" {group} " in each for each in guessed)
+        meant = len(typed) == 1 and (not named or len(ends) > 1)
+        meant_is = words("Did you mean {commands}?", commands=lines) if lines.items else ""
         if ends and (meant or " " in group or not lines.items):
+            also = meant_is if meant and named else ""
             return UsageError(
                 words("{command} needs a subcommand: {names}.", command=Code(group), names=ends),
-                words("See {help}.", help=Code(f"{slash} help {group}".strip())),
+                join((also, words("See {help}.", help=Code(f"{slash} help {group}".strip())))),
                 code="subcommand-missing",
             )
         said = " ".join(typed[:2]) if ends else typed[0].lower()
-        meant_is = words("Did you mean {commands}?", commands=lines) if lines.items else ""
         all_of_them = words("See all with {help}.", help=Code(f"{slash} help".strip()))
         return UsageError(
             words("There is no command “{name}”.", name=said),

@@ -53,7 +53,7 @@ UNEXPECTED = "word-unexpected"
 """The code of a ``UsageError`` of a line with a word for which the command has no place."""
 
 
-def unexpected(word: str) -> Message:
+def word_too_many(word: str) -> Message:
     """What is said of such a word."""
     return words("Unexpected word “{word}”.", word=word)
 

@@ -68,7 +68,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             recall=planner.with_recent_moves,
             values=(PastMove,),
             example="balance",
-            also=("rebalance", "drs", "level"),
+            also=("rebalance", "drs", "level", "balancear"),
         ),
         Query(
             intents.SIM_NAME,
@@ -97,7 +97,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(SetMaintenance, MigrateVm),
             recall=planner.with_past,
             example="host drain host-b",
-            also=("evacuate", "cordon", "empty host"),
+            also=("evacuate", "cordon", "empty host", "drenar", "esvaziar"),
             summarize=summaries.after_drain,
             may_emit=(PowerVm,),
             values=(intents.Ways, PastMove),

@@ -231,7 +231,7 @@ def undrain_grammar() -> click.Command:
 def rolling_grammar() -> click.Command:
     """``host rolling --all|HOST… [--run COMMAND [--reboots]] [--reason …]`` → ``Rolling``."""
     params = [
-        click.Argument(["hosts"], metavar="HOST", nargs=-1),
+        click.Argument(["hosts"], metavar="[HOST…]", nargs=-1),
         click.Option(["--all", "every"], is_flag=True, help=str(cards.ALL_HELP)),
         click.Option(["--run"], default="", metavar="COMMAND", help=str(cards.RUN_HELP)),
         click.Option(["--reboots"], is_flag=True, help=str(cards.REBOOTS_HELP)),
@@ -245,8 +245,9 @@ def _rolling(
     hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool, **ways: Any
 ) -> Rolling:
     if every == bool(hosts):
-        code = "" if every else MISSING
-        raise UsageError(words("Name hosts, or write `--all`."), code=code)
+        if every:
+            raise UsageError(words("Name hosts or write `--all`, not both."))
+        raise UsageError(words("Name hosts, or write `--all`."), code=MISSING)
     if reboots and not run.strip():
         raise UsageError(words("`--reboots` describes the command of `--run`; give one."))
     named = tuple(dict.fromkeys(hosts))
@@ -270,15 +271,23 @@ def limit_grammar() -> click.Command:
     )
 
 
+_LEAST_BARE = 10.0  # percent; up to that a bare number may as well be cores
+
+
 def percent(said: str) -> float | None:
-    """150.0 of ``150%`` or ``150``, 0 of ``none``; None when it is neither."""
+    """150.0 of ``150%`` or ``150``, 0 of ``none``; None when it is neither.
+
+    Also None of a small number without a sign: ``1.5`` is cores to most who write it, and 1.5% of
+    one core would stop the VM.
+    """
     if said.strip().lower() == "none":
         return 0.0
     try:
         value = float(said.strip().removesuffix("%"))
     except ValueError:
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    least = 0.0 if said.strip().endswith("%") else _LEAST_BARE
+    return value if math.isfinite(value) and value > least else None
 
 
 def _percent(_context: click.Context, _option: click.Parameter, said: str) -> float:

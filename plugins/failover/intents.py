@@ -296,7 +296,9 @@ def quiet_grammar() -> click.Command:
         str(QUIET_SUMMARY),
         intent_of,
         click.Argument(["host"], metavar="HOST"),
-        click.Option(["--for", "lasts"], default="30m", metavar="TIME", help=str(_FOR)),
+        click.Option(
+            ["--for", "lasts"], default="30m", show_default=True, metavar="TIME", help=str(_FOR)
+        ),
         click.Option(["--off"], is_flag=True, help=str(_AGAIN)),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
     )

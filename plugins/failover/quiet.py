@@ -14,6 +14,7 @@ from bot.domain.message import Duration, words
 from bot.domain.operation import Operation, State
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.plugin_api import Rules
+from plugins.failover.commands import chat
 from plugins.failover.evidence import Evidence, Expected
 from plugins.failover.intents import QUIET, Quiet
 from plugins.failover.steps import ExpectSilence
@@ -28,7 +29,7 @@ def plan(
     snapshot: Snapshot,
     rules: Rules,  # noqa: ARG001 - an Action's shape
 ) -> Plan | Refused:
-    """Expect it from now on, or not any more."""
+    """Expect it for a time that begins when the operation is done, or not any more."""
     host = snapshot.host(intent.host)
     title = (
         words(
@@ -46,20 +47,27 @@ def plan(
                 Objection(
                     "too-long",
                     words("A host may be expected to be unreachable for 24 hours at most."),
-                    words("For longer, use `/kvm host maintenance`."),
+                    words(
+                        "For longer, use {command}.",
+                        command=chat("host maintenance {} on", host.name),
+                    ),
                 ),
             ),
         )
     until = snapshot.taken_at + timedelta(seconds=intent.seconds)
     return Plan(
         title,
-        (ExpectSilence(host.name, until, over=not intent.seconds),),
+        (ExpectSilence(host.name, until, over=not intent.seconds, seconds=intent.seconds),),
         Risk.MEDIUM,
         Blast(hosts=(host.name,)),
         reasons=(
             Reason(
                 "no-failover",
-                words("Until then no failover of {host} is proposed or begun.", host=host.name),
+                words(
+                    "No failover of {host} is proposed or begun in the {time} after this is done.",
+                    host=host.name,
+                    time=Duration(intent.seconds),
+                ),
             ),
         )
         if intent.seconds
@@ -79,7 +87,8 @@ def until(operations: Iterable[Operation], host: str) -> datetime | None:
             continue
         for step in each.plan.steps:
             if isinstance(step, ExpectSilence) and step.host == host:
-                return step.until
+                lasts = timedelta(seconds=step.seconds)
+                return each.changed_at + lasts if step.seconds else step.until
     return None
 
 

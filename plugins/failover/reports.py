@@ -350,7 +350,15 @@ def _expected_text(host: str, judged: Judged) -> tuple[Message, Message]:
 
 
 _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
-    Verdict.WELL: lambda host, _: (words("{host} answers.", host=host), ""),
+    Verdict.WELL: lambda host, _: (
+        words("{host} answers.", host=host),
+        words(
+            "A failover is for a host that does not. To move its VMs: {drain}. What would happen "
+            "if it died: {drill}.",
+            drain=chat("host drain {}", host),
+            drill=chat("failover drill {}", host),
+        ),
+    ),
     Verdict.BACK: lambda host, _: (
         words("{host} answers: it has started anew.", host=host),
         words("Start its VMs there: {command}.", command=chat("host resume {}", host)),

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from bot.domain.cluster import POSTCOPY_INCOMING, POSTCOPY_SOURCE
 from bot.domain.codec import later
-from bot.domain.message import Message, When, words
+from bot.domain.message import Duration, Message, When, words
 from bot.domain.steps import Lane, OnHost, OnVm, Step
 
 
@@ -240,17 +240,24 @@ class StartAgain(OnVm):
 
 @dataclass(frozen=True, slots=True)
 class ExpectSilence(Step):
-    """Expect a host to be silent until a moment; one that has passed: not any more."""
+    """Expect a host to be silent until a moment; one that has passed: not any more.
+
+    ``seconds``: so long after this was carried out, whatever ``until`` says; 0 in old ones.
+    """
 
     host: str
     until: datetime
     over: bool = later(False)  # taken back: the host is expected to answer
+    seconds: float = later(0.0)
 
     @property
     def title(self) -> Message:
         """The step as one sentence."""
         if self.over:
             return words("Expect {host} to be reachable again", host=self.host)
+        if self.seconds:
+            time = Duration(self.seconds)
+            return words("Expect {host} to be unreachable for {time}", host=self.host, time=time)
         return words(
             "Expect {host} to be unreachable until {at}", host=self.host, at=When(self.until)
         )

@@ -24,6 +24,7 @@ from bot.domain.message import Code, Duration, Names, Words, join, nwords, words
 from bot.domain.pages import ROW, Page, page_buttons
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
+from bot.domain.words import command
 from plugins.host_check.findings import (
     SEVERITIES,
     BaselineResult,
@@ -37,10 +38,7 @@ CHECK = words(
     "Is this host ready: hardware, daemons, access, storage, networks, time; with the fix for "
     "each problem."
 )
-PAIR = words(
-    "Can VMs move between these hosts, each way, with the fix for each problem; --all looks at "
-    "every host."
-)
+PAIR = words("Can VMs move between these hosts, each way, with the fix for each problem.")
 BASELINE = words("The best CPU model that all hosts share, and the VMs that do not fit it.")
 MAINTENANCE = words("Put a host into maintenance (nothing is placed there) or take it out.")
 ALL_HELP = words("Every host.")
@@ -50,7 +48,7 @@ REASON_HELP = words(
 VERBOSE_HELP = words("Show each check that passed as well, not their number alone.")
 SHOW_PASSED = words("Show what passed")
 PAGE_HELP = words("Which page of the findings.")
-NAME_TWO = words("Name two hosts, or --all.")
+NAME_TWO = words("Name at least two hosts, or write `--all`.")
 NO_HOSTS = words("No host is configured.")
 ADD_HOSTS = words("Add one under `[[hosts]]` in the configuration.")
 HOST_LABEL = words("Host")
@@ -130,10 +128,11 @@ def remaining_vms(host: str, names: Sequence[str]) -> Reason:
     return Reason(
         "guests",
         nwords(
-            "{n} VM is still there and not moved by this: {vms}. Move it with `/kvm migrate VM`; "
-            "what arrives meanwhile is not stopped on {host}.",
-            "{n} VMs are still there and not moved by this: {vms}. Move them with "
-            "`/kvm migrate VM`; what arrives meanwhile is not stopped on {host}.",
+            "{n} VM is still there and not moved by this: {vms}. {drain} moves it; what arrives "
+            "meanwhile is not stopped on {host}.",
+            "{n} VMs are still there and not moved by this: {vms}. {drain} moves them; what "
+            "arrives meanwhile is not stopped on {host}.",
+            drain=Code(command("/kvm host drain {}", host)),
             n=len(names),
             vms=Names(tuple(names), most=10),
             host=host,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from bot.domain.card import Card, Context, Element, Section, Table
 from bot.domain.cluster import Vm
-from bot.domain.message import Code, Message, Percent, Person, join, words
+from bot.domain.message import Message, Percent, Person, join, words
 from bot.domain.operation import BOT, Operation
+from bot.domain.owner import tag_texts
 from bot.domain.plan import Objection
 from bot.domain.state_names import OPERATION_STATES, VM_STATES
 from bot.domain.steps import MigrateVm
@@ -29,7 +30,7 @@ def why_card(
     if operations:
         elements.append(Section(_operations(operations[:SHOWN_OPERATIONS])))
     if vm.tags:
-        tags = tuple(Code(f"{key}={value}") for key, value in sorted(vm.tags.items()))
+        tags = join(tuple(tag_texts(vm)), ", ")
         elements.append(Section(words("Tags: {tags}", tags=tags)))
     elements += _in_the_way(immovable, verdicts)
     elements.append(_hosts(vm, verdicts))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from bot.domain.codec import later
-from bot.domain.errors import UNEXPECTED, UsageError, unexpected
+from bot.domain.errors import UNEXPECTED, UsageError, word_too_many
 from bot.domain.message import Message, words
 from bot.domain.past_moves import PastMove
 from bot.domain.steps import MigrationPolicy
@@ -125,5 +125,5 @@ def _host_word(given: tuple[str, ...]) -> str:
             words("“{word}” which host? Leave it out to have the best host chosen.", word=given[0])
         )
     if len(rest) > 1:
-        raise UsageError(unexpected(rest[1]), code=UNEXPECTED)
+        raise UsageError(word_too_many(rest[1]), code=UNEXPECTED)
     return rest[0] if rest else ""

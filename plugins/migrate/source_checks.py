@@ -60,7 +60,7 @@ def _state(case: MigrationCase) -> Iterator[Objection]:
                 vm=vm.name,
                 host=vm.host,
             ),
-            words("Start it first, or start it on the other host if that host sees its disks."),
+            words("Start it first: {command}.", command=as_code("/kvm vm start {}", vm.name)),
         )
     elif vm.state not in (VmState.RUNNING, VmState.PAUSED):
         yield Objection(

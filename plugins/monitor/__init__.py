@@ -57,7 +57,7 @@ def register_commands(settings: Settings) -> Sequence[Query]:
             planner.chart_grammar(),
             planner.chart,
             example="chart web-1",
-            also=("graph", "plot", "metrics", "trend"),
+            also=("graph", "plot", "metrics", "trend", "gráfico"),
         ),
         Query(
             "digest",
@@ -66,7 +66,7 @@ def register_commands(settings: Settings) -> Sequence[Query]:
             partial(planner.answer_digest, mine),
             public=planner.is_public,
             example="digest preview",
-            also=("report", "daily"),
+            also=("report", "daily", "resumo"),
         ),
         Query(
             "forecast",
@@ -74,7 +74,7 @@ def register_commands(settings: Settings) -> Sequence[Query]:
             planner.forecast_grammar(),
             planner.forecast,
             example="forecast",
-            also=("predict", "run out"),
+            also=("predict", "run out", "previsão"),
         ),
         Query(
             "fits",
@@ -91,7 +91,7 @@ def register_commands(settings: Settings) -> Sequence[Query]:
             planner.alerts,
             needs_snapshot=False,
             example="alerts",
-            also=("alarms", "incidents", "warnings", "problems"),
+            also=("alarms", "incidents", "warnings", "problems", "alertas"),
         ),
     )
 

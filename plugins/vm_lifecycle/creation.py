@@ -614,15 +614,20 @@ def too_many_cpus(vm: Vm, host: Host) -> Objection:
     )
 
 
-def no_network(network: str, host: Host) -> Objection:
-    """The objection to a network that the host does not have."""
+def no_network(network: str, host: Host, vm: str = "") -> Objection:
+    """The objection to a network that the host does not have.
+
+    ``vm``: of a NIC that is to be added to it; '': of a new VM.
+    """
     there = sorted(host.networks | host.bridges)
     text: Message = words(
         "{host} has no network or bridge “{network}”.", host=host.name, network=network
     )
     if not there:
         return Objection("network", text, words("Define one on {host}.", host=host.name))
-    use = words("Use {option}.", option=texts.shell("--network={}", there[0]))
+    option = texts.shell("--network={}", there[0])
+    line = texts.chat("vm nic add {} {}", vm, there[0]) if vm else option
+    use = words("Use {option}.", option=line)
     return Objection(
         "network",
         join((text, words("It has: {devices}.", devices=there))),

@@ -554,7 +554,7 @@ def plan_nic(intent: NicWish, case: VmInCluster) -> Planned:
             against.append(_no_device("no-card", vm, intent.what, sorted(macs)))
         return (RemoveNic(vm.uuid, vm.name, vm.host, intent.what.lower()),), tuple(against)
     kind = creation.network_kind(host, intent.what)
-    against += [] if kind or not host.up else [creation.no_network(intent.what, host)]
+    against += [] if kind or not host.up else [creation.no_network(intent.what, host, vm.name)]
     mac = _free_mac(vm, snapshot)
     return (AddNic(vm.uuid, vm.name, vm.host, kind, intent.what, mac),), tuple(against)
 

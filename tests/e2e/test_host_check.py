@@ -275,7 +275,7 @@ def test_in_chat_and_in_the_terminal(stage: Play) -> None:
     stage.asks("host baseline")
     stage.told("ana", "Baseline of host-a, host-b, host-c")
     stage.asks("host pair host-a")
-    stage.told("ana", "Name two hosts")
+    stage.told("ana", "Name at least two hosts")
     done = stage.bot.command("check", "--json")
     told = {each["what"]: each for each in json.loads(done.stdout)}
     assert done.returncode == 1

@@ -252,7 +252,7 @@ DECISIONS = (
         _approve,
         "op.approve",
         example="approve op-17 8f03ab12",
-        also=("vote", "accept", "ok", "yes", "confirm"),
+        also=("vote", "accept", "ok", "yes", "confirm", "aprovar", "votar"),
     ),
     Decision(
         "deny",
@@ -260,7 +260,7 @@ DECISIONS = (
         _deny,
         "op.deny",
         example="deny op-17 not before the backup",
-        also=("reject", "refuse", "veto", "no"),
+        also=("reject", "refuse", "veto", "no", "recusar", "negar"),
     ),
     Decision(
         "withdraw",
@@ -268,7 +268,7 @@ DECISIONS = (
         _of_one("withdraw", "op.withdraw", _WITHDRAW),
         "op.withdraw",
         example="withdraw op-17",
-        also=("retract", "take back"),
+        also=("retract", "take back", "retirar"),
     ),
     Decision(
         "cancel",
@@ -276,7 +276,7 @@ DECISIONS = (
         _of_one("cancel", "op.cancel", _CANCEL),
         "op.cancel",
         example="cancel op-17",
-        also=("abort", "stop", "kill"),
+        also=("abort", "stop", "kill", "cancelar"),
     ),
     Decision(
         "continue",
@@ -284,7 +284,7 @@ DECISIONS = (
         _of_one("continue", operation_cards.GO_ON, _CONTINUE),
         operation_cards.GO_ON,
         example="continue op-17",
-        also=("proceed", "go on", "release"),
+        also=("proceed", "go on", "release", "continuar"),
     ),
     Decision(
         "reschedule",
@@ -300,7 +300,7 @@ DECISIONS = (
         _of_one("retry", "op.again", _RETRY),
         "op.again",
         example="retry op-17",
-        also=("redo", "rerun", "propose"),
+        also=("redo", "rerun", "propose", "repetir"),
     ),
     Decision(
         "again",
@@ -316,7 +316,7 @@ DECISIONS = (
         _of_one("details", "op.details", _DETAILS),
         "op.details",
         example="details op-17",
-        also=("plan", "op", "show", "info", "describe"),
+        also=("plan", "op", "show", "info", "describe", "detalhes"),
     ),
     Decision(
         "postcopy",

@@ -13,7 +13,7 @@ import click
 
 from bot.catalog import TIMING, Catalog
 from bot.domain.card import Line, said_elsewhere
-from bot.domain.errors import MISSING, UNEXPECTED, DroverError, UsageError, unexpected
+from bot.domain.errors import MISSING, UNEXPECTED, DroverError, UsageError, word_too_many
 from bot.domain.message import Code, Join, Message, Names, Words, join, words
 from bot.domain.timing import Timing
 from bot.domain.words import NOT_CLOSED, split_words
@@ -102,10 +102,10 @@ def _meaning(option: click.Option, context: click.Context) -> Line:
     """An option's help, apart from what click adds to it in English."""
     more = option.get_help_extra(context)
     default = words("Default: {value}.", value=Code(more["default"])) if "default" in more else ""
-    return join((said_elsewhere(option.help or ""), default, _allowed(option.type)))
+    return join((said_elsewhere(option.help or ""), default, _number_range(option.type)))
 
 
-def _allowed(kind: click.ParamType[object]) -> Message:
+def _number_range(kind: click.ParamType[object]) -> Message:
     """The numbers that an option takes; '' where it takes no number, or any."""
     if not isinstance(kind, click.IntRange | click.FloatRange) or kind.max is None:
         return ""
@@ -166,6 +166,7 @@ def _intent(
     command: Command, slash: str, rest: Sequence[str]
 ) -> tuple[Any, Timing]:  # Any: the intent, which only the command reads
     try:
+        _contradict(command.grammar, rest)
         with command.grammar.make_context(
             f"{slash} {command.name}", list(rest), terminal_width=WIDTH
         ) as context:
@@ -176,17 +177,33 @@ def _intent(
             )
     except UsageError as error:
         if not error.advice:
-            quoted = error.code == UNEXPECTED and _quoted(command.grammar, rest)
+            quoted = error.code == UNEXPECTED and _in_quotes(command.grammar, rest)
             error.advice = join((quoted or "", _write(command, slash)))
         raise
     except click.ClickException as error:
         if extra := _extra(command.grammar, rest, error):
-            advice = join((_quoted(command.grammar, rest), _write(command, slash)))
-            raise UsageError(unexpected(extra), advice) from error
+            advice = join((_in_quotes(command.grammar, rest), _write(command, slash)))
+            raise UsageError(word_too_many(extra), advice) from error
         code = MISSING if isinstance(error, click.MissingParameter) else ""
         raise UsageError(
             _slip(error, command.grammar), _write(command, slash), code=code
         ) from error
+
+
+def _contradict(grammar: click.Command, rest: Sequence[str]) -> None:
+    """Refuse flags that set the same parameter: of these click takes the last without a word.
+
+    Raises:
+        UsageError: two of them were typed.
+    """
+    given: dict[str, list[str]] = {}
+    for each in grammar.params:
+        if isinstance(each, click.Option) and isinstance(each.flag_value, str):
+            given.setdefault(each.name or "", []).extend(set(each.opts) & set(rest))
+    for flags in given.values():
+        if len(flags) > 1:
+            both = Names(tuple(map(Code, flags)), Join.AND)
+            raise UsageError(words("{options} exclude each other.", options=both))
 
 
 def _extra(grammar: click.Command, rest: Sequence[str], error: click.ClickException) -> str:
@@ -198,7 +215,7 @@ def _extra(grammar: click.Command, rest: Sequence[str], error: click.ClickExcept
     return left[0] if left else ""
 
 
-def _quoted(grammar: click.Command, rest: Sequence[str]) -> Message:
+def _in_quotes(grammar: click.Command, rest: Sequence[str]) -> Message:
     """The last option with all words behind it in quotes; '' where that makes no good line."""
     at = max((each for each, word in enumerate(rest) if word.startswith("--")), default=len(rest))
     name, value = " ".join(rest[at : at + 1]), " ".join(rest[at + 1 :])
@@ -242,6 +259,8 @@ def _misfit(param: click.Parameter) -> Message:
     )
     if isinstance(kind, click.Choice):
         choices = Names(tuple(map(str, kind.choices)), Join.OR)
+        if isinstance(param, click.Argument) and (not param.metavar or "|" in param.metavar):
+            return words("Write {choices}.", choices=choices)  # it has no name but them
         return words("{name} must be {choices}.", name=name, choices=choices)
     if isinstance(kind, click.IntRange) and kind.max is not None:
         least, most = int(kind.min or 0), int(kind.max)

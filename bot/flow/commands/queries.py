@@ -176,7 +176,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`audit [WHAT]`: an operation's id, a VM's name, ``@`` and a person, or '' for all.
+    """`audit [WHAT]`: an operation's id, a VM's or host's name, ``@`` and a person, or '' for all.
 
     ``since`` as typed.
     """
@@ -210,7 +210,8 @@ HOSTS = words("Every host: state, VMs, memory, CPU.")
 OPS = words("The latest operations, or those of a VM, on a host, or by a person.")
 WINDOWS = words("The maintenance windows, and when each opens next.")
 AUDIT = words(
-    "Everything that happened to an operation (op-17), to a VM, or by a person.\n\nWithout one: "
+    "Everything that happened to an operation (op-17), to a VM, on a host, or by a person.\n\n"
+    "Without one: "
     "everything of the last day."
 )
 APPROVALS = words("What waits for your vote.")
@@ -257,7 +258,7 @@ def _windows() -> Windows:
 
 
 @click.command("audit", help=str(AUDIT))
-@click.argument("what", metavar="[ID|VM|@PERSON]", default="")
+@click.argument("what", metavar="[ID|VM|HOST|@PERSON]", default="")
 @click.option("--since", metavar="DURATION", default="", help=str(SINCE))
 @vm_list.page_option()
 def _audit(what: str, since: str, page: int) -> Audit:
@@ -403,7 +404,7 @@ def _operations_of(intent: Audit, seen: View, by: str, since: datetime | None) -
     recent = [each for each in found if since is None or each.changed_at >= since]
     if by or not intent.what:
         return recent
-    return [each for each in recent if _touches(each, intent.what)]
+    return [each for each in recent if _about_it(each, intent.what)]
 
 
 def _entries(
@@ -558,11 +559,11 @@ class Core:
                 _answer_windows,
                 needs_snapshot=False,
                 example="windows",
-                also=("maintenance", "schedule", "calendar", "scheduled"),
+                also=("maintenance", "schedule", "calendar", "scheduled", "janelas"),
             ),
             Query(
                 "audit",
-                words("What happened to an operation or VM, or by a person"),
+                words("What happened to an operation or VM, on a host, or by a person"),
                 _audit,
                 _answer_audit,
                 needs_snapshot=False,
@@ -576,7 +577,7 @@ class Core:
                 _answer_approvals,
                 needs_snapshot=False,
                 example="approvals",
-                also=("pending", "votes", "inbox"),
+                also=("pending", "votes", "inbox", "aprovações"),
             ),
             Query(
                 "policy",
@@ -585,6 +586,6 @@ class Core:
                 _answer_policy,
                 needs_snapshot=False,
                 example="policy migrate",
-                also=("rules", "permissions", "who may", "acl"),
+                also=("rules", "permissions", "who may", "acl", "política"),
             ),
         )

@@ -89,7 +89,8 @@ def _instead(
         raise UsageError(words("Nothing that there is was picked."), advice)
     if len(indexes) == count:
         return operation_cards.note_card(
-            words("All of it was picked."), words("Approve {id} as it is.", id=operation.id)
+            words("All of it was picked."),
+            words("{id} proposes just that. It waits for its votes.", id=operation.id),
         )
     action = services.catalog.action(operation.action)
     if action.pick is None:

@@ -203,6 +203,9 @@ def test_it_is_asked_about_once_more_before_it_begins() -> None:
 def test_the_grammar() -> None:
     loaded = catalog.load(["migrate", "balance"])
     assert parse(loaded, "/kvm", "vm limit web-1 --cpu 150%").intent == Cap("web-1", 150.0)
+    with pytest.raises(UsageError, match="is not a CPU limit"):
+        parse(loaded, "/kvm", "vm limit web-1 --cpu 1.5")  # cores, to most who write it
+    assert parse(loaded, "/kvm", "vm limit web-1 --cpu 5%").intent == Cap("web-1", 5.0)
     assert parse(loaded, "/kvm", "vm limit web-1 --cpu none").intent == Cap("web-1", 0.0)
     assert parse(loaded, "/kvm", "balance shares host-a --undo").intent == Shares(
         "host-a", undo=True

@@ -58,7 +58,9 @@ def test_l6_it_takes_another_person_whatever_the_policy_says(room: Room) -> None
 
 
 def test_l6_it_is_refused_while_the_host_answers_or_a_controller_does(room: Room) -> None:
-    assert "host-a answers" in room.asks(LINE)
+    refused = room.asks(LINE)
+    assert "host-a answers" in refused
+    assert "`/kvm host drain host-a`" in refused
     room.asks("failover status")
     room.dies()
     room.bot.clock.turn(60)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.operation import State
+from bot.flow.operations import overdue
 from plugins.failover.verdict import Verdict
 from tests.plugins.failover.test_failover import Room, room_in
 from tests.plugins.failover.test_watch import Looks
@@ -47,7 +48,7 @@ def test_what_is_expected_is_said_in_plain_words(room: Room) -> None:
     room.asks("host quiet host-a --off")
     first, second = (room.bot.operation(number).plan for number in (1, 2))
     assert str(first.title) == "Expect host-a to be unreachable for 30 min"
-    assert "to be unreachable until" in str(first.steps[0].title)
+    assert str(first.steps[0].title) == str(first.title)
     assert str(second.title) == str(second.steps[0].title) == "Expect host-a to be reachable again"
 
 
@@ -55,6 +56,21 @@ def test_another_hosts_silence_is_not_expected(room: Room) -> None:
     says(room, "host quiet host-b --for 10m")
     room.dies()
     room.bot.clock.turn(60)
+    room.asks()
+    assert room.bot.operation(2).action == "host failover"
+
+
+def test_the_time_begins_when_it_is_carried_out_and_not_when_it_is_proposed(room: Room) -> None:
+    room.asks("host quiet host-a --for 10m --in 2h")
+    room.bot.clicks("op.approve", room.bot.value(), "UBRUNO")
+    room.bot.clock.turn(7200)
+    overdue.remind(room.bot.services)  # what is due is handed over
+    room.bot.works()
+    assert room.bot.operation().state is State.DONE
+    room.dies()
+    room.bot.clock.turn(540)
+    assert "expected to be unreachable until" in room.asks()
+    room.bot.clock.turn(120)
     room.asks()
     assert room.bot.operation(2).action == "host failover"
 
@@ -70,7 +86,10 @@ def test_it_is_taken_back(room: Room) -> None:
 
 @pytest.mark.parametrize(
     ("line", "says_so"),
-    [("host quiet host-a --for 25h", "24 hours at most"), ("host quiet host-a --for x", "x")],
+    [
+        ("host quiet host-a --for 25h", "For longer, use `/kvm host maintenance host-a on`."),
+        ("host quiet host-a --for x", "x"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(room: Room, line: str, says_so: str) -> None:
     assert says_so in room.asks(line)

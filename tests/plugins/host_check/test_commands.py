@@ -61,7 +61,7 @@ def test_the_words_of_each_command() -> None:
 
 @pytest.mark.parametrize("words", [(), ("host-a",), ("host-a", "host-a")])
 def test_a_pair_takes_two(words: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="Name two hosts"):
+    with pytest.raises(UsageError, match="Name at least two hosts"):
         parsed(planner.pair_grammar(), *words)
 
 
@@ -89,6 +89,7 @@ def test_maintenance_is_one_low_step_with_the_guests_as_a_warning() -> None:
     assert isinstance(warning.text, Words)
     # Db-1 is off
     assert (warning.code, warning.text.args["vms"]) == ("guests", Names(("web-1",), most=10))
+    assert "`/kvm host drain host-a` moves it" in str(warning.text)
 
 
 def test_the_last_host_is_warned_of_and_taking_out_warns_of_nothing() -> None:

@@ -192,7 +192,7 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "unknown-vm": (lambda seen: seen, replace(TO_B, vm="web-2"), "web-1"),
     "ambiguous-vm": (two_of_a_name, TO_B, "UUID"),
     "unknown-host": (lambda seen: seen, replace(TO_B, to="host-bb"), "host-b"),
-    "vm-off": (vm_is(state=VmState.SHUT_OFF), TO_B, "Start it"),
+    "vm-off": (vm_is(state=VmState.SHUT_OFF), TO_B, "Start it first: `/kvm vm start web-1`."),
     "vm-crashed": (vm_is(state=VmState.CRASHED), TO_B, "log"),
     "paused-postcopy": (vm_is(state=VmState.PAUSED, paused_by="user"),
                         replace(TO_B, policy=MigrationPolicy.POSTCOPY), "`/kvm migrate web-1`"),

@@ -175,6 +175,7 @@ def test_each_request_becomes_its_steps(line: str, risk: Risk, expected: list[An
         ("vm disk grow web-1 vda 61G", "disk-space", "the disk needs 51 GiB"),
         ("vm disk add web-1 60G", "disk-space", "50 GiB free"),
         ("vm nic add web-1 br9", "network", "br0"),
+        ("vm nic add web-1 other", "network", "`/kvm vm nic add web-1 br0`"),
         ("vm nic remove web-1 52:54:00:00:00:99", "no-card", "52:54:00:00:00:01"),
         ("vm eject web-1 sdz", "no-drive", "sda"),
         ("vm shutdown --tag env=qa", "no-such-tag", "env=qa"),

@@ -17,6 +17,7 @@ from bot.domain.card import (
     ChoiceField,
     Form,
     ManyField,
+    Section,
     TextField,
     said_elsewhere,
 )
@@ -325,6 +326,7 @@ def hints_of(form: Form) -> list[str]:
     shown = [form.title, form.submit, *(str(each.label) for each in form.fields)]
     shown += [str(each.hint) for each in form.fields if isinstance(each, TextField)]
     options = [each.options for each in form.fields if not isinstance(each, TextField)]
+    shown += [str(each.line) for each in form.intro if isinstance(each, Section)]
     return [str(each) for each in (*shown, *(label for some in options for _, label in some))]
 
 

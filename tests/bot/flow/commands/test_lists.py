@@ -104,6 +104,14 @@ def test_operations_are_found_by_their_id_and_nobody_by_a_name_that_slack_did_no
     unknown = text(bot.types("ops @ana"))
     assert "Slack did not say who “@ana” is." in unknown
     assert "`/kvm ops @U0123ABCD`" in unknown
+    assert "op-1" in text(bot.types("audit host-b"))
+    assert "has nothing about “host-d”" in text(bot.types("audit host-d"))
+
+
+def test_why_names_the_owner_and_not_an_id(bot: Bot) -> None:
+    assert "Person(" not in repr(bot.types("why web-2"))
+    put(bot, "web-1", tags={"owner": "UANA"})
+    assert "Person(" in repr(bot.types("why web-1"))
 
 
 def test_a_deleted_vm_says_so_without_the_tags_of_drover(bot: Bot) -> None:

@@ -72,6 +72,7 @@ def test_a_line_typed_on_a_phone_is_understood(line: str, reason: str) -> None:
         ("hosts --page 0", "`--page` must be a whole number from 1 to 100000."),
         ("hosts --page many", "`--page` must be a whole number from 1 to 100000."),
         ("chart web-1 humidity", "`METRIC` must be cpu, wait, memory, disk, net or space."),
+        ("digest often", "Write now or preview."),
         ("ajuda", "There is no command “ajuda”."),
     ],
 )
@@ -106,6 +107,11 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
             "There is no option `--copystorage`. Did you mean `--copy-storage`?",
             "Usage: ",
         ),
+        (
+            "host rolling --all host-a",
+            "Name hosts or write `--all`, not both.",
+            "Usage: `/kvm host rolling [OPTIONS] [HOST…]`",
+        ),
         ("migrate web-1 para", "“para” which host? Leave it out to have the best", "Usage: "),
     ],
 )
@@ -128,3 +134,29 @@ def test_the_help_of_a_number_names_its_least_and_its_most() -> None:
     meanings = dict(options(loaded.commands["balance"]))
     assert str(meanings["--min-gain G"]).endswith("From 0 to 10.")
     assert str(dict(options(loaded.commands["hosts"]))["--page N"]).endswith("From 1 to 100000.")
+
+
+def test_flags_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(CATALOG, "/kvm", "vm delete web-1 --remove-disks --keep-disks")
+    assert "exclude each other" in str(caught.value.text)
+    assert parse(CATALOG, "/kvm", "vm delete web-1 --keep-disks").intent.remove_disks is False
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("desligar web-1", "Did you mean `/kvm vm shutdown web-1`?"),
+        ("vm excluir web-1", "Did you mean `/kvm vm delete web-1`?"),
+        ("failover", "Did you mean `/kvm host failover`? See `/kvm help failover`."),
+    ],
+)
+def test_another_language_and_a_group_lead_to_the_command(line: str, advice: str) -> None:
+    loaded = catalog.load(
+        ("failover", "vm_lifecycle", "migrate"), {"vm_lifecycle": TABLE}, extra=(Core(),)
+    )
+    with pytest.raises(UsageError) as caught:
+        parse(loaded, "/kvm", line)
+    assert str(caught.value.advice).startswith(advice)
+    if line == "failover":
+        assert "needs a subcommand: bind, drill" in str(caught.value.text)
