@@ -40,7 +40,7 @@ from bot.domain import (
 )
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
-from bot.domain.message import Code, Join, Message, Names, Words, join, words
+from bot.domain.message import Code, Join, Message, Names, join, words
 from bot.domain.steps import Step
 from bot.domain.suggest import nearest
 from bot.plugin_api import (
@@ -56,7 +56,7 @@ from bot.plugin_api import (
     StepHandler,
     Watch,
 )
-from bot.settings import fault_text
+from bot.setting_values import complaints
 
 GROUP = "drover.plugins"
 _OPERATION = re.compile(r"op-\d+")
@@ -413,12 +413,11 @@ def _validate(section: SettingsSection, table: object) -> BaseModel:
     try:
         return section.model.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise CatalogError(
-            Words(
-                "[plugins.{section}] {key}: {said}.",
-                {"section": section.name, "key": where, "said": fault_text(first)},
+            words(
+                "[plugins.{section}] {said}.",
+                section=section.name,
+                said=complaints(error, section.model, words("the table")),
             )
         ) from error
 

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,43 +18,52 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariableError
 
 from bot.domain import policy as policies
-from bot.domain.errors import SettingsError, UnfitError, UnitError
-from bot.domain.message import Code, Message, join, words
+from bot.domain.errors import SettingsError, UnfitError
+from bot.domain.message import Code, words
 from bot.domain.metrics import AlertSeverity
 from bot.domain.plan import Risk
 from bot.domain.storage import Declared
-from bot.domain.suggest import nearest
-from bot.domain.units import seconds_of, size
+from bot.setting_values import Bytes, Seconds, Zone, complaints, shape
 
 DEFAULT_FILE = "config/drover.toml"
 
 
-def _size(value: object) -> object:
-    return size(value) if isinstance(value, str) else value
-
-
-def _seconds(value: object) -> object:
-    return seconds_of(value) if isinstance(value, str) else value
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise UnfitError(
-            words("“{zone}” is not a time zone; write for example Europe/Lisbon", zone=value)
-        ) from error
-    return value
-
-
-Bytes = Annotated[int, BeforeValidator(_size)]
-Seconds = Annotated[int, BeforeValidator(_seconds)]
-Zone = Annotated[str, AfterValidator(_zone)]
+_COMMAND = shape(
+    r"/[a-z0-9_-]{1,31}",
+    words("write a slash and up to 31 lower-case letters, digits, `-` and `_`, such as `/kvm`"),
+)
+_APP = shape(r"[\w .-]{1,35}", words("write up to 35 letters, digits, spaces, `.`, `-` and `_`"))
+_ADDRESS = shape(r"(https?://\S+)?", words("write an address that begins with https://"))
+_SSH = shape(r"([^@\s:]+@)?[^@\s:]+(:\d{1,5})?", words("write host, user@host or user@host:port"))
+_AGENT = shape(
+    r"[a-z0-9_]{1,40}", words("write redfish, or the name of an agent such as `fence_ipmilan`")
+)
+_NAME = words("write up to 40 letters, digits, `.`, `-` and `_`, a letter or a digit first")
+_DEVICE = shape(r"([a-zA-Z0-9][a-zA-Z0-9._-]{0,62})?", _NAME)
+_WINDOW = shape(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,40}", _NAME)
+_HOST = shape(
+    r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?",
+    words("write up to 63 letters, digits, `.` and `-`, a letter or a digit first and last"),
+)
+_PATH = shape(r"(/.*)?", words("write a path that begins with /"))
+_MEMBER = shape(
+    r"[UW][A-Z0-9]{2,}",
+    words("write the person's member ID, such as U0123ABCD: Slack's profile has it under ⋮"),
+)
+_DIGEST = words("write a SHA-256 as 64 digits of 0 to 9 and a to f")
+_SHA256, _MAYBE_SHA256 = shape(r"[0-9a-f]{64}", _DIGEST), shape(r"([0-9a-f]{64})?", _DIGEST)
+_WAY = shape(r"[\w. -]{1,40}", words("write up to 40 letters, digits, spaces, `.`, `-` and `_`"))
+_CALLER = shape(
+    r"[a-z0-9][a-z0-9_-]{0,39}",
+    words("write up to 40 lower-case letters, digits, `-` and `_`, a letter or a digit first"),
+)
+_LOCALE = shape(
+    r"[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*", words("write a language such as `en` or `pt_BR`")
+)
 
 
 class Section(BaseModel):
@@ -77,8 +84,8 @@ class SlackSection(Section):
     for a local workspace that was told so too.
     """
 
-    command: Annotated[str, Field(pattern=r"^/[a-z0-9_-]{1,31}$")] = "/kvm"
-    name: Annotated[str, Field(pattern=r"^[\w .-]{1,35}$")] = "Drover"
+    command: Annotated[str, _COMMAND] = "/kvm"
+    name: Annotated[str, _APP] = "Drover"
     mode: Literal["socket", "http"] = "socket"
     team: str = ""
     ops_channel: str = ""
@@ -86,7 +93,7 @@ class SlackSection(Section):
     api_url: str = "https://slack.com/api/"
     http_host: str = "127.0.0.1"
     http_port: int = 3000
-    request_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    request_url: Annotated[str, _ADDRESS] = ""
     requests_per_minute: int = 30
     group_cache: Seconds = 300
     pace: Annotated[float, Field(gt=0)] = 1.0
@@ -110,7 +117,7 @@ class SshSection(Section):
     unknown keys are refused.
     """
 
-    to: Annotated[str, Field(pattern=r"^([^@\s:]+@)?[^@\s:]+(:\d{1,5})?$")]
+    to: Annotated[str, _SSH]
     key_file: str = ""
     known_hosts: str = ""
     proxy_command: str = ""
@@ -130,8 +137,8 @@ class FenceSection(Section):
     names.
     """
 
-    agent: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")]
-    name: Annotated[str, Field(pattern=r"^([a-zA-Z0-9][a-zA-Z0-9._-]{0,62})?$")] = ""
+    agent: Annotated[str, _AGENT]
+    name: Annotated[str, _DEVICE] = ""
     level: Annotated[int, Field(ge=1, le=9)] = 1
     options: dict[str, str] = Field(default_factory=dict)
     password_file: str = ""
@@ -164,7 +171,7 @@ class FenceSection(Section):
 class HostSection(Section):
     """One hypervisor: how the bot reaches it, and how other hosts reach it for a migration."""
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$")]
+    name: Annotated[str, _HOST]
     uri: str
     migrate_uri: str = ""
     migrate_data_uri: str = ""
@@ -185,7 +192,7 @@ class PoolSection(Section):
     """
 
     name: str = ""
-    path: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    path: Annotated[str, _PATH] = ""
     shared: bool
     hosts: tuple[str, ...] = ()
 
@@ -217,7 +224,7 @@ class TerminalSection(Section):
     Members of ``group`` may connect beside the bot's own user.
     """
 
-    socket: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    socket: Annotated[str, _PATH] = ""
     group: str = ""
     requests_per_minute: Annotated[int, Field(ge=1)] = 120
 
@@ -225,14 +232,14 @@ class TerminalSection(Section):
 class PersonSection(Section):
     """One person on both surfaces: the user id in Slack, and the users of the bot's machine."""
 
-    slack: Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{2,}$")]
+    slack: Annotated[str, _MEMBER]
     users: tuple[str, ...] = ()
 
 
 class ScriptSection(Section):
     """A script that asks with a token: the token's SHA-256 in hexadecimal, and its roles."""
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, _SHA256]
     roles: tuple[str, ...] = ()
 
 
@@ -265,7 +272,7 @@ class MaintenanceWindowSection(Section):
     ``zone`` left out: that of the site.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,40}$")]
+    name: Annotated[str, _WINDOW]
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
     start: time
     end: time
@@ -381,7 +388,7 @@ class TellSection(Section):
     may wait for votes before it is told; 0: for ever.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w. -]{1,40}$")]
+    name: Annotated[str, _WAY]
     urls_file: str = ""
     urls_env: str = ""
     severities: tuple[AlertSeverity, ...] = (AlertSeverity.CRITICAL,)
@@ -452,8 +459,8 @@ class AgentSection(Section):
     bot's machine who then is that agent and nothing else.
     """
 
-    person: Annotated[str, Field(pattern=r"^[UW][A-Z0-9]{2,}$")]
-    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    person: Annotated[str, _MEMBER]
+    sha256: Annotated[str, _MAYBE_SHA256] = ""
     users: tuple[str, ...] = ()
 
 
@@ -467,9 +474,7 @@ class AgentsSection(Section):
     requests_per_minute: Annotated[int, Field(ge=1)] = 60
     proposals_per_hour: Annotated[int, Field(ge=1)] = 20
     open_proposals: Annotated[int, Field(ge=1, le=100)] = 3
-    known: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], AgentSection] = Field(
-        default_factory=dict
-    )
+    known: dict[Annotated[str, _CALLER], AgentSection] = Field(default_factory=dict)
 
 
 class PluginsSection(BaseModel):
@@ -518,11 +523,9 @@ class DroverSettings(BaseSettings):
     terminal: TerminalSection = TerminalSection()
     break_glass: BreakGlassSection = BreakGlassSection()
     people: dict[str, PersonSection] = Field(default_factory=dict)
-    scripts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ScriptSection] = (
-        Field(default_factory=dict)
-    )
+    scripts: dict[Annotated[str, _CALLER], ScriptSection] = Field(default_factory=dict)
     zone: Zone = "UTC"
-    locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] = "en"
+    locale: Annotated[str, _LOCALE] = "en"
     replica: str = "drover-1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -677,7 +680,12 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
         ) from None
     except ValidationError as error:
         raise SettingsError(
-            _explanation(error, chosen), words("`config/drover.example.toml` shows every key.")
+            words(
+                "{path} is wrong: {complaints}.",
+                path=str(chosen),
+                complaints=complaints(error, DroverSettings, words("the file")),
+            ),
+            words("`config/drover.example.toml` shows every key."),
         ) from error
 
 
@@ -762,32 +770,3 @@ def _read_secret(file: str, name: str) -> str:
             words("{path} cannot be read: {reason}.", path=name, reason=reason),
             words("It is the path of a file that holds the secret, not the secret."),
         ) from None
-
-
-def fault_text(found: ErrorDetails) -> Message:
-    """What is wrong with one value: our own message, or pydantic's English; no final stop."""
-    error = found.get("ctx", {}).get("error")
-    if isinstance(error, UnfitError):
-        return error.text
-    if isinstance(error, UnitError):
-        return join((error.text, error.advice))
-    return found["msg"]
-
-
-def _complaint(found: ErrorDetails, where: str) -> Message:
-    if found["type"] != "extra_forbidden":
-        return fault_text(found)
-    tables: list[type[BaseModel]] = [DroverSettings, *Section.__subclasses__()]
-    known = {name for table in tables for name in table.model_fields}
-    return join((words("there is no such key."), nearest(where.rpartition(".")[2], known)))
-
-
-def _explanation(error: ValidationError, path: Path) -> Message:
-    complaints = []
-    for each in error.errors()[:5]:  # more than that is read again after these are corrected
-        where = ".".join(str(part) for part in each["loc"])
-        key: Message = where or words("the file")
-        complaints.append(join((key, _complaint(each, where)), ": "))
-    return words(
-        "{path} is wrong: {complaints}.", path=str(path), complaints=join(complaints, "; ")
-    )

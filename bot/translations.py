@@ -23,10 +23,9 @@ from pathlib import Path
 
 import click
 from babel.messages.catalog import Catalog, Message
-from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 
-KEYWORDS = {"words": None, "nwords": (1, 2)}
+_TEMPLATES = {"words": 1, "nwords": 2}  # how many of each one's arguments
 FILE = Path("LC_MESSAGES") / "messages.po"
 HERE = Path(__file__).parent.parent
 
@@ -125,10 +124,26 @@ def templates(package: Path) -> Catalog:
         if b"words(" not in file.read_bytes():
             continue  # looking through a file takes far longer than reading it
         place = file.relative_to(package.parent).as_posix()
-        for line, text, _, _ in extract_from_file("python", file, keywords=KEYWORDS):
+        for line, text in _messages_in(file):
             if _to_translate(text):
                 found.add(text, locations=[(place, line)])
     return found
+
+
+def _messages_in(file: Path) -> Iterator[tuple[int, str | tuple[str, ...]]]:
+    """Line and template of each message in a file, or its singular and plural.
+
+    Babel's own reader passes over a call within another one's arguments.
+    """
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            given = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            texts = tuple(each for each in given if isinstance(each, str))[
+                : _TEMPLATES.get(name, 0)
+            ]
+            if texts and len(texts) == _TEMPLATES[name]:
+                yield node.lineno, texts if len(texts) > 1 else texts[0]
 
 
 def _to_translate(text: str | tuple[str, ...]) -> bool:

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from bot import settings
 from bot.factories import load_catalog
+from bot.setting_values import UNITS
 from docsite.tables import code, table
 
 EXAMPLE = Path(__file__).parents[1] / "config" / "drover.example.toml"
@@ -150,12 +151,9 @@ def toml(value: Any) -> str:
 def _unit(field: FieldInfo) -> str:
     """Size or duration, where the file may have one with its unit."""
     for each in field.metadata:
-        if isinstance(each, BeforeValidator) and each.func in _UNITS:
-            return _UNITS[each.func]
+        if isinstance(each, BeforeValidator) and each.func in UNITS:
+            return UNITS[each.func]
     return ""
-
-
-_UNITS: Mapping[object, str] = {settings._size: "size", settings._seconds: "duration"}  # noqa: SLF001
 
 
 def kind(annotation: Any) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from bot.domain.message import words
+from bot.setting_values import shape
 from plugins.failover.sight import Sight, own_machine
 
 
@@ -91,7 +93,7 @@ class FailoverSettings(BaseModel):
     stale: float = Field(86400.0, ge=0, description="A kept definition that is older is warned of.")
     vcpus_per_core: float = Field(4.0, gt=0, description="vCPUs that a core may be promised to.")
     domain: str = Field("", description="The host tag that names failure domains.")
-    anchors: tuple[Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")], ...] = Field(
+    anchors: tuple[Annotated[str, shape(r"\S+:\d{1,5}", words("write address:port"))], ...] = Field(
         (),
         description="Places that are no hosts, such as a gateway, as `address:port`. Nothing is "
         "fenced while the bot hears half of them or fewer.",

@@ -6,18 +6,11 @@ from datetime import time
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bot.domain.errors import UnfitError
 from bot.domain.message import words
-from bot.domain.units import seconds_of, size
-
-Bytes = Annotated[
-    int, BeforeValidator(lambda value: size(value) if isinstance(value, str) else value)
-]
-Seconds = Annotated[
-    int, BeforeValidator(lambda value: seconds_of(value) if isinstance(value, str) else value)
-]
+from bot.setting_values import Bytes, Seconds, shape
 
 
 class CatalogueImage(BaseModel):
@@ -25,8 +18,8 @@ class CatalogueImage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: str = Field(
-        pattern=r"^[^/]+/[^/]+$", description="pool/volume of the base image, present on each host."
+    base: Annotated[str, shape(r"[^/]+/[^/]+", words("write pool/volume"))] = Field(
+        description="pool/volume of the base image, present on each host."
     )
     user: str = Field("", description="The first user, when `--user` names none.")
     os: str = Field(

@@ -64,7 +64,7 @@ CODE = '''"""A sentence in a docstring is no message."""
 log.warning("and what is logged is none")
 TITLE = words("Stop *{vm}* with `vm stop`")
 LEFT = nwords("{n} VM is left", "{n} VMs are left", n=len(x))
-EMPTY = words("{a} {b}")
+EMPTY = words("{a} {b}", b=shown(words("deep inside")))
 PLAIN = "this is a sentence"
 FILLED = f"this one {TITLE} too"
 # no message: what a host prints
@@ -88,7 +88,11 @@ def po(package: Path) -> Path:
 
 def test_templates_are_found_and_sentences_that_are_none(package: Path) -> None:
     found = {message.id for message in templates(package) if message.id}
-    assert found == {"Stop *{vm}* with `vm stop`", ("{n} VM is left", "{n} VMs are left")}
+    assert found == {
+        "Stop *{vm}* with `vm stop`",
+        ("{n} VM is left", "{n} VMs are left"),
+        "deep inside",
+    }
     assert [(each.line, each.text) for each in literals(package)] == [
         (6, "this is a sentence"),
         (7, "this one {} too"),
@@ -97,12 +101,13 @@ def test_templates_are_found_and_sentences_that_are_none(package: Path) -> None:
 
 def test_extract_keeps_what_is_translated_and_drops_what_is_said_no_more(package: Path) -> None:
     translations.extract(package)
-    assert [each.what for each in problems(package)] == ["not translated"] * 2
+    assert [each.what for each in problems(package)] == ["not translated"] * 3
     text = po(package).read_text(encoding="utf-8")
     text = text.replace('vm stop`"\nmsgstr ""', 'vm stop`"\nmsgstr "Parar *{vm}* com `vm stop`"')
     text += '\nmsgid "gone"\nmsgstr "foi"\n'
     po(package).write_text(text, encoding="utf-8")
     assert [each.what for each in problems(package)] == [
+        "not translated",
         "not translated",
         "the code no longer says it; run extract",
     ]
