@@ -262,6 +262,8 @@ class VmDetail:
     topology: int = 0
     numa_cells: int = 0
     memory_limit: int = 0
+    # Bytes that its QEMU may have, for the kernel kills it beyond them; 0: any
+    hard_limit: int = field(default=0, metadata={"later": True})
     balloon: bool = True
     hugepage_size: int = 0  # bytes; 0: the host's default
     pflash: bool = False

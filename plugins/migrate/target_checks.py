@@ -18,7 +18,7 @@ from bot.domain.storage import (
     local_disks,
     pool_of,
 )
-from bot.domain.words import virsh_name
+from bot.domain.words import is_older, virsh_name
 from plugins.migrate.case import MigrationCase, as_code, disks_and_sources
 from plugins.migrate.source_checks import (
     OTHER_WAYS,
@@ -28,6 +28,8 @@ from plugins.migrate.source_checks import (
     tpm_too_old,
 )
 
+KEEPS_TPM = 8_009_000
+"""The first libvirt that can leave the state of an emulated TPM when a definition goes."""
 MOST_CPUS = 8  # numbers that a sentence names; the rest is counted
 ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared, not bound
 
@@ -120,7 +122,7 @@ def _not_taken(case: MigrationCase, target: Host) -> Iterator[Objection]:
                     "Compare both. If the one on {host} is old, remove it there: {command} (its "
                     "disks stay).",
                     host=other.host,
-                    command=as_code("virsh undefine {}", case.vm.uuid),
+                    command=as_code(f"virsh undefine {{}}{_keeping(other, target)}", case.vm.uuid),
                 ),
             )
         elif other.uuid != case.vm.uuid and other.name == case.vm.name:
@@ -139,6 +141,19 @@ def _not_taken(case: MigrationCase, target: Host) -> Iterator[Objection]:
                     host=other.host,
                 ),
             )
+
+
+def _keeping(vm: Vm, host: Host) -> str:
+    """Options with which `virsh undefine` leaves alone what may be the running VM's, on a share."""
+    detail = vm.detail
+    if detail is None:
+        return ""
+    tpm = detail.tpm == "emulator" and not is_older(host.libvirt_version, KEEPS_TPM)
+    return (
+        (" --keep-nvram" if detail.nvram else "")
+        + (" --keep-tpm" if tpm else "")
+        + (" --snapshots-metadata" if detail.snapshots else "")
+    )
 
 
 def _cpu(case: MigrationCase, target: Host) -> Iterator[Objection]:

@@ -28,7 +28,7 @@ from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.state_names import VM_STATES
 from bot.domain.steps import Step
 from bot.domain.vm_steps import PowerVerb, PowerVm
-from bot.domain.words import is_older, reads_alike, version_text, virsh_name
+from bot.domain.words import command, is_older, reads_alike, version_text, virsh_name
 from plugins.vm_lifecycle import cards, changes, creation, fates, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
@@ -744,6 +744,22 @@ def _fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator
                 memory=Size(memory),
             ),
             at_most(f"--memory {detail.memory_limit >> 20}M"),
+        )
+    if detail.hard_limit and memory > max(detail.hard_limit, stored.memory):
+        yield Objection(
+            "hard-limit",
+            words(
+                "The definition of {vm} limits it to {limit} in all (`<hard_limit>`): with "
+                "{memory} the kernel would kill it.",
+                vm=vm.name,
+                limit=Size(detail.hard_limit),
+                memory=Size(memory),
+            ),
+            words(
+                "Raise the limit first, on {host}; QEMU itself needs memory too: {command}.",
+                host=vm.host,
+                command=Code(f"{command('virsh memtune {}', virsh_name(vm))} --hard-limit KIB"),
+            ),
         )
 
 

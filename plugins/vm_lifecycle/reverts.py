@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bot.domain.cluster import DefinedThen, Vm, VmDetail, VmSnapshot
-from bot.domain.message import Names, Size, nwords, words
+from bot.domain.message import Join, Message, Names, Size, nwords, words
 from bot.domain.only_live import device_names
 from bot.domain.plan import Reason
 from bot.domain.words import names_for
 from plugins.vm_lifecycle import texts
+
+_WITHOUT_MEMORY = frozenset({"shutoff", "disk-snapshot"})
+"""States in which libvirt takes a snapshot of the disks alone."""
 
 
 def snapshots_of(vm: Vm) -> tuple[VmSnapshot, ...]:
@@ -35,6 +38,16 @@ def warnings(typed: str, vm: Vm) -> Iterator[Reason]:
     if taken.then is not None:
         yield from _devices(vm, vm.detail, taken.then)
         yield from _size(vm, taken.then)
+    if taken.state in _WITHOUT_MEMORY and (parts := tuple(_firmware_state(vm.detail))):
+        yield Reason(
+            "firmware-stays",
+            words(
+                "That snapshot was taken without memory: {parts} of {vm} stay as they are now. A "
+                "system whose disk is sealed with them may ask for its recovery key.",
+                parts=Names(parts, Join.AND),
+                vm=vm.name,
+            ),
+        )
     if taken.left_out:
         yield Reason(
             "left-out",
@@ -44,6 +57,14 @@ def warnings(typed: str, vm: Vm) -> Iterator[Reason]:
                 vm=vm.name,
             ),
         )
+
+
+def _firmware_state(detail: VmDetail) -> Iterator[Message]:
+    """What only the memory's part of a snapshot holds, or a qcow2 image."""
+    if detail.nvram and detail.nvram_format != "qcow2":
+        yield words("UEFI variables")
+    if detail.tpm == "emulator":
+        yield words("the TPM state")
 
 
 def _devices(vm: Vm, detail: VmDetail, then: DefinedThen) -> Iterator[Reason]:

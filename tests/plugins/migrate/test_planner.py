@@ -1028,3 +1028,28 @@ def test_no_remedy_destroys_anything_but_where_there_is_no_other_way() -> None:
         if each.code == code and DESTROYS.search(str(each.remedy))
     }
     assert destroying == MAY_DESTROY.keys()
+
+
+@pytest.mark.parametrize(
+    ("detail", "version", "options"),
+    [
+        ({}, 9_000_000, ""),
+        ({"nvram": "/v.fd", "tpm": "emulator"}, 9_000_000, " --keep-nvram --keep-tpm"),
+        ({"tpm": "emulator", "snapshots": 1}, 8_008_000, " --snapshots-metadata"),
+    ],
+)
+def test_an_old_definition_is_removed_without_what_may_be_the_running_vms(
+    detail: dict[str, Any], version: int, options: str
+) -> None:
+    """Its UEFI variables and its TPM state may lie on a share that both hosts have."""
+    left = also(
+        lambda vm: replace(
+            vm,
+            host="host-b",
+            state=VmState.SHUT_OFF,
+            detail=replace(vm.detail or VmDetail(), **detail),
+        )
+    )
+    seen = both(left, host_is("host-b", libvirt_version=version))(cluster())
+    (found,) = (each for each in refused(TO_B, seen) if each.code == "leftover")
+    assert f"`virsh undefine {uuid_of('web-1')}{options}`" in str(found.remedy)

@@ -193,6 +193,12 @@ def test_what_is_not_named_stays_as_it_is_stored() -> None:
         ("--memory 3G", {"numa_cells": 2}, "numa", "`--memory 2048M` at most"),
         ("--memory 1G", {"numa_cells": 1, "balloon": False}, "numa", "virsh edit"),
         ("--memory 6G", {"memory_limit": 4 * GIB}, "memory-limit", "`--memory 4096M` at most"),
+        (
+            "--memory 6G",
+            {"hard_limit": 4 * GIB},
+            "hard-limit",
+            "`virsh memtune web --hard-limit KIB`",
+        ),
     ],
 )
 def test_what_a_definition_fixes_is_foreseen(
@@ -209,6 +215,7 @@ def test_what_a_definition_fixes_is_foreseen(
         ("--cpus 1", {"topology": 2, "vcpus_max": 2}),
         ("--cpus 4", {"topology": 4, "vcpus_max": 4}),
         ("--memory 1G", {"numa_cells": 2}),
+        ("--memory 1G", {"hard_limit": GIB // 2}),
         ("--memory 1G", {"balloon": False}),
         ("--memory 4G", {"memory_limit": 4 * GIB}),
     ],
@@ -383,6 +390,24 @@ def test_a_revert_tells_what_it_changes_of_the_definition() -> None:
     now = replace(taken, then=DefinedThen(2, 2 * GIB, device_names(DETAIL)), left_out=())
     same = planned("vm snapshot revert web clean", cluster(detail={"snapshot_list": (now,)}))
     assert not {each.code for each in same.warnings} & set(told) - {"data-loss"}
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "told"),
+    [
+        ("shutoff", {"nvram": "/web_VARS.fd", "tpm": "emulator"}, "UEFI variables and the TPM state"),
+        ("shutoff", {"nvram": "/web_VARS.qcow2", "nvram_format": "qcow2"}, ""),
+        ("running", {"nvram": "/web_VARS.fd", "tpm": "emulator"}, ""),
+        ("disk-snapshot", {"tpm": "emulator"}, "the TPM state"),
+    ],
+)  # fmt: skip
+def test_what_of_the_firmware_does_not_go_back_is_told(
+    state: str, detail: dict[str, Any], told: str
+) -> None:
+    taken = {"snapshot_list": (VmSnapshot("clean", state=state),)}
+    plan = planned("vm snapshot revert web clean", cluster(detail={**detail, **taken}))
+    found = {each.code: str(each.text) for each in plan.warnings}
+    assert (told in found["firmware-stays"]) if told else "firmware-stays" not in found
 
 
 def test_a_revert_keeps_the_tags_of_now() -> None:

@@ -175,6 +175,7 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         topology=_topology(root, numbers),
         numa_cells=len(root.findall("cpu/numa/cell")),
         memory_limit=numbers.size("maxMemory", root.find("maxMemory")),
+        hard_limit=_hard_limit(root, numbers),
         balloon=_of(root, "devices/memballoon", "model") != "none",
         hugepage_size=_hugepage_size(root, numbers),
         pflash=_of(root, "os", "firmware") == "efi" or _of(root, "os/loader", "type") == "pflash",
@@ -196,6 +197,14 @@ def _topology(root: etree._Element, numbers: _Numbers) -> int:
         return 0
     levels = ("sockets", "dies", "clusters", "cores", "threads")
     return math.prod(numbers.count(f"topology {each}", found.get(each, "1"), 1) for each in levels)
+
+
+def _hard_limit(root: etree._Element, numbers: _Numbers) -> int:
+    """Bytes of ``<hard_limit>``; 0 where there is none, which libvirt also writes as a huge one."""
+    found = root.find("memtune/hard_limit")
+    if found is None or len((found.text or "").strip()) > _DIGITS_OF_NO_LIMIT:
+        return 0
+    return numbers.size("hard_limit", found)
 
 
 def _hugepage_size(root: etree._Element, numbers: _Numbers) -> int:
@@ -371,6 +380,7 @@ class _Numbers:
 
 _TUNE = ("shares", "period", "quota", "emulator_period", "emulator_quota")
 _MOST_BYTES = 1 << 62  # more is a slip: it would fit into no column of the database
+_DIGITS_OF_NO_LIMIT = 15  # 9007199254740991 KiB is VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
 _MOST_TUNE = (1 << 63) - 1  # cgroups write "no ceiling" so large
 
 

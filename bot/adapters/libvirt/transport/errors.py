@@ -237,6 +237,15 @@ _BY_CODE: tuple[Entry, ...] = (
         advice=words("The VM has no such snapshot. `/kvm vm snapshot list` shows its snapshots."),
     ),
     *_entries(
+        "revert-risky",
+        libvirt.VIR_ERR_SNAPSHOT_REVERT_RISKY,
+        advice=words(
+            "libvirt does not revert the VM to that snapshot while it runs, for it would have to "
+            "end it. Shut the VM down, then ask again."
+        ),
+        phrase="must respawn ",  # no message
+    ),
+    *_entries(
         "name-taken",
         libvirt.VIR_ERR_DOM_EXIST,
         advice=words(

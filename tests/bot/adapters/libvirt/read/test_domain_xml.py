@@ -276,3 +276,18 @@ def test_nvme_disks_of_two_controllers_are_two_though_both_count_from_one() -> N
 @pytest.mark.parametrize("memory", ["<memory/>", "<memory unit='MiB'> </memory>"])
 def test_an_empty_memory_is_told_and_is_no_zero(memory: str) -> None:
     assert "makes no sense" in str(parse(f"<domain><name>x</name>{memory}</domain>").problem)
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("<hard_limit unit='KiB'>4194304</hard_limit>", 4 << 30),
+        ("<hard_limit unit='G'>4</hard_limit>", 4 << 30),
+        ("<hard_limit unit='KiB'>9007199254740991</hard_limit>", 0),  # no limit
+        ("<soft_limit unit='G'>4</soft_limit>", 0),
+    ],
+)
+def test_what_the_kernel_lets_a_vm_have_is_read(limit: str, told: int) -> None:
+    found = parse(f"<domain><memory>1024</memory><memtune>{limit}</memtune></domain>")
+    assert found.detail.hard_limit == told
+    assert not found.problem

@@ -52,6 +52,8 @@ class Told:
     ("code", "text", "advice"),
     [
         ("OPERATION_ABORTED", "operation aborted: migration out job: canceled by client", "cancelled"),
+        ("SNAPSHOT_REVERT_RISKY", "revert requires force: must respawn guest to start inactive snapshot",
+         "Shut the VM down, then ask again"),
         ("MIGRATE_UNSAFE", "Unsafe migration: Migration without shared storage is unsafe", "shared = true"),
         ("MIGRATE_PERSIST_FAILED", "domain migrated but could not be defined", "did move"),
         ("CPU_INCOMPATIBLE", "the CPU is incompatible with host CPU: lacks avx2", "CPU model"),
