@@ -50,6 +50,10 @@ _HOST = shape(
     words("write up to 63 letters, digits, `.` and `-`, a letter or a digit first and last"),
 )
 _PATH = shape(r"(/.*)?", words("write a path that begins with /"))
+_PLACE = shape(
+    r"(/.*|[a-z]+://.*)?",
+    words("write a path that begins with /, or where a network disk is, such as `nbd://localhost`"),
+)
 _MEMBER = shape(
     r"[UW][A-Z0-9]{2,}",
     words("write the person's member ID, such as U0123ABCD: Slack's profile has it under ⋮"),
@@ -187,12 +191,13 @@ class PoolSection(Section):
 
     A pool by its ``name``, or every path that is, or lies below, ``path``.
 
-    ``path`` may have wildcards, such as ``/dev/drbd*``. ``hosts``: on which hosts; empty means on
+    ``path`` may have wildcards, such as ``/dev/drbd*``, and may be where a network disk is, such as
+    ``nbd://localhost``, which hosts take for their own. ``hosts``: on which hosts; empty means on
     all.
     """
 
     name: str = ""
-    path: Annotated[str, _PATH] = ""
+    path: Annotated[str, _PLACE] = ""
     shared: bool
     hosts: tuple[str, ...] = ()
 

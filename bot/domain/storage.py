@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from bot.domain.backing import image_name, plain
 from bot.domain.cluster import Disk, DiskThere, Host, Pool, Seen, VmDetail
 
+_CLUSTERS = frozenset({"rbd", "gluster", "sheepdog", "vxhs"})
 _REMOVABLE = frozenset({"cdrom", "floppy"})
 _DEVICE_FOLDERS = frozenset({"/dev", "/dev/disk/by-path", "/dev/disk/by-id", "/dev/mapper"})
 
@@ -130,7 +131,9 @@ def _within(path: str, folder: str) -> bool:
 
 def declared_shared(host: Host, disk: Disk) -> bool:
     """Whether the configuration says that other hosts can see the disk too."""
-    if disk.kind not in {"network", "volume"} and _path_declared(host, disk.source):
+    if disk.kind == "network":
+        return any(_covers(each.rstrip("/"), disk.source) for each in host.shared_paths)
+    if disk.kind != "volume" and _path_declared(host, disk.source):
         return True
     pool = pool_of(host, disk)
     return pool is not None and pool.declared and pool.shared
@@ -140,21 +143,36 @@ def _path_declared(host: Host, path: str) -> bool:
     """Whether a pattern covers a path in one of its spellings, none of which leads elsewhere."""
     patterns = [each.rstrip("/") for each in host.shared_paths]
     return any(
-        name == each or fnmatchcase(name, each) or fnmatchcase(name, f"{each}/*")
-        for each in patterns
-        for name in {posixpath.normpath(path), plain(path)}
+        _covers(each, name) for each in patterns for name in {posixpath.normpath(path), plain(path)}
     )
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}/*")
 
 
 def is_shared(host: Host, disk: Disk) -> bool:
     """Whether other hosts can see the disk too.
 
-    Network disks, what lies in a shared pool, and what is declared so.
+    Network disks, what lies in a shared pool, and what is declared so. A server that each host
+    finds on itself, such as ``nbd://localhost``, is another one on each.
     """
     if disk.kind == "network":
-        return True
+        return not _served_by_own_host(disk.source) or declared_shared(host, disk)
     pool = pool_of(host, disk)
     return (pool is not None and pool.shared) or declared_shared(host, disk)
+
+
+def _served_by_own_host(url: str) -> bool:
+    """Whether a network disk comes from its host itself: over a Unix socket, or from localhost.
+
+    The server of a cluster's storage may well be there: each host has one, and all tell the same.
+    """
+    kind, _, rest = url.partition("://")
+    server = rest.partition("/")[0].lower()
+    return kind not in _CLUSTERS and (
+        not server or server.startswith(("localhost", "127.", "::1", "[::1]"))
+    )
 
 
 def is_medium(disk: Disk) -> bool:

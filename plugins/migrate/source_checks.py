@@ -506,7 +506,7 @@ def _copy_or_declare(case: MigrationCase, disks: tuple[Disk, ...]) -> Message:
             command=as_code("/kvm migrate {} --copy-storage", case.vm.name),
             declare=declare_shared(disks),
         )
-    by_path = tuple(disk for disk in stuck if disk.source.startswith("/"))
+    by_path = tuple(disk for disk in stuck if disk.source.startswith("/") or disk.kind == "network")
     return words(
         "libvirt cannot copy {disks} to another host. {advice} {declare}",
         disks=Names(tuple(disk.target for disk in stuck)),

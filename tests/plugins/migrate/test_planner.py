@@ -1053,3 +1053,14 @@ def test_an_old_definition_is_removed_without_what_may_be_the_running_vms(
     seen = both(left, host_is("host-b", libvirt_version=version))(cluster())
     (found,) = (each for each in refused(TO_B, seen) if each.code == "leftover")
     assert f"`virsh undefine {uuid_of('web-1')}{options}`" in str(found.remedy)
+
+
+@pytest.mark.parametrize("source", ["nbd://localhost:10809/web", "nbd:///run/nbd.sock/web"])
+def test_a_disk_that_its_host_serves_itself_is_not_on_the_other(source: str) -> None:
+    """The target has another server there, or none."""
+    seen = vm_with(disks=(Disk("vda", "network", source),))(cluster())
+    (found,) = refused(TO_B, seen)
+    assert found.code == "local-disk"
+    assert f'path = "{source.rpartition("/")[0]}"' in str(found.remedy)
+    declared = host_is("host-a", shared_paths=(source.rpartition("/")[0],))(seen)
+    assert planned(TO_B, declared).steps
