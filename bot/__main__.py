@@ -27,6 +27,7 @@ from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import Code, Duration, Message, join, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
+from bot.domain.suggest import nearest
 from bot.log_lines import configure_logging
 
 if TYPE_CHECKING:
@@ -39,7 +40,55 @@ _GIVES_WAY = b"\0"  # no signal has this number
 _LONGEST_END = 9.5  # seconds from the signal to the end of the process
 
 
+class Line(click.Group):
+    """Everything that is typed behind ``drover``; what is wrong in it is told as our own errors."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # Any: as click declares it
+    ) -> click.Context:
+        """Read the options before the command."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            raise _in_own_words(error, list(args)) from error
+
+    def invoke(self, ctx: click.Context) -> Any:  # Any: as click declares it
+        """Read the command and run it."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            raise _in_own_words(error, sys.argv[1:]) from error
+
+
+def _in_own_words(error: click.ClickException, line: list[str]) -> Exception:
+    """What is wrong with a line, and where its usage is told; help that was asked for stays."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) or not isinstance(
+        error, click.UsageError
+    ):
+        return error
+    from bot.domain.errors import word_too_many
+    from bot.flow.commands.parse import extra_word, slip
+
+    context = error.ctx or click.Context(drover, info_name="drover")
+    for name in context.command_path.split()[1:]:
+        line = line[line.index(name) + 1 :] if name in line else line
+    if isinstance(error, click.exceptions.NoSuchCommand):
+        near = nearest(error.command_name, error.possibilities or ())
+        said = join((words("There is no command “{name}”.", name=error.command_name), near))
+    elif extra := extra_word(context.command, line, error):
+        said = word_too_many(extra)
+    else:
+        said = slip(error, context.command)
+    usage = Code(f"{context.command_path} --help")
+    return UsageError(said, words("{usage} tells how it is used.", usage=usage))
+
+
 @click.group(
+    cls=Line,
     context_settings={"max_content_width": 100},
     help=str(words("Run a cluster of KVM hosts from chat, safely.")),
     epilog=str(
@@ -363,7 +412,9 @@ def plan(
     planned = found.command.plan(intent, seen, catalog.rules)
     took = time.monotonic() - began
     if out:
-        out.write_text(_move_lines(planned), encoding="utf-8")
+        from bot.cluster_files import write_file
+
+        write_file(out, _move_lines(planned))
     if as_json:
         click.echo(json.dumps(codec.data(planned), indent=1, ensure_ascii=False))
     else:

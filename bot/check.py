@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.adapters.language import Languages
 from bot.catalog import Catalog
+from bot.cluster_files import write_file
 from bot.domain import codec
 from bot.domain import policy as policies
 from bot.domain.card import bare, said_elsewhere
@@ -355,7 +356,7 @@ def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
     finally:
         hypervisor.close()
     if save:
-        save.write_text(codec.text(seen), encoding="utf-8")
+        write_file(save, codec.text(seen))
     return [*_answering(seen), *_fences(settings, seen), *ready]
 
 

@@ -18,9 +18,26 @@ from bot.domain.errors import DroverError
 from bot.domain.message import join, words
 from bot.testing import draw_cluster
 
-_ADVICE = (
+_ADVICE = words(
     "Save one with `drover check --save FILE`, or draw one as config/clusters/uneven.txt does."
 )
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file that somebody named.
+
+    Raises:
+        DroverError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DroverError(
+            words(
+                "{file} cannot be written: {reason}.", file=str(path), reason=error.strerror or ""
+            ),
+            words("Name a file where you may write."),
+        ) from error
 
 
 def snapshot_from(path: Path, codec: Codec) -> Snapshot:

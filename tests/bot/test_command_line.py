@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.__main__ import drover
+from bot.adapters.language import Languages
+from bot.domain.errors import UsageError
+
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +92,46 @@ def called(folder: Path, *words: str, lang: str = "C.UTF-8") -> subprocess.Compl
         env={**clean, "PYTHONPATH": str(ROOT), "LANG": lang},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
+
+
+SLIPS = {
+    "chek": "There is no command “chek”. Did you mean “check”? `drover --help` tells",
+    "audit exprt": "There is no command “exprt”. Did you mean “export”? `drover audit --help` tells",
+    "check --vrbose": "There is no option `--vrbose`. Did you mean `--verbose`? `drover check --help`",
+    "plan": "`COMMAND` is missing. `drover plan --help` tells",
+    "run extra": "Unexpected word “extra”. `drover run --help` tells",
+    "--config": "`--config` needs a value behind it. `drover --help` tells",
+    "mcp --http x": "`--http` must be a whole number from 1 to 65535. `drover mcp --help` tells",
+    "audit export --format x": "`--format` must be jsonl or csv. `drover audit export --help` tells",
+    "plan --cluster /nope hosts": "`--cluster` must be a file that exists and can be read.",
+}
+
+
+@pytest.mark.parametrize("line", SLIPS)
+def test_a_slip_is_told_in_our_own_words_in_either_language(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["drover", *line.split()])
+    with pytest.raises(UsageError) as caught:
+        drover(prog_name="drover")
+    assert str(caught.value).startswith(SLIPS[line])
+    shown = Languages().of("pt_BR")
+    for said in (caught.value.text, caught.value.advice):
+        assert str(shown.translate(said)) != str(said)
+
+
+def test_a_group_without_a_command_shows_its_help(tmp_path: Path) -> None:
+    assert "Check or export the audit trail." in called(tmp_path, "audit").stderr
+
+
+@pytest.mark.parametrize("place", ["none/here", "."])
+def test_a_file_that_cannot_be_written_is_told(place: str, tmp_path: Path) -> None:
+    cluster = f"{ROOT}/config/clusters/uneven.txt"
+    done = called(tmp_path, "plan", "--cluster", cluster, "--out", place, "balance")
+    assert done.returncode == 2
+    assert f"drover: {place} cannot be written: " in done.stderr
+    assert "Name a file where you may write." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("line", WITHOUT)

@@ -181,13 +181,11 @@ def _intent(
             error.advice = join((quoted or "", _write(command, slash)))
         raise
     except click.ClickException as error:
-        if extra := _extra(command.grammar, rest, error):
+        if extra := extra_word(command.grammar, rest, error):
             advice = join((_in_quotes(command.grammar, rest), _write(command, slash)))
             raise UsageError(word_too_many(extra), advice) from error
         code = MISSING if isinstance(error, click.MissingParameter) else ""
-        raise UsageError(
-            _slip(error, command.grammar), _write(command, slash), code=code
-        ) from error
+        raise UsageError(slip(error, command.grammar), _write(command, slash), code=code) from error
 
 
 def _contradict(grammar: click.Command, rest: Sequence[str]) -> None:
@@ -206,7 +204,7 @@ def _contradict(grammar: click.Command, rest: Sequence[str]) -> None:
             raise UsageError(words("{options} exclude each other.", options=both))
 
 
-def _extra(grammar: click.Command, rest: Sequence[str], error: click.ClickException) -> str:
+def extra_word(grammar: click.Command, rest: Sequence[str], error: click.ClickException) -> str:
     """The first word that a command has no place for; '' where something else is wrong."""
     if type(error) is not click.UsageError:  # click has no kind of its own for it
         return ""
@@ -228,7 +226,7 @@ def _in_quotes(grammar: click.Command, rest: Sequence[str]) -> Message:
     return words("Put several words of an option in quotes: {line}.", line=line)
 
 
-def _slip(error: click.ClickException, grammar: click.Command) -> Message:
+def slip(error: click.ClickException, grammar: click.Command) -> Message:
     """What is wrong with a line, for the slips that people make most; else click's own sentence."""
     param = getattr(error, "param", None)
     if isinstance(error, click.NoSuchOption):
@@ -272,6 +270,8 @@ def _misfit(param: click.Parameter) -> Message:
         )
     if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
         return words("{name} must be a number in its range.", name=name)
+    if isinstance(kind, click.Path):
+        return words("{name} must be a file that exists and can be read.", name=name)
     return ""
 
 
