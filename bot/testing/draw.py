@@ -27,7 +27,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from bot.domain.cluster import Health, Host, Nic, Snapshot, Vm, VmDetail, VmState
-from bot.domain.errors import DroverError
+from bot.domain.errors import DroverError, UnitError
+from bot.domain.message import Code, Message, words
 from bot.domain.suggest import nearest
 from bot.domain.units import size
 
@@ -81,14 +82,15 @@ def draw_cluster(text: str, taken_at: datetime = TAKEN_AT) -> Snapshot:
     vms: list[Vm] = []
     for line in _lines(text):
         host, guests = line.read(taken_at)
-        _once(line, host.name, [each.name for each in hosts], "host")
+        _once(line, host.name, [each.name for each in hosts])
         for vm in guests:
-            _once(line, vm.name, [each.name for each in vms], "guest")
+            _once(line, vm.name, [each.name for each in vms])
             vms.append(vm)
         hosts.append(host)
     if not hosts:
         raise DrawingError(
-            "The drawing has no host.", "Write one to a line, for example `host-a 16cpu 64G`."
+            words("The drawing has no host."),
+            words("Write one to a line, for example `host-a 16cpu 64G`."),
         )
     return Snapshot(taken_at, tuple(hosts), tuple(vms))
 
@@ -108,54 +110,57 @@ class _DrawingLine:
     def read(self, taken_at: datetime) -> tuple[Host, list[Vm]]:
         """The host of this line and its guests."""
         first, *rest = self.text.split("|")
-        host = _host(_Words(self, first, _HOST_WORDS), taken_at)
-        guests = [_guest(_Words(self, each, _GUEST_WORDS), host.name) for each in rest]
+        host = _host(_Drawn(self, first, _HOST_WORDS), taken_at)
+        guests = [_guest(_Drawn(self, each, _GUEST_WORDS), host.name) for each in rest]
         used = sum(vm.memory for vm in guests if vm.state.active)
         return replace(host, memory_free=max(0, host.memory - used)), guests
 
-    def error(self, text: str, advice: str) -> DrawingError:
+    def error(self, text: Message, advice: Message) -> DrawingError:
         """An error about this line."""
-        return DrawingError(f"Line {self.number}: {text}", advice)
+        return DrawingError(words("Line {number}: {text}", number=self.number, text=text), advice)
 
 
-class _Words:
+class _Drawn:
     """The words of one host or guest, taken apart: name, CPUs, size, words of the list and tags."""
 
     def __init__(self, line: _DrawingLine, text: str, known: Sequence[str]) -> None:
         self.line = line
         self.cpus: int | None = None
         self.size: int | None = None
-        self.words: dict[str, str] = {}
+        self.said: dict[str, str] = {}
         self.tags = MappingProxyType(dict(self._tags(text)))
-        words = iter(_TAGS.sub(" ", text).split())
-        self.name = next(words, "")
+        rest = iter(_TAGS.sub(" ", text).split())
+        self.name = next(rest, "")
         if not _NAME.fullmatch(self.name):
             raise line.error(
-                f"“{self.name or text.strip()}” is no name.", "Write for example `web-1 4G 2cpu`."
+                words("“{name}” is no name.", name=self.name or text.strip()),
+                _example("web-1 4G 2cpu"),
             )
-        for word in words:
-            self._take(word, words, known)
+        for word in rest:
+            self._take(word, rest, known)
 
     def number(self, word: str) -> float | None:
         """The number after ``word``; None when the word is not there."""
-        if word not in self.words:
+        if word not in self.said:
             return None
         try:
-            return float(self.words[word])
+            return float(self.said[word])
         except ValueError as error:
             raise self.line.error(
-                f"“{word} {self.words[word]}” has no number.", f"Write `{word} 0.5`."
+                words("“{part}” has no number.", part=f"{word} {self.said[word]}"),
+                _example(f"{word} 0.5"),
             ) from error
 
     def bytes(self, word: str) -> int | None:
         """The size after ``word``; None when the word is not there."""
-        if word not in self.words:
+        if word not in self.said:
             return None
         try:
-            return size(self.words[word])
-        except ValueError as error:
+            return size(self.said[word])
+        except UnitError as error:
             raise self.line.error(
-                f"“{word} {self.words[word]}”: {error}.", f"Write `{word} 2G`."
+                words("“{part}”: {reason}.", part=f"{word} {self.said[word]}", reason=error.text),
+                _example(f"{word} 2G"),
             ) from error
 
     def _take(self, word: str, rest: Iterator[str], known: Sequence[str]) -> None:
@@ -166,38 +171,39 @@ class _Words:
             self._once(word, already=self.size is not None)
             self.size = size(word)
         elif word in known:
-            self._once(word, already=word in self.words)
-            self.words[word] = self._value(word, rest) if word in _WITH_VALUE else ""
+            self._once(word, already=word in self.said)
+            self.said[word] = self._value(word, rest) if word in _WITH_VALUE else ""
         else:
-            advice = nearest(
-                word, known, f"Known words: {', '.join(known)}; CPUs are `4cpu`, memory is `8G`."
+            every = words("Known words: {known}; CPUs are `4cpu`, memory is `8G`.", known=known)
+            raise self.line.error(
+                words("“{word}” is not understood.", word=word), nearest(word, known, every)
             )
-            raise self.line.error(f"“{word}” is not understood.", str(advice))
 
     def _value(self, word: str, rest: Iterator[str]) -> str:
         value = next(rest, None)
         if value is None:
             raise self.line.error(
-                f"“{word}” needs a value after it.", f"Write for example `{word} 2`."
+                words("“{word}” needs a value after it.", word=word), _example(f"{word} 2")
             )
         return value
 
     def _once(self, word: str, *, already: bool) -> None:
         if already:
             raise self.line.error(
-                f"“{word}” is one too many for {self.name}.", "Say each thing once."
+                words("“{word}” is one too many for {name}.", word=word, name=self.name),
+                words("Say each thing once."),
             )
 
     def _tags(self, text: str) -> Iterator[tuple[str, str]]:
         if _TAGS.sub("", text).count("[") or _TAGS.sub("", text).count("]"):
             raise self.line.error(
-                "a bracket is not closed.", "Write tags as `[env=prod owner=ann]`."
+                words("a bracket is not closed."), _example("[env=prod owner=ann]")
             )
         for word in re.split(r"[\s,]+", " ".join(_TAGS.findall(text)).strip()):
             key, equals, value = word.partition("=")
             if word and not (key and equals):
                 raise self.line.error(
-                    f"“{word}” is no tag.", "Write tags as `[env=prod owner=ann]`."
+                    words("“{word}” is no tag.", word=word), _example("[env=prod owner=ann]")
                 )
             if word:
                 yield key, value
@@ -210,68 +216,80 @@ def _lines(text: str) -> Iterator[_DrawingLine]:
             yield _DrawingLine(number, content)
 
 
-def _host(words: _Words, taken_at: datetime) -> Host:
-    if words.cpus is None or words.size is None:
-        raise words.line.error(
-            f"{words.name} needs CPUs and memory.",
-            f"Write for example `{words.name} 16cpu 64G reserve 2G`.",
+def _host(drawn: _Drawn, taken_at: datetime) -> Host:
+    if drawn.cpus is None or drawn.size is None:
+        raise drawn.line.error(
+            words("{name} needs CPUs and memory.", name=drawn.name),
+            _example(f"{drawn.name} 16cpu 64G reserve 2G"),
         )
-    if "down" in words.words and "stale" in words.words:
-        raise words.line.error(f"{words.name} cannot be both down and stale.", "Choose one.")
+    if "down" in drawn.said and "stale" in drawn.said:
+        raise drawn.line.error(
+            words("{name} cannot be both `down` and `stale`.", name=drawn.name),
+            words("Choose one."),
+        )
     host = replace(
         _HARDWARE,
-        name=words.name,
-        hostname=words.name,
-        uuid=uuid_of(words.name),
+        name=drawn.name,
+        hostname=drawn.name,
+        uuid=uuid_of(drawn.name),
         seen_at=taken_at,
-        cpus=words.cpus,
-        memory=words.size,
-        reserve=words.bytes("reserve") or 0,
-        cpu=words.number("load"),
-        maintenance="maintenance" in words.words,
-        tags=words.tags,
+        cpus=drawn.cpus,
+        memory=drawn.size,
+        reserve=drawn.bytes("reserve") or 0,
+        cpu=drawn.number("load"),
+        maintenance="maintenance" in drawn.said,
+        tags=drawn.tags,
     )
-    return _with_trouble(host, words)
+    return _with_trouble(host, drawn)
 
 
-def _with_trouble(host: Host, words: _Words) -> Host:
-    if "down" in words.words:
+def _with_trouble(host: Host, drawn: _Drawn) -> Host:
+    if "down" in drawn.said:
         return replace(host, health=Health.UNREACHABLE, problem="no connection")
-    if "stale" in words.words:
+    if "stale" in drawn.said:
         return replace(host, health=Health.STALE, problem="it did not answer in time")
     return host
 
 
-def _guest(words: _Words, host: str) -> Vm:
-    if words.size is None:
-        raise words.line.error(
-            f"{words.name} needs memory.", f"Write for example `{words.name} 4G 2cpu`."
+def _guest(drawn: _Drawn, host: str) -> Vm:
+    if drawn.size is None:
+        raise drawn.line.error(
+            words("{name} needs memory.", name=drawn.name), _example(f"{drawn.name} 4G 2cpu")
         )
-    if "off" in words.words and "paused" in words.words:
-        raise words.line.error(f"{words.name} cannot be both off and paused.", "Choose one.")
-    paused = "paused" in words.words
+    if "off" in drawn.said and "paused" in drawn.said:
+        raise drawn.line.error(
+            words("{name} cannot be both `off` and `paused`.", name=drawn.name),
+            words("Choose one."),
+        )
+    paused = "paused" in drawn.said
     state = (
-        VmState.SHUT_OFF if "off" in words.words else VmState.PAUSED if paused else VmState.RUNNING
+        VmState.SHUT_OFF if "off" in drawn.said else VmState.PAUSED if paused else VmState.RUNNING
     )
     return Vm(
-        uuid=uuid_of(words.name),
-        name=words.name,
+        uuid=uuid_of(drawn.name),
+        name=drawn.name,
         host=host,
         state=state,
-        vcpus=words.cpus or 1,
-        memory=words.size,
-        memory_max=words.size,
-        cpu=words.number("load"),
-        persistent="transient" not in words.words,
-        autostart="autostart" in words.words,
+        vcpus=drawn.cpus or 1,
+        memory=drawn.size,
+        memory_max=drawn.size,
+        cpu=drawn.number("load"),
+        persistent="transient" not in drawn.said,
+        autostart="autostart" in drawn.said,
         paused_by="user" if paused else "",
-        tags=words.tags,
+        tags=drawn.tags,
         detail=_DEFINITION,
-        dirty_rate=words.bytes("dirty"),
-        wait=words.number("wait"),
+        dirty_rate=drawn.bytes("dirty"),
+        wait=drawn.number("wait"),
     )
 
 
-def _once(line: _DrawingLine, name: str, known: Sequence[str], kind: str) -> None:
+def _once(line: _DrawingLine, name: str, known: Sequence[str]) -> None:
     if name in known:
-        raise line.error(f"there are two {kind}s called {name}.", "Give each its own name.")
+        raise line.error(
+            words("“{name}” is there twice.", name=name), words("Give each its own name.")
+        )
+
+
+def _example(line: str) -> Message:
+    return words("Write for example {line}.", line=Code(line))

@@ -1,7 +1,10 @@
 """Clusters drawn as text."""
 
+from functools import cache
+
 import pytest
 
+from bot.adapters.language import Language, Languages
 from bot.domain.cluster import GIB, MIB, Health, VmState
 from bot.testing import DrawingError, draw_cluster, uuid_of
 
@@ -73,6 +76,11 @@ def test_uuids_stay_the_same() -> None:
     )
 
 
+@cache  # reading all that the bot says takes longer than the tests
+def portuguese() -> Language:
+    return Languages().of("pt_BR")
+
+
 def test_drawing_twice_gives_equal_snapshots() -> None:
     assert draw_cluster(CLUSTER) == draw_cluster(CLUSTER)
 
@@ -96,10 +104,10 @@ def test_drawing_twice_gives_equal_snapshots() -> None:
         ("host-a 4cpu 8G | web-1 1G [env=prod", "Line 1", "bracket"),
         ("host-a 4cpu 8G | | web-1 1G", "Line 1", "is no name"),
         ("host-a 4cpu 8G | -x 1G", "Line 1", "“-x” is no name"),
-        ("host-a 4cpu 8G down stale", "Line 1", "both down and stale"),
-        ("host-a 4cpu 8G | web-1 1G off paused", "Line 1", "both off and paused"),
-        ("host-a 4cpu 8G\nhost-a 4cpu 8G", "Line 2", "two hosts called host-a"),
-        ("host-a 4cpu 8G | v 1G\nhost-b 4cpu 8G | v 1G", "Line 2", "two guests called v"),
+        ("host-a 4cpu 8G down stale", "Line 1", "both `down` and `stale`"),
+        ("host-a 4cpu 8G | web-1 1G off paused", "Line 1", "both `off` and `paused`"),
+        ("host-a 4cpu 8G\nhost-a 4cpu 8G", "Line 2", "“host-a” is there twice"),
+        ("host-a 4cpu 8G | v 1G\nhost-b 4cpu 8G | v 1G", "Line 2", "“v” is there twice"),
         ("# nothing", "The drawing", "no host"),
     ],
 )
@@ -111,3 +119,4 @@ def test_bad_text_is_refused_with_its_line_and_what_to_write(
     assert line in str(caught.value.text)
     assert about in str(caught.value)
     assert caught.value.advice
+    assert str(portuguese().translate(caught.value.text)) != str(caught.value.text)
