@@ -567,3 +567,13 @@ def test_libvirt_starts_no_vm_on_cpus_or_numa_nodes_that_its_host_has_not(scene:
     # Whether this one starts is up to the host's cgroups: here they refuse it
     scene.define("pinned-in-part", more=pin.format(f"{here},900"))
     assert ties("pinned-in-part").unknown_cpus(host) == {900}
+
+
+@pytest.mark.slow
+def test_what_a_vm_wrote_into_its_raw_disk_is_not_copied_as_an_image(scene: Scene) -> None:
+    domain = scene.define("writer")  # its file is qcow2, which a VM may also have written
+    scene.connection.defineXML(domain.XMLDesc(0).replace("type='qcow2'", "type='raw'", 1))
+    told = scene.hypervisor.not_copyable(A, domain.UUIDString())
+    assert [str(each) for each in told] == [
+        "the disk vda (raw in the definition, but its content looks like qcow2)"
+    ]

@@ -39,6 +39,7 @@ def obstacles(root: etree._Element) -> tuple[Message, ...]:
     """
     found = [
         *_firmware_file(root),
+        *_disks(root),
         *_devices(root),
         *_interfaces(root),
         *_characters(root),
@@ -235,20 +236,28 @@ def _firmware_file(root: etree._Element) -> Iterator[Message]:
         yield words("the firmware that it writes to ({path})", path=(loader.text or "").strip())
 
 
-def _devices(root: etree._Element) -> Iterator[Message]:
-    detail = parse(domain_build.text(root)).detail
-    yield from (words("the host device {device}", device=each) for each in detail.hostdevs)
+def _disks(root: etree._Element) -> Iterator[Message]:
     for lun in root.findall("devices/disk[@device='lun']"):
         yield words(
             "the LUN {target}, which is passed through",
             target=_attribute(lun.find("target"), "dev"),
         )
-    for disk in detail.disks:
+    for part in root.findall("devices/disk/source/slices/../.."):
+        yield words(
+            "the disk {target}, which is only a part of its file",
+            target=_attribute(part.find("target"), "dev"),
+        )
+    for disk in parse(domain_build.text(root)).detail.disks:
         if disk.encrypted and disk.device == "disk":
             yield words(
                 "the encrypted disk {target}, which cannot be copied without its secret",
                 target=disk.target,
             )
+
+
+def _devices(root: etree._Element) -> Iterator[Message]:
+    detail = parse(domain_build.text(root)).detail
+    yield from (words("the host device {device}", device=each) for each in detail.hostdevs)
     if detail.tpm in {"passthrough", "external"}:
         yield words("the TPM of the host ({tpm})", tpm=detail.tpm)
     if root.find("devices/tpm/backend/source") is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import libvirt
@@ -37,6 +37,7 @@ _CANNOT_NOW = frozenset(
         libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
     }
 )
+_IMAGES = frozenset({"qcow2", "qcow", "qed", "vmdk", "vdi", "vpc", "luks"})
 _START_LOOK = 0.2  # seconds between looks at a start that is under way
 _KEEPS_TPM = 8_009_000  # the first libvirt that can keep it
 _UNDEFINE = (
@@ -67,7 +68,39 @@ def define_copy(connection: Connection, copy: Copy) -> None:
 
 def not_copyable(connection: Connection, uuid: str) -> tuple[Message, ...]:
     """What of a VM's definition a copy cannot have as well."""
-    return copying.obstacles(document(_whole(connection, uuid)))
+    root = document(_whole(connection, uuid))
+    return (*copying.obstacles(root), *_other_formats(connection, root))
+
+
+def _other_formats(connection: Connection, root: etree._Element) -> Iterator[Message]:
+    """Yield the raw disks whose content looks like an image of another format.
+
+    A guest may have written that. libvirt's pools go by the content and would copy what that image
+    shows, other files of the host included.
+    """
+    for disk in parse(domain_build.text(root)).detail.disks:
+        if (
+            disk.device == "disk"
+            and disk.format == "raw"
+            and (other := _looks_like(connection, disk))
+        ):
+            yield words(
+                "the disk {target} (raw in the definition, but its content looks like {other})",
+                target=disk.target,
+                other=other,
+            )
+
+
+def _looks_like(connection: Connection, disk: Disk) -> str:
+    """The format that a pool finds in a raw disk, '' where it is raw or in no active pool."""
+    try:
+        place = _place_of(connection, disk) if disk.source else None
+        found = volumes.find(connection, *place) if place else None
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+        return ""  # a pool that is not active, from which nothing can be copied either
+    return found.format if found and found.format in _IMAGES else ""
 
 
 def _whole(connection: Connection, uuid: str) -> str:
@@ -226,6 +259,16 @@ def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int
     if place is None:
         raise HypervisorError(
             words("Disk {target} is not in a storage pool.", target=target),
+            words("Start the VM: a disk of a running VM can be resized."),
+        )
+    if found is not None and found.format == "raw" and (other := _looks_like(connection, found)):
+        # The pool would change that image within the disk
+        raise HypervisorError(
+            words(
+                "Disk {target} is raw, but its content looks like {other}. It was not changed.",
+                target=target,
+                other=other,
+            ),
             words("Start the VM: a disk of a running VM can be resized."),
         )
     pool, name = place
