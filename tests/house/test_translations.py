@@ -70,6 +70,7 @@ FILLED = f"this one {TITLE} too"
 # no message: what a host prints
 PATTERN = "some words of virsh"
 KEY = "one-word"
+ADVICE = "Save one with `drover check --save FILE`."
 '''
 
 
@@ -96,6 +97,7 @@ def test_templates_are_found_and_sentences_that_are_none(package: Path) -> None:
     assert [(each.line, each.text) for each in literals(package)] == [
         (6, "this is a sentence"),
         (7, "this one {} too"),
+        (11, "Save one with `drover check --save FILE`."),
     ]
 
 
