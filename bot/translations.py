@@ -43,7 +43,6 @@ _HOLE = re.compile(r"\{(\w+)\}")
 _CODE = re.compile(r"`([^`]*)`")
 _MARK = re.compile(r"[*`]|(?<!\w)_|_(?!\w)")
 _WORD = re.compile(r"(?:^|(?<=[\s“(]))[A-Za-z][A-Za-z’'-]*(?=$|[\s,.;:?!”)])")
-_TYPED_PART = re.compile(r"`[^`\n]*`")
 _SHELL = re.compile(r"[$&|=<>]|(?:^|\s)--?[a-z]")
 _SMALL_WORDS = frozenset(
     [
@@ -293,7 +292,7 @@ def _is_sentence(text: str) -> bool:
     At least three words, a small one among them, and nothing that a shell reads but what is marked
     as typed.
     """
-    text = _TYPED_PART.sub("", text)
+    text = _CODE.sub("", text)
     found = _WORD.findall(text)
     return (
         len(found) > 2
