@@ -14,7 +14,7 @@ from bot.domain.message import words
 from bot.domain.metrics import AlertSeverity
 from bot.plugin_api import Alert, Looked, Memory, Remedy, WatchView
 
-_GONE = words("The object of this alert no longer exists.")
+_GONE = words("No longer watched: its object is gone, or in maintenance.")
 _GONE_CARD = Card(_GONE, words("Resolved"), (Section(_GONE),))
 
 

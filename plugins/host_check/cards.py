@@ -123,8 +123,17 @@ def no_change(host: str, *, on: bool) -> Objection:
     )
 
 
-def remaining_vms(host: str, names: Sequence[str]) -> Reason:
-    """Maintenance moves nobody."""
+def remaining_vms(host: str, names: Sequence[str], *, up: bool = True) -> Reason:
+    """Maintenance moves nobody; off a host that is not ``up`` nothing can be moved."""
+    if not up:
+        text = nwords(
+            "{n} VM was last seen there and may still be running: {vms}. It is not moved by this.",
+            "{n} VMs were last seen there and may still be running: {vms}. They are not moved by "
+            "this.",
+            n=len(names),
+            vms=Names(tuple(names), most=10),
+        )
+        return Reason("guests", text)
     return Reason(
         "guests",
         nwords(

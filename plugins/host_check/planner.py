@@ -201,7 +201,7 @@ def _warnings(snapshot: Snapshot, host: str) -> Iterator[Reason]:
     """Yield who still runs on a host in maintenance, and that no other host is in service."""
     guests = [vm.name for vm in snapshot.on(host) if vm.state.active]
     if guests:
-        yield cards.remaining_vms(host, guests)
+        yield cards.remaining_vms(host, guests, up=snapshot.host(host).up)
     if not any(each.up and not each.maintenance and each.name != host for each in snapshot.hosts):
         yield cards.last_host(host)
 

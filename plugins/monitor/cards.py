@@ -76,6 +76,7 @@ FITS_MEMORY = words("Memory of each VM, such as 512M or 4G; a bare number is MiB
 ALERTS = words("Active alerts, and those that were resolved in the last day.")
 PAGE = words("Which page of the list.")
 ALERTS_SHOWN = 30  # on a page
+_LAST_SEEN = 50  # VMs of a host that does not answer that its card names
 
 MANY = 8  # names in one sentence
 BUSIEST = 15  # VMs of `top`
@@ -545,6 +546,9 @@ def host_card(
     if vms:
         rows = tuple((vm.name, state_word(vm.state), *_use(vm)) for vm in vms)
         elements.append(Table((words("VM"), STATE, *USE_COLUMNS), rows, _NUMERIC))
+    elif not host.up and (last := seen.on(host.name)):
+        lost = tuple((vm.name, state_word(vm.state.value)) for vm in last[:_LAST_SEEN])
+        elements.append(Table((words("VM"), words("Last state")), lost))
     pools = [_pool_use(pool) for pool in host.pools if pool.active]
     if host.pools:
         elements.append(Section(words("*Pools* {pools}", pools=join(pools, "; "))))
@@ -552,14 +556,27 @@ def host_card(
     if buttons := host_buttons(host, allowed):
         elements.append(Buttons(buttons))
     elements.append(Context((words("as of {at}", at=now),)))
-    title = nwords(
-        "{host}: {state}, {n} VM",
-        "{host}: {state}, {n} VMs",
-        n=len(vms),
+    title = _host_title(seen, host, state, len(vms))
+    return Card(text=title, title=title, elements=tuple(elements))
+
+
+def _host_title(seen: Snapshot, host: Host, state: Line, measured: int) -> Words:
+    """A host, its state and its VMs; of one that does not answer those last seen there."""
+    if host.up:
+        return nwords(
+            "{host}: {state}, {n} VM",
+            "{host}: {state}, {n} VMs",
+            n=measured,
+            host=host.name,
+            state=state,
+        )
+    return nwords(
+        "{host}: {state}, {n} VM last seen there",
+        "{host}: {state}, {n} VMs last seen there",
+        n=len(seen.on(host.name)),
         host=host.name,
         state=state,
     )
-    return Card(text=title, title=title, elements=tuple(elements))
 
 
 def _state_fields(host: Host, state: Line) -> tuple[tuple[Line, Line], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from bot.domain.card import (
     prose,
     words,
 )
-from bot.domain.cluster import Host, Snapshot, Vm
+from bot.domain.cluster import Host, Snapshot, Vm, VmState
 from bot.domain.message import Join, Message, Names, Number, Percent, Size, Words
 from bot.domain.metrics import Sweep
 from bot.domain.pages import MORE, ROW, Page, page_buttons
@@ -211,7 +211,7 @@ def _snapshots(seen: VmReading) -> Table:
             each.name,
             words("external") if each.external else words("internal"),
             words("{at}", at=each.made_at),
-            each.state,
+            _state_then(each.state),
             words("yes") if each.current else "",
             each.description,
         )
@@ -231,7 +231,7 @@ def _snapshots(seen: VmReading) -> Table:
 def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
     """Where it could be migrated, or the first objection to each host."""
     if not vm.state.active:
-        return words("Powered off: live migration does not apply.")
+        return words("Not running: live migration does not apply.")
     rules = tuple(dict.fromkeys((*placement.CORE_RULES, *rules)))
     others = [host.name for host in snapshot.hosts if host.name != vm.host]
     against = {name: placement.objections(snapshot, vm, name, rules) for name in others}
@@ -271,6 +271,22 @@ def _snapshots_line(vm: Vm, page: int) -> str:
     return command("vm snapshot list {}", vm.name) + (f" --page {page}" if page > 1 else "")
 
 
+_STATES_THEN: Mapping[str, Message] = {
+    "running": VM_STATES[VmState.RUNNING],
+    "paused": VM_STATES[VmState.PAUSED],
+    "shutoff": VM_STATES[VmState.SHUT_OFF],
+    "crashed": VM_STATES[VmState.CRASHED],
+    "shutdown": VM_STATES[VmState.SHUTTING_DOWN],
+    "pmsuspended": VM_STATES[VmState.SUSPENDED],
+    "disk-snapshot": words("disks only"),
+}
+"""What the VM did when a snapshot was taken, by libvirt's word for it."""
+
+
+def _state_then(state: str) -> Message:
+    return _STATES_THEN.get(state) or prose(state)
+
+
 def _snapshot_line(each: GuestSnapshot) -> Message:
     """Two lines of one snapshot."""
     if each.problem:
@@ -279,7 +295,7 @@ def _snapshot_line(each: GuestSnapshot) -> Message:
         kind = words("external") if each.external else words("internal")
         current = [words("current")] if each.current else []
         told: list[Message] = [each.description] if each.description else []
-        facts = [words("{at}", at=each.made_at), each.state, kind, *current, *told]
+        facts = [words("{at}", at=each.made_at), _state_then(each.state), kind, *current, *told]
     return words("*{snapshot}*\n{facts}", snapshot=each.name, facts=join(facts, " · "))
 
 

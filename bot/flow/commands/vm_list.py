@@ -147,7 +147,7 @@ def answer(intent: Vms, seen: View) -> Card:
     allowed = {each.name for each in seen.commands if each.allowed}
     page = Page(len(found), intent.page, SIZE)
     shown = found[page.first : page.last]
-    running = sum(1 for vm in found if vm.state.active)
+    running = sum(1 for vm in found if STATES["running"](vm))
     title = nwords(
         "{n} VM, {running} running", "{n} VMs, {running} running", n=len(found), running=running
     )

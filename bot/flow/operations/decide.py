@@ -261,7 +261,7 @@ def cancel(services: Services, request: Request) -> Card | None:
         if operation.state is State.APPROVED:
             return (Cancelled(now, request.by, words("It had not begun.")),)
         if operation.state is State.PROPOSED:
-            return operation_cards.only_proposed_card(operation, services.slash)
+            return operation_cards.only_proposed_card(operation, services.slash, request.by)
         if operation.state is not State.RUNNING:
             return operation_cards.settled_card(operation)
         if Ask.CANCEL in operation.asked:

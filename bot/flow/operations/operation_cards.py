@@ -706,6 +706,14 @@ def facts_text(ended: StepEnded) -> Line:
     return join((_fact(name, value) for name, value in ended.facts.items()), ", ")
 
 
+UNDONE = (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE)
+"""States of what ended without being done, and may be proposed again."""
+
+
+_ONE = {"passes": words("pass")}
+"""The labels of facts that count, where there is one."""
+
+
 def _fact(name: str, value: Fact) -> Line:
     """A number stands before what it counts; what has a unit, or is text, behind its name.
 
@@ -725,9 +733,10 @@ def _fact(name: str, value: Fact) -> Line:
             return Words(
                 "{name} {value} {unit}", {"name": Words(before), "value": str(value), "unit": unit}
             )
+        counted = _ONE.get(name, label) if value == 1 else label
         return Words(
             "{value} {name}",
-            {"value": str(value) if isinstance(value, int) else value, "name": label},
+            {"value": str(value) if isinstance(value, int) else value, "name": counted},
         )
     return Words("{name} {value}", {"name": label, "value": value})
 
@@ -817,7 +826,7 @@ def _buttons(
         return [Buttons((*shown, _details(value)))]
     if operation.state is State.DONE:
         return [Buttons((*_remedies(operation), _details(value)))]
-    if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
+    if operation.state in UNDONE:
         return [
             Buttons(
                 (
@@ -1471,16 +1480,26 @@ def settled_text(operation: Operation) -> Words:
     )
 
 
-def only_proposed_card(operation: Operation, slash: str) -> Card:
-    """What cannot be cancelled, for nothing of it runs or will run yet."""
-    line = Code(f"{slash} withdraw {operation.id}")
+def only_proposed_card(operation: Operation, slash: str, by: str) -> Card:
+    """What cannot be cancelled, for nothing of it runs or will run yet.
+
+    ``by``: who tried. Who asked for it can withdraw it, and others can deny it.
+    """
+    own = by == operation.origin.by
+    line = Code(f"{slash} {'withdraw' if own else 'deny'} {operation.id}")
     return note_card(
         words("{id} is only proposed: nothing of it runs.", id=operation.id),
-        words("Take it back with {command}.", command=line),
+        words("Take it back with {command}.", command=line)
+        if own
+        else words("Deny it with {command}.", command=line),
     )
 
 
 def settled_card(operation: Operation) -> Card:
     """``settled_text`` as an answer."""
     text = words("{id} is {state}", id=operation.id, state=OPERATION_STATES[operation.state])
-    return Card(text=text, elements=(Section(settled_text(operation)),), not_done=True)
+    told = settled_text(operation)
+    if operation.state in UNDONE:
+        line = Code(f"/kvm retry {operation.id}")
+        told = join((told, words("{command} proposes it again.", command=line)))
+    return Card(text=text, elements=(Section(told),), not_done=True)

@@ -90,6 +90,12 @@ def test_maintenance_is_one_low_step_with_the_guests_as_a_warning() -> None:
     # Db-1 is off
     assert (warning.code, warning.text.args["vms"]) == ("guests", Names(("web-1",), most=10))
     assert "`/kvm host drain host-a` moves it" in str(warning.text)
+    silent = planner.plan(
+        HostMaintenance("host-a", on=True), draw_cluster("host-a 8cpu 64G down | web-1 4G"), ()
+    )
+    assert isinstance(silent, Plan)
+    assert "may still be running: web-1" in str(silent.warnings[0].text)
+    assert "drain" not in str(silent.warnings[0].text)
 
 
 def test_the_last_host_is_warned_of_and_taking_out_warns_of_nothing() -> None:

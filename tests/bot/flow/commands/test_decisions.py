@@ -13,6 +13,7 @@ from bot.domain.card import Table
 from bot.domain.operation import State
 from bot.flow.commands import decisions, dispatcher, late_requests
 from bot.flow.commands.buttons import Lane
+from bot.flow.operations import overdue
 from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
@@ -123,7 +124,20 @@ def test_cancel_of_what_is_only_proposed_says_how_to_take_it_back(proposed: Bot)
     said = text(proposed.types("cancel op-1"))
     assert "op-1 is only proposed: nothing of it runs." in said
     assert "Take it back with `/kvm withdraw op-1`." in said
+    other = text(proposed.types("cancel op-1", "UBRUNO"))
+    assert "Deny it with `/kvm deny op-1`." in other
+    assert "withdraw" not in other
     assert proposed.operation().state is State.PROPOSED
+
+
+def test_a_decision_on_what_ended_without_being_done_says_how_to_propose_it_again(
+    proposed: Bot,
+) -> None:
+    proposed.clock.turn(601)
+    overdue.expire(proposed.services)
+    said = text(proposed.types(f"approve op-1 {digest(proposed)}", "UBRUNO"))
+    assert "op-1 is expired. Nothing was changed." in said
+    assert "`/kvm retry op-1` proposes it again." in said
 
 
 def test_cancel_ends_what_has_not_begun(proposed: Bot) -> None:

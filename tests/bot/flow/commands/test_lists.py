@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.language import Languages
 from bot.domain.card import Button, Buttons, Card, Listing, Menu, Section, Table
 from bot.domain.cluster import VmState
 from bot.domain.message import Words, words
+from bot.domain.operation import State
 from bot.domain.pages import Page
+from bot.domain.state_names import OPERATION_STATES
 from bot.flow.commands import dispatcher, list_files
 from bot.flow.commands.buttons import Lane
 from bot.ports import Request
@@ -106,6 +109,32 @@ def test_operations_are_found_by_their_id_and_nobody_by_a_name_that_slack_did_no
     assert "`/kvm ops @U0123ABCD`" in unknown
     assert "op-1" in text(bot.types("audit host-b"))
     assert "has nothing about “host-d”" in text(bot.types("audit host-d"))
+
+
+def test_a_paused_vm_is_not_counted_as_running(bot: Bot) -> None:
+    put(bot, "web-1", state=VmState.PAUSED)
+    assert "1 VM, 0 running" in text(bot.types("vms state=paused"))
+    assert "2 running" in text(bot.types("vms"))
+
+
+def test_a_host_that_does_not_answer_shows_the_vms_that_were_last_seen_there(bot: Bot) -> None:
+    bot.hypervisor.down("host-a", "no route to host")
+    shown = text(bot.types("show host host-a"))
+    assert "2 VMs last seen there" in shown
+    assert "web-1" in shown
+    assert "0 VMs" not in shown
+
+
+def test_states_are_words_of_the_readers_language(bot: Bot) -> None:
+    portuguese = Languages("pt_BR", bot.services.catalog.translations).default
+    vm = bot.hypervisor.snapshot().vm("web-1")
+    bot.hypervisor.create_snapshot(vm.host, vm.uuid, "before")
+    listed = bot.types("vm snapshot list web-1")
+    assert listed is not None
+    assert "em execução" in text(portuguese.translate(listed))
+    assert "Not running: live migration does not apply." in text(bot.types("vm show off-1"))
+    failed = words("{id} is {state}", id="op-1", state=OPERATION_STATES[State.FAILED])
+    assert str(portuguese.translate(failed)) == "op-1: falhou"
 
 
 def test_why_names_the_owner_and_not_an_id(bot: Bot) -> None:
