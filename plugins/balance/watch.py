@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from bot.domain import placement
 from bot.domain.cluster import Snapshot, Vm
-from bot.domain.message import Duration, Message, nwords, words
+from bot.domain.message import Duration, Message, Words, nwords, words
 from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import BOT, MOST_OPEN, Operation, State
 from bot.domain.plan import Plan
@@ -170,16 +170,9 @@ def _notice(
     settings: BalanceSettings, view: WatchView, case: BalanceCase, memory: WatchMemory
 ) -> Noticed | None:
     """The worthwhile plan: carried out, proposed or alerted of, as allowed; None for no gain."""
-    wish = Balance(
-        max_moves=settings.watch.max_moves,
-        # Stored as the request's own reason, which is what a person types: plain text
-        reason=str(
-            words(
-                "imbalance above the threshold for {time}",
-                time=Duration(60 * _minutes(memory, view.now)),
-            )
-        ),
-    )
+    why = _why(memory, view.now)
+    # The request's own reason is what a person types: plain text
+    wish = Balance(max_moves=settings.watch.max_moves, reason=str(why))
     held: Message = ""
     if settings.watch.mode is Mode.AUTO:
         own, held = _automatic(settings, view, wish, memory)
@@ -189,8 +182,13 @@ def _notice(
     if plan is None:
         return None
     if settings.watch.mode is Mode.PROPOSE:
-        return Proposal("balance", wish, plan, why=wish.reason, key=_key(memory, view.now))
+        return Proposal("balance", wish, plan, why=why, key=_key(memory, view.now))
     return _alert(wish, plan, memory, view.now, held)
+
+
+def _why(memory: WatchMemory, now: datetime) -> Words:
+    time = Duration(60 * _minutes(memory, now))
+    return words("imbalance above the threshold for {time}", time=time)
 
 
 def _plan(settings: BalanceSettings, case: BalanceCase, wish: Balance) -> Plan | None:
@@ -228,9 +226,8 @@ def _automatic(
             "Nothing is moved automatically: the moves allowed without approval would not help "
             "enough."
         )
-    return Proposal(
-        "balance", wish, plan, why=wish.reason, key=_key(memory, view.now), automatic=True
-    ), ""
+    why, key = _why(memory, view.now), _key(memory, view.now)
+    return Proposal("balance", wish, plan, why=why, key=key, automatic=True), ""
 
 
 def _count_moves(operations: Iterable[Operation], since: datetime) -> int:

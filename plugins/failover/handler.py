@@ -55,6 +55,20 @@ _PATIENCE = 4  # so many times the readings that a proof takes, before none is g
 _WORD = 20.0  # seconds that a controller, which answered before, may be without an answer
 _LOCKED = "disk-locked"  # the code of a start that a lock kept from succeeding
 _LOCK_POLL = 5.0  # seconds between two tries
+FACTS = (
+    words("by"),
+    words("off after"),
+    words("read off"),
+    words("not heard by"),
+    words("definition"),
+    words("waited for a lock"),
+    words("ready after"),
+    words("saved memory removed"),
+    words("off and unreachable after"),
+    words("back after"),
+    words("was"),
+)
+"""The names of the facts of steps, which are labels, for translation."""
 _POLL = 1.0  # seconds between two readings of power while a host goes off
 
 
@@ -193,7 +207,7 @@ def confirm(step: ConfirmOff, hypervisor: Hypervisor, progress: Progress) -> Fac
             hypervisor.power.prove(found)
             await_word(step.host, hypervisor, progress)
             return {
-                "read off": ", ".join(f"{each.at:%H:%M:%S}" for each in found.readings),
+                "read off": ", ".join(f"{each.at:%H:%M:%S}" for each in found.readings) + " UTC",
                 "by": ", ".join(found.devices),
                 "not heard by": ", ".join(found.witnesses),
             }

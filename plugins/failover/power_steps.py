@@ -60,7 +60,7 @@ def switch_off(step: PowerOff, hypervisor: Hypervisor, progress: Progress) -> Fa
         progress.say(words("Waiting until {host} is unreachable", host=step.host))
         progress.sleep(_POLL)
         waited += _POLL
-    return {"off and silent after": Duration(waited)}
+    return {"off and unreachable after": Duration(waited)}
 
 
 def _not_its_own(step: PowerOff, devices: Sequence[Device], hypervisor: Hypervisor) -> DroverError:

@@ -374,7 +374,7 @@ def _proposal(
     return Proposal(
         FAILOVER,
         Failover(evidence.host, by_itself=by_itself),
-        why=str(words("{host} is dead.", host=evidence.host)),
+        why=words("{host} is dead.", host=evidence.host),
         key=f"{evidence.host}:{since.isoformat(timespec='seconds')}",
         automatic=by_itself,
         line=f"{FAILOVER} {evidence.host}",

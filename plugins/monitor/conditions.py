@@ -155,7 +155,9 @@ def _unreachable(host: HostSample, value: float | None, vms: int) -> Condition:
             "{n} VMs were last seen there. Unreachable is not dead: they may still be running. "
             "Do not start them elsewhere.",
             n=vms,
-        ),
+        )
+        if vms
+        else words("No VM was running there when it last answered."),
     )
     well = _card(title, words("{host} answers again.", host=host.name))
     remedies = (_look_at_host(host.name),)

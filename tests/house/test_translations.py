@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from collections import defaultdict
@@ -44,6 +45,36 @@ def test_every_sentence_of_a_converted_package_is_a_message(package: Path) -> No
         )
     else:
         assert not found, "\n".join(map(str, found))
+
+
+SENTENCES = frozenset({"exit", "kept_until", "removed"})
+"""Facts of steps whose values are whole sentences, so that their names are not shown."""
+
+
+def names_of_facts(file: Path) -> set[str]:
+    """The keys of what functions return that measure a step."""
+    found: set[str] = set()
+    for function in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(function, ast.FunctionDef) and function.returns is not None:
+            if ast.unparse(function.returns) != "Facts":
+                continue
+            dicts = [each for each in ast.walk(function) if isinstance(each, ast.Dict)]
+            keys = [key for each in dicts for key in each.keys if isinstance(key, ast.Constant)]
+            found |= {str(key.value) for key in keys}
+    return found - SENTENCES
+
+
+def test_every_name_of_a_fact_of_a_step_is_translated() -> None:
+    known = {
+        message.id
+        for package in packages()
+        for locale, file in translations.translations(package)
+        for message in load(file, locale)
+    }
+    files = [*ROOT.glob("plugins/*/*.py"), *ROOT.glob("bot/flow/operations/*.py")]
+    names = {name for file in files for name in names_of_facts(file)}
+    assert "not heard by" in names, "they are found"
+    assert {name for name in names if name.replace("_", " ") not in known} == set()
 
 
 def test_two_packages_translate_one_template_alike_by_one_plural_rule() -> None:

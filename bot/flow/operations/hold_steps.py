@@ -15,6 +15,9 @@ from bot.flow.context import Services
 from bot.plugin_api import Settled, StepHandler
 from bot.ports import Hypervisor, Progress
 
+FACTS = (words("said so by"), words("seen"))
+"""The names of the facts of a step, which are labels, for translation."""
+
 
 def hold_handler(services: Services, operation: str) -> StepHandler:
     """Put a host on hold, or admit it; a hold that stands keeps its proof."""

@@ -1498,7 +1498,7 @@ def only_proposed_card(operation: Operation, slash: str, by: str) -> Card:
 def settled_card(operation: Operation) -> Card:
     """``settled_text`` as an answer."""
     text = words("{id} is {state}", id=operation.id, state=OPERATION_STATES[operation.state])
-    told = settled_text(operation)
+    told: Message = settled_text(operation)
     if operation.state in UNDONE:
         line = Code(f"/kvm retry {operation.id}")
         told = join((told, words("{command} proposes it again.", command=line)))

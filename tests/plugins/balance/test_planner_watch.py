@@ -12,6 +12,7 @@ import pytest
 
 from bot import catalog
 from bot.domain.cluster import Snapshot
+from bot.domain.message import Words
 from bot.domain.operation import (
     BOT,
     Approved,
@@ -196,6 +197,7 @@ def test_it_proposes_the_plan_itself_with_its_reason_and_few_moves() -> None:
     assert isinstance(proposal.intent, Balance)
     assert proposal.plan is not None
     assert (proposal.action, len(proposal.plan.steps)) == ("balance", 1)
+    assert isinstance(proposal.why, Words), "translated where it is shown"
     assert "imbalance above the threshold for" in str(proposal.why)
     assert proposal.intent.max_moves == 1
 

@@ -11,6 +11,7 @@ import pytest
 
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.errors import HypervisorError
+from bot.domain.message import Words
 from bot.domain.operation import State
 from bot.domain.power import Binding, Hold, Proof, ProofKind
 from bot.domain.readiness import CommandResult
@@ -77,6 +78,7 @@ def test_a_dead_host_is_proposed_after_three_silent_looks(room: Room) -> None:
     assert looks.verdict is Verdict.WAITING
     (noticed,) = looks.after(3).noticed
     assert isinstance(noticed, Proposal)
+    assert isinstance(noticed.why, Words), "translated where it is shown"
     assert (noticed.action, noticed.automatic) == ("host failover", False)
     assert noticed.intent == Failover("host-a")
     (again,) = looks.look().noticed

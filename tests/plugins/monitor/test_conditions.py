@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from bot.alert_rules import evaluate
-from bot.domain.cluster import GIB, Pool, Snapshot
+from bot.domain.cluster import GIB, Pool, Snapshot, VmState
 from bot.domain.metrics import Happening, Incident, Pressure, SnapshotSeen
 from bot.plugin_api import Alert, Measured, WatchView
 from bot.testing import FakeHypervisor, TickingClock, draw_cluster, uuid_of
@@ -76,6 +76,25 @@ def test_a_silent_host_is_told_at_once_and_when_it_is_back(cluster: Cluster) -> 
     (alert,) = cluster.look().values()
     assert (alert.key, alert.over) == ("host:host-b", True)
     assert cluster.look() == {}
+
+
+def test_a_silent_host_without_vms_is_not_said_to_run_any(cluster: Cluster) -> None:
+    for vm in cluster.hypervisor.snapshot().on("host-b"):
+        cluster.hypervisor.put(replace(vm, state=VmState.SHUT_OFF))
+    cluster.hypervisor.down("host-b")
+    said = text(cluster.look()["host:host-b"].card)
+    assert "No VM was running there when it last answered." in said
+    assert "may still be running" not in said
+
+
+def test_a_host_that_is_put_into_maintenance_still_exists(cluster: Cluster) -> None:
+    cluster.hypervisor.down("host-b")
+    cluster.look()
+    cluster.hypervisor.up("host-b")
+    hosts = cluster.hypervisor.snapshot().hosts
+    resting = tuple(replace(each, maintenance=each.name == "host-b") for each in hosts)
+    said = text(cluster.look(hosts=resting)["host:host-b"].card)
+    assert "No longer watched: its object is gone, or in maintenance." in said
 
 
 def test_half_the_hosts_at_once_is_more_likely_us(cluster: Cluster) -> None:
