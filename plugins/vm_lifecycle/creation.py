@@ -283,6 +283,14 @@ def _slips(
             words("Begin it with `#cloud-config` or `#!`."),
         )
     yield from _address_slips(intent)
+    if any(not _is_public_key(each) for each in intent.ssh_keys):
+        yield Objection(
+            "bad-key",
+            words("`--ssh-key` is not a public SSH key: nobody could log in with it."),
+            words(
+                'Give the whole line of its `.pub` file: `--ssh-key "ssh-ed25519 AAAA… ana@pc"`.'
+            ),
+        )
     if intent.host:
         try:
             snapshot.host(intent.host)
@@ -303,7 +311,13 @@ def _address_slips(intent: NewVms) -> Iterator[Objection]:
             else words("“{address}” is not an IP address with its network.", address=intent.address)
         )
         yield Objection("bad-address", text, words("Use for example `10.0.0.5/24`."))
-    if intent.gateway and not _is_address(intent.gateway):
+    if intent.gateway and not intent.address:
+        yield Objection(
+            "bad-gateway",
+            words("A gateway is set only together with a fixed address."),
+            words("Add for example `--address 10.0.0.5/24`, or leave out `--gateway`."),
+        )
+    elif intent.gateway and not _is_address(intent.gateway):
         yield Objection(
             "bad-gateway",
             words("“{address}” is not an IP address.", address=intent.gateway),
@@ -924,7 +938,12 @@ def _older_machines(
 
 
 def _addresses(intent: NewVms) -> tuple[str, ...]:
-    """One address for each VM, counted up from the first; none when the network has too few."""
+    """One address for each VM, counted up from the first; none when the network has too few.
+
+    None either where the network is not said: it would be that one address alone.
+    """
+    if "/" not in intent.address:
+        return ()
     try:
         first = ipaddress.ip_interface(intent.address)
         found = [first.ip + number for number in range(intent.count)]
@@ -933,6 +952,11 @@ def _addresses(intent: NewVms) -> tuple[str, ...]:
     if any(each not in first.network for each in found):
         return ()
     return tuple(f"{each}/{first.network.prefixlen}" for each in found)
+
+
+def _is_public_key(text: str) -> bool:
+    """Whether a line holds a key: in base64 each begins with the length of its kind's name."""
+    return any(word.startswith("AAAA") for word in text.split())
 
 
 def _is_address(text: str) -> bool:

@@ -97,11 +97,13 @@ def test_a_vm_is_complete_in_its_step() -> None:
 
 
 def test_what_cloud_init_is_told() -> None:
-    made = step(planned(ssh_keys=("ssh-rsa BBBB mine",), address="10.0.0.5/24", gateway="10.0.0.1"))
+    made = step(
+        planned(ssh_keys=("ssh-rsa AAAABBBB mine",), address="10.0.0.5/24", gateway="10.0.0.1")
+    )
     assert json.loads(made.meta_data) == {"instance-id": made.uuid, "local-hostname": "new"}
     (person,) = json.loads(made.user_data.removeprefix("#cloud-config\n"))["users"]
     assert person["name"] == "debian"
-    assert person["ssh_authorized_keys"] == ["ssh-ed25519 AAAA site", "ssh-rsa BBBB mine"]
+    assert person["ssh_authorized_keys"] == ["ssh-ed25519 AAAA site", "ssh-rsa AAAABBBB mine"]
     (card,) = json.loads(made.network_config)["ethernets"].values()
     assert card["match"] == {"macaddress": made.mac}
     assert card["addresses"] == ["10.0.0.5/24"]
@@ -208,8 +210,11 @@ def test_a_long_name_counts_with_its_number() -> None:
         ({"user": "Ana B"}, "bad-user", "lower case letters"),
         ({"user_data": "packages: []"}, "bad-user-data", "#cloud-config"),
         ({"address": "10.0.0.5.6"}, "bad-address", "10.0.0.5/24"),
+        ({"address": "10.0.0.5"}, "bad-address", "10.0.0.5/24"),
+        ({"gateway": "10.0.0.1"}, "bad-gateway", "together with a fixed address"),
+        ({"ssh_keys": ("abc",)}, "bad-key", "`.pub` file"),
         ({"address": "10.0.0.254/24", "count": 3}, "bad-address", "3 addresses"),
-        ({"gateway": "gw"}, "bad-gateway", "10.0.0.1"),
+        ({"address": "10.0.0.5/24", "gateway": "gw"}, "bad-gateway", "10.0.0.1"),
         ({"count": 51}, "too-many", "50"),
     ],
 )
