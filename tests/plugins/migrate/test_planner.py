@@ -831,7 +831,7 @@ def test_a_reason_of_several_words() -> None:
 @pytest.mark.parametrize(("typed", "word"), [
     ("", "VM"),
     ("web-1 to", "which host"),
-    ("web-1 to host-b for repair", "quotes"),
+    ("web-1 to host-b for repair", "“for”"),
     ("web-1 --policy quick", "postcopy"),
     ("web-1 --bandwidth -3", "bandwidth"),
     ("web-1 --copystorage", "--copy-storage"),
