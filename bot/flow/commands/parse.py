@@ -221,9 +221,23 @@ def _in_quotes(grammar: click.Command, rest: Sequence[str]) -> Message:
         with grammar.make_context(grammar.name, [*rest[:at], name, value]) as context:
             grammar.invoke(context)
     except (click.ClickException, DroverError):
-        return ""
+        return _as_reason(grammar, rest)
     line = Code(f'{name} "{value}"')
     return words("Put several words of an option in quotes: {line}.", line=line)
+
+
+def _as_reason(grammar: click.Command, rest: Sequence[str]) -> Message:
+    """The last two words of a line without options as its reason; '' where they are none."""
+    named = {each.name for each in grammar.params if isinstance(each, click.Option)}
+    if "reason" not in named or any(word.startswith("-") for word in rest):
+        return ""
+    try:
+        with grammar.make_context(grammar.name, list(rest[:-2])) as context:
+            grammar.invoke(context)
+    except (click.ClickException, DroverError):
+        return ""
+    line = Code(f'--reason "{" ".join(rest[-2:])}"')
+    return words("Put a reason of several words in quotes: {line}.", line=line)
 
 
 def slip(error: click.ClickException, grammar: click.Command) -> Message:

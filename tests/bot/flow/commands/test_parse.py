@@ -89,7 +89,12 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
     ("line", "told", "advice"),
     [
         ("hosts host-a", "Unexpected word “host-a”.", "Usage: `/kvm hosts [OPTIONS]`"),
-        ("migrate web-1 web-2 host-b", "Unexpected word “host-b”.", "Usage: `/kvm migrate"),
+        (
+            "migrate web-1 to host-b for repair",
+            "Unexpected word “for”.",
+            'Put a reason of several words in quotes: `--reason "for repair"`. Usage: `/kvm',
+        ),
+        ("vm start web-1 web-2", "Unexpected word “web-2”.", "Usage: `/kvm vm start"),
         (
             "migrate web-1 to host-b --at sat 22:00",
             "Unexpected word “22:00”.",
@@ -116,7 +121,9 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
     ],
 )
 def test_a_word_too_many_or_too_few_says_what_to_type(line: str, told: str, advice: str) -> None:
-    loaded = catalog.load(("migrate", "balance"), {}, extra=(Core(),))
+    loaded = catalog.load(
+        ("migrate", "balance", "vm_lifecycle"), {"vm_lifecycle": TABLE}, extra=(Core(),)
+    )
     with pytest.raises(UsageError) as caught:
         parse(loaded, "/kvm", line)
     assert str(caught.value.text).startswith(told)
