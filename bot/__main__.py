@@ -23,7 +23,7 @@ from bot import settings as configuration
 from bot.domain import codec
 from bot.domain.card import said_elsewhere
 from bot.domain.cluster import Snapshot
-from bot.domain.errors import DroverError, UsageError
+from bot.domain.errors import DroverError, UsageError, word_too_many
 from bot.domain.message import Code, Duration, Message, join, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
@@ -54,14 +54,14 @@ class Line(click.Group):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
-            raise _in_own_words(error, list(args)) from error
+            raise _in_own_words(error, list(args)) from None
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: as click declares it
         """Read the command and run it."""
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            raise _in_own_words(error, sys.argv[1:]) from error
+            raise _in_own_words(error, sys.argv[1:]) from None
 
 
 def _in_own_words(error: click.ClickException, line: list[str]) -> Exception:
@@ -70,7 +70,6 @@ def _in_own_words(error: click.ClickException, line: list[str]) -> Exception:
         error, click.UsageError
     ):
         return error
-    from bot.domain.errors import word_too_many
     from bot.flow.commands.parse import extra_word, slip
 
     context = error.ctx or click.Context(drover, info_name="drover")
