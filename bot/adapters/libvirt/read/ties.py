@@ -12,8 +12,8 @@ from lxml import etree
 
 from bot.domain.cluster import Listener, Ties, UsbDevice
 
-# Below these libvirt makes each VM's files and sockets itself, on every host.
 _MOST_DIGITS = 6  # of the number of a CPU; more is nonsense
+# Below these libvirt makes each VM's files and sockets itself, on every host.
 _OWN = ("/var/lib/libvirt/", "/run/libvirt/", "/var/run/libvirt/", "/var/log/libvirt/", "/dev/")
 
 
@@ -43,12 +43,12 @@ def _pins(root: etree._Element) -> Iterator[frozenset[int]]:
     """The CPUs of the host for each thread; vCPUs that are not plugged in have no thread yet."""
     vcpu, tune = root.find("vcpu"), root.find("cputune")
     count = "" if vcpu is None else vcpu.get("current") or (vcpu.text or "").strip()
-    plugged = int(count) if count.isdecimal() and len(count) < _MOST_DIGITS else 0
+    plugged = int(count) if _is_number(count) else 0
     single = root.find("vcpus") is not None  # then those of any number may be plugged in
     own = 0
     for pin in () if tune is None else tune.iterfind("vcpupin"):
         number = pin.get("vcpu", "")
-        if single or (number.isdecimal() and len(number) < _MOST_DIGITS and int(number) < plugged):
+        if single or (_is_number(number) and int(number) < plugged):
             own += 1
             yield numbers_of(pin.get("cpuset", ""))
     for name in ("emulatorpin", "iothreadpin"):
@@ -70,13 +70,15 @@ def numbers_of(text: str) -> frozenset[int]:
     found: set[int] = set()
     for part in filter(None, (each.strip() for each in text.split(","))):
         first, _, last = part.removeprefix("^").partition("-")
-        if not all(
-            each.isdecimal() and len(each) < _MOST_DIGITS for each in (first, last or first)
-        ):
+        if not all(map(_is_number, (first, last or first))):
             return frozenset()
         some = range(int(first), int(last or first) + 1)
         found = found.difference(some) if part.startswith("^") else found.union(some)
     return frozenset(found)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < _MOST_DIGITS
 
 
 def device_name(kind: str, device: etree._Element) -> str:

@@ -15,6 +15,7 @@ from lxml import etree
 from bot.adapters.libvirt.read.domain_xml import parse
 from bot.adapters.libvirt.write import domain_build
 from bot.adapters.libvirt.write.domain_build import LIBOSINFO, PlacedDisk
+from bot.domain.cluster import VmDetail
 from bot.domain.message import Message, words
 from bot.ports.guests import Copy
 
@@ -37,10 +38,11 @@ def obstacles(root: etree._Element) -> tuple[Message, ...]:
 
     One phrase each.
     """
+    detail = parse(domain_build.text(root)).detail
     found = [
         *_firmware_file(root),
-        *_disks(root),
-        *_devices(root),
+        *_disks(root, detail),
+        *_devices(root, detail),
         *_interfaces(root),
         *_characters(root),
         *_arguments(root),
@@ -236,7 +238,7 @@ def _firmware_file(root: etree._Element) -> Iterator[Message]:
         yield words("the firmware that it writes to ({path})", path=(loader.text or "").strip())
 
 
-def _disks(root: etree._Element) -> Iterator[Message]:
+def _disks(root: etree._Element, detail: VmDetail) -> Iterator[Message]:
     for lun in root.findall("devices/disk[@device='lun']"):
         yield words(
             "the LUN {target}, which is passed through",
@@ -247,7 +249,7 @@ def _disks(root: etree._Element) -> Iterator[Message]:
             "the disk {target}, which is only a part of its file",
             target=_attribute(part.find("target"), "dev"),
         )
-    for disk in parse(domain_build.text(root)).detail.disks:
+    for disk in detail.disks:
         if disk.encrypted and disk.device == "disk":
             yield words(
                 "the encrypted disk {target}, which cannot be copied without its secret",
@@ -255,8 +257,7 @@ def _disks(root: etree._Element) -> Iterator[Message]:
             )
 
 
-def _devices(root: etree._Element) -> Iterator[Message]:
-    detail = parse(domain_build.text(root)).detail
+def _devices(root: etree._Element, detail: VmDetail) -> Iterator[Message]:
     yield from (words("the host device {device}", device=each) for each in detail.hostdevs)
     if detail.tpm in {"passthrough", "external"}:
         yield words("the TPM of the host ({tpm})", tpm=detail.tpm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import libvirt
@@ -68,17 +68,18 @@ def define_copy(connection: Connection, copy: Copy) -> None:
 
 def not_copyable(connection: Connection, uuid: str) -> tuple[Message, ...]:
     """What of a VM's definition a copy cannot have as well."""
-    root = document(_whole(connection, uuid))
-    return (*copying.obstacles(root), *_other_formats(connection, root))
+    stored = _whole(connection, uuid)
+    other = _other_formats(connection, parse(stored).detail.disks)
+    return (*copying.obstacles(document(stored)), *other)
 
 
-def _other_formats(connection: Connection, root: etree._Element) -> Iterator[Message]:
+def _other_formats(connection: Connection, disks: Iterable[Disk]) -> Iterator[Message]:
     """Yield the raw disks whose content looks like an image of another format.
 
     A guest may have written that. libvirt's pools go by the content and would copy what that image
     shows, other files of the host included.
     """
-    for disk in parse(domain_build.text(root)).detail.disks:
+    for disk in disks:
         if (
             disk.device == "disk"
             and disk.format == "raw"
