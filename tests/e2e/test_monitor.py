@@ -186,6 +186,8 @@ def test_status_top_and_show_host_answer(watching: Play, lab: Lab) -> None:
 def test_an_alert_for_a_frozen_host_comes_once_is_taken_up_and_clears(
     watching: Play, lab: Lab
 ) -> None:
+    lab.guest("mon-there", host="host-c", disk=None)
+    until(lambda: holds(shown(watching, "show host host-c"), "mon-there"), "the VM is not seen")
     lab.freeze("host-c")
     try:
         alert = watching.message("#ops", "host-c does not answer", "Unreachable is not dead")
@@ -205,6 +207,7 @@ def test_an_alert_for_a_frozen_host_comes_once_is_taken_up_and_clears(
         if holds(each, "host-c") and not each.thread_ts
     ]
     assert len([each for each in told if holds(each, "does not answer")]) == 1
+    removed(lab, "mon-there")
 
 
 def test_a_crash_is_told_even_after_libvirtd_was_started_anew(watching: Play, lab: Lab) -> None:
