@@ -32,8 +32,11 @@ def stage(lab: Lab, workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
 
 @pytest.fixture(scope="session")
 def moving(lab: Lab) -> Guest:
-    """A small guest for all tests that move one from host to host."""
-    return lab.guest("mover", host="host-a", load=0.1, tags={"env": "dev"})
+    """A small guest for all tests that move one from host to host.
+
+    It burns no CPU: it runs until the session ends, and every other test would pay for it.
+    """
+    return lab.guest("mover", host="host-a", tags={"env": "dev"})
 
 
 @pytest.fixture
