@@ -175,9 +175,15 @@ def objections(
     return tuple(each for each in found if each is not None)
 
 
+def pin_names(tags: Mapping[str, str]) -> frozenset[str]:
+    """What a ``pin`` names, such as ``host-a,host-b`` or ``host-a+host-b``; maybe no hosts."""
+    parts = tags.get(PIN, "").replace("+", ",").split(",")
+    return frozenset(name for part in parts if (name := part.strip()))
+
+
 def pin_hosts(vm: Vm, hosts: Collection[str]) -> frozenset[str]:
     """The hosts that a pin names; empty when it names none, which pins the guest to where it is."""
-    named = frozenset(part.strip() for part in vm.tags.get(PIN, "").replace("+", ",").split(","))
+    named = pin_names(vm.tags)
     return named if named <= frozenset(hosts) else frozenset()
 
 

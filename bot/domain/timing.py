@@ -94,9 +94,9 @@ class Timing:
 
 
 def timing_of(text: str) -> Timing:
-    """``sat 22:00``, ``in 2h`` or ``window NAME`` as three options would say it."""
+    """``sat 22:00``, ``in 2h`` (``em 2h``) or ``window NAME`` as three options would say it."""
     first, _, rest = text.strip().partition(" ")
-    if first.lower() == "in":
+    if first.lower() in {"in", "em"}:
         return Timing(after=rest.strip())
     if first.lower() == "window":
         return Timing(window=rest.strip())

@@ -13,9 +13,16 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _MOST_DAYS = 36_500
 """More is a slip of the finger, and from now on or back it ends in no year that there is."""
 _LAST_YEAR = 9998  # a later moment has no local time in every zone
-_DURATION = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_PART = (
+    r"(\d+)\s*(?:(s|secs?|seconds?|segundos?)|(m|mins?|minutes?|minutos?)|(h|hrs?|hours?|horas?)"
+    r"|(d|days?|dias?)|(w|weeks?|semanas?))(?![^\W\d])"
+)
+_DURATION = re.compile(_PART, re.IGNORECASE)
+_DURATIONS = re.compile(
+    rf"\s*{_PART}(?:(?:\s*,\s*|\s+and\s+|\s+e\s+|\s*){_PART})*\s*", re.IGNORECASE
+)
 _MOST_DIGITS = 12  # more is a slip of the finger; Python refuses to read thousands
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SECONDS = (1, 60, 3600, 86400, 604800)  # of the groups of a match
 
 
 def size(text: str, unit: str = "") -> int:
@@ -36,20 +43,22 @@ def size(text: str, unit: str = "") -> int:
 
 
 def seconds_of(text: str) -> int:
-    """Seconds of a duration such as ``90s``, ``24h`` or ``1d12h``.
+    """Seconds of a duration such as ``90s``, ``24h``, ``1d12h`` or ``2 hours``.
+
+    The units may be written out, in English or Portuguese.
 
     Raises:
         UnitError: not a duration.
     """
-    parts = _DURATION.findall(text)
-    if not parts or _DURATION.sub("", text).strip():
+    parts = list(_DURATION.finditer(text))
+    if not _DURATIONS.fullmatch(text):
         raise UnitError(
             words("“{text}” is not a duration; write for example 90s, 15m, 24h or 2d", text=text)
         )
-    if any(len(count) > _MOST_DIGITS for count, _ in parts):
+    if any(len(part[1]) > _MOST_DIGITS for part in parts):
         raise _too_long(text)
-    seconds = sum(int(count) * _SECONDS[unit.lower()] for count, unit in parts)
-    if seconds > _MOST_DAYS * _SECONDS["d"]:
+    seconds = sum(int(part[1]) * _SECONDS[(part.lastindex or 0) - 2] for part in parts)
+    if seconds > _MOST_DAYS * 86_400:
         raise _too_long(text)
     return seconds
 

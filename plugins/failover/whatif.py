@@ -22,7 +22,19 @@ from plugins.failover.corpses import without_corpses
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import PROTECT, Drill, Failover, Status
 from plugins.failover.places import Placed, place
-from plugins.failover.settings import FailoverSettings
+from plugins.failover.settings import FailoverSettings, Mode
+
+_MODES = {
+    Mode.OFF: words("Mode `off`: of a dead host Drover says and does nothing by itself."),
+    Mode.ALERT: words("Mode `alert`: Drover tells of a dead host, and proposes nothing by itself."),
+    Mode.PROPOSE: words(
+        "Mode `propose`: Drover proposes a failover of a dead host, which needs its votes."
+    ),
+    Mode.AUTO: words(
+        "Mode `auto`: Drover carries a failover of a dead host out by itself where the rules allow "
+        "it, and proposes it elsewhere."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +145,8 @@ def status(
         elements.append(Section(join(reasons[:10], "\n")))
     if unsafe := tuple(vm.name for vm in boot.unsafe(settings, view.snapshot)):
         elements.append(Section(_libvirts(unsafe)))
-    mode = words("Mode: {mode}.", mode=settings.mode.value)
-    return Card(said, words("Failover"), (*elements, Context((mode,))), export=whole)
+    mode = Context((_MODES[settings.mode],))
+    return Card(said, words("Failover"), (*elements, mode), export=whole)
 
 
 def _libvirts(names: tuple[str, ...]) -> Message:

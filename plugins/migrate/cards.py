@@ -96,16 +96,29 @@ def _because(vm: Vm, operations: Sequence[Operation]) -> Message:
                 later = () if step.target == vm.host else (_later(vm, operations[:number]),)
                 move = _last_move(operation, step, vm.host)
                 return join((_state(vm), move, *later, _reason(operation, step)))
-    return join((_state(vm), words("Drover has not migrated it.")))
+    never = join((_state(vm), words("Drover has not migrated it.")))
+    last = _newest_here(vm, operations)
+    if last is None:
+        return never
+    told = words("Last operation on it here: {op}, {title}.", op=last.id, title=last.plan.title)
+    return join((never, told))
 
 
 def _later(vm: Vm, operations: Sequence[Operation]) -> Message:
     """What happened to a VM here after its last migration: by an operation, or outside Drover."""
+    operation = _newest_here(vm, operations)
+    if operation is None:
+        return words("Later it was moved outside Drover.")
+    return words("Later: {op}, {title}.", op=operation.id, title=operation.plan.title)
+
+
+def _newest_here(vm: Vm, operations: Sequence[Operation]) -> Operation | None:
+    """The newest operation that did something with a VM on its host, such as a failover's start."""
     for operation in operations:
         steps = (operation.plan.steps[each.index] for each in operation.ended)
         if any(vm.uuid in step.vms and vm.host in step.hosts for step in steps):
-            return words("Later: {op}, {title}.", op=operation.id, title=operation.plan.title)
-    return words("Later it was moved outside Drover.")
+            return operation
+    return None
 
 
 def _state(vm: Vm) -> Message:

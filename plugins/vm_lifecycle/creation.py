@@ -25,7 +25,7 @@ from bot.domain.message import (
     nwords,
     words,
 )
-from bot.domain.placement import Rule
+from bot.domain.placement import APART, TOGETHER, Rule, pin_names
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.state_names import VM_STATES
 from bot.domain.suggest import nearest
@@ -39,8 +39,6 @@ from plugins.vm_lifecycle.steps import CreateVm, CreateVms
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A label of a host name: RFC 1123, section 2.1."""
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-APART, TOGETHER, PIN = "apart", "together", "pin"
-"""Tags: one value is spread over hosts, or kept on one; ``pin`` names hosts (``host-a,host-b``)."""
 _NAMESPACE = uuid.UUID("6f2c4a52-7a04-4f0e-9f63-6d9a3a0d9f1c")
 # A writable disk must be qcow2, or the VM has no snapshots
 _SEEDS = {"disk": "qcow2", "cdrom": "iso"}
@@ -257,6 +255,7 @@ def _slips(
 ) -> Iterator[Objection]:
     yield from texts.slips(intent)
     yield from texts.reserved_tags(dict(intent.tags), intent.name, made=True)
+    yield from texts.pin_slips(dict(intent.tags), snapshot)
     yield from name_slips(names(intent)[-1])
     yield from name_objections(names(intent), snapshot)
     if intent.count > settings.most:
@@ -659,7 +658,7 @@ def _tag_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 
 
 def _pin_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    pinned = {name.strip() for name in vm.tags.get(PIN, "").replace("+", ",").split(",")} - {""}
+    pinned = pin_names(vm.tags)
     # Any other value pins a VM to the host where it is
     known = {host.name for host in snapshot.hosts}
     if pinned and pinned <= known and vm.host not in pinned:

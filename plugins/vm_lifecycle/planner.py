@@ -847,8 +847,12 @@ def autostart(intent: NewAutostart, case: VmInCluster) -> Planned:
 def tag(intent: NewTags, case: VmInCluster) -> Planned:
     """Change tags; Drover's own cannot be changed by hand."""
     vm, snapshot = case.vm, case.snapshot
-    if against := tuple(texts.reserved_tags((*dict(intent.give), *intent.take), vm.name)):
-        return (), against
+    slips = (
+        *texts.reserved_tags((*dict(intent.give), *intent.take), vm.name),
+        *texts.pin_slips(dict(intent.give), snapshot),
+    )
+    if slips:
+        return (), slips
     gone = (*dict(intent.give), *intent.take)
     kept = {
         key: value

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bot.domain.cluster import Vm
-from bot.domain.message import Code, Message, When, Words, words
+from bot.domain.cluster import Snapshot, Vm
+from bot.domain.message import Code, Message, When, Words, join, words
 from bot.domain.owner import tag_text
+from bot.domain.placement import pin_names
 from bot.domain.plan import Objection
+from bot.domain.suggest import nearest
 from bot.domain.units import moment_of
 from bot.domain.words import command, unfit
 
@@ -97,6 +99,23 @@ def reserved_tags(keys: Iterable[str], vm: str, *, made: bool = False) -> Iterat
                     command=chat("vm ttl {} 7d", vm),
                     off=chat("vm ttl {} off", vm),
                 ),
+            )
+
+
+def pin_slips(tags: Mapping[str, str], snapshot: Snapshot) -> Iterator[Objection]:
+    """Yield an objection where a ``pin`` misspells a host.
+
+    What names no host, such as ``pin=yes``, pins a VM to the host where it is.
+    """
+    hosts = [host.name for host in snapshot.hosts]
+    named = pin_names(tags)
+    for name in sorted(named.difference(hosts)):
+        meant = nearest(name, hosts)
+        if meant or not named.isdisjoint(hosts):
+            yield Objection(
+                "unknown-host",
+                words("The tag `pin` names “{host}”, and there is no such host.", host=name),
+                join((meant, words("`pin=yes` keeps a VM on the host where it is."))),
             )
 
 

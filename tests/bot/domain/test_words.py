@@ -182,7 +182,10 @@ def test_durations_are_read(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "5", "-5m", "5x", "1.5h", "soon", "5m and"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "h", "5", "-5m", "5x", "1.5h", "soon", "5m and", "2 months", "2 e", "2h ago", "2 mais"],
+)
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration; write for example"):
         seconds_of(text)

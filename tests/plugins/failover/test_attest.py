@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.message import Person, words
 from bot.domain.operation import State
 from bot.domain.policy import Policy, Rule
 from bot.domain.power import ProofKind
@@ -52,6 +53,8 @@ def test_l6_it_takes_another_person_whatever_the_policy_says(room: Room) -> None
     (hold,) = room.bot.store.holds()
     assert hold.proof is not None
     assert (hold.proof.kind, set(hold.proof.people)) == (ProofKind.ATTESTED, {"UANA", "UBRUNO"})
+    said = next(facts for each in room.bot.operation().ended if (facts := each.facts).get("seen"))
+    assert said["said so by"] == words("{people}", people=[Person("UANA"), Person("UBRUNO")])
     assert room.power.orders == []
     assert len(room.runs("db-1")) == 1
     assert room.runs("db-1") != ["host-a"]

@@ -55,6 +55,7 @@ def test_the_status_counts_what_could_start_and_says_what_proves_each_host_off(r
     assert "Failover readiness: 3 of 3 running VMs could start elsewhere." in said
     assert "none: no power controller" in said
     assert "no answer in 20 s" in said
+    assert "Mode `propose`: Drover proposes a failover of a dead host" in said
     assert room.power.orders == []
 
 

@@ -1,5 +1,6 @@
 """What the plugin declares, what of it is stored, and what ``why`` tells of the past."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -24,7 +25,7 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Plan
 from bot.domain.policy import Ruling
-from bot.domain.steps import MigrateVm, MigrationPolicy
+from bot.domain.steps import MigrateVm, MigrationPolicy, OnVm
 from bot.plugin_api import Action, Asker, History, Query, View
 from bot.testing import draw_cluster, uuid_of
 from plugins.migrate.grammar import About, Migrate
@@ -164,6 +165,22 @@ def test_why_does_not_claim_a_move_that_somebody_else_made() -> None:
 def test_why_of_a_vm_that_drover_never_moved() -> None:
     not_begun = open_operation("op-8", proposed())
     assert "Drover has not migrated it" in text_of(answer("why", "web-1", Past(not_begun)))
+
+
+def test_why_of_a_vm_that_was_started_here_by_another_operation_names_that() -> None:
+    """Such as a failover."""
+    migrated = done()
+    started = replace(
+        migrated,
+        plan=replace(
+            migrated.plan,
+            title="Start 1 VM of host-a on other hosts",
+            steps=(OnVm(uuid_of("web-1"), "web-1", "host-b"),),
+        ),
+    )
+    text = text_of(answer("why", "web-1", Past(started)))
+    assert "Drover has not migrated it." in text
+    assert "Last operation on it here: op-7, Start 1 VM of host-a on other hosts." in text
 
 
 @pytest.mark.parametrize("name", ["why", "where"])
