@@ -39,7 +39,7 @@ from bot.domain import (
     timing,
 )
 from bot.domain.codec import Codec
-from bot.domain.errors import CatalogError, UsageError
+from bot.domain.errors import UNKNOWN, CatalogError, UsageError
 from bot.domain.message import Code, Join, Message, Names, join, words
 from bot.domain.steps import Step
 from bot.domain.suggest import nearest
@@ -91,6 +91,11 @@ def core_codec() -> Codec:
     return Codec(_STORED)
 
 
+def is_operation(word: str) -> bool:
+    """Whether a word is written like the id of an operation."""
+    return bool(_OPERATION.fullmatch(word.lower()))
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """Everything the plugins declared, checked. ``commands`` by full name (``host check``)."""
@@ -139,7 +144,7 @@ class Catalog:
         return UsageError(
             words("There is no command “{name}”.", name=said),
             join((meant_is, all_of_them)),
-            code="no-such-command",
+            code=UNKNOWN,
         )
 
     def _group(self, typed: Sequence[str]) -> tuple[str, list[str]]:
@@ -164,7 +169,7 @@ class Catalog:
             if _takes(self.commands[name].grammar, rest)
         ]
         steered = [each for each in found if isinstance(self.commands[each[0]], Decision)]
-        about_operation = len(typed) > 1 and bool(_OPERATION.fullmatch(typed[-1].lower()))
+        about_operation = len(typed) > 1 and is_operation(typed[-1])
         others = [each for each in found if each not in steered]
         kept = (steered if about_operation else others) or found
         lines = (shlex.join([*name.split(), *rest]) for name, rest in kept)

@@ -52,6 +52,9 @@ A dialog can ask for it.
 UNEXPECTED = "word-unexpected"
 """The code of a ``UsageError`` of a line with a word for which the command has no place."""
 
+UNKNOWN = "no-such-command"
+"""The code of a ``UsageError`` of a line that begins with no command."""
+
 
 def word_too_many(word: str) -> Message:
     """What is said of such a word."""

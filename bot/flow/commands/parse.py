@@ -21,6 +21,16 @@ from bot.plugin_api import Command, Instead
 
 WIDTH = 100
 NO_TIME = Timing()
+_TIMES = {
+    "at": "--at",
+    "às": "--at",
+    "as": "--at",
+    "in": "--in",
+    "em": "--in",
+    "window": "--window",
+    "janela": "--window",
+}
+"""Words that people put before a time, in English and Portuguese, and the option for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +187,12 @@ def _intent(
             )
     except UsageError as error:
         if not error.advice:
-            quoted = error.code == UNEXPECTED and _in_quotes(command.grammar, rest)
+            quoted = error.code == UNEXPECTED and _rightly(command.grammar, rest)
             error.advice = join((quoted or "", _write(command, slash)))
         raise
     except click.ClickException as error:
         if extra := extra_word(command.grammar, rest, error):
-            advice = join((_in_quotes(command.grammar, rest), _write(command, slash)))
+            advice = join((_rightly(command.grammar, rest), _write(command, slash)))
             raise UsageError(word_too_many(extra), advice) from error
         code = MISSING if isinstance(error, click.MissingParameter) else ""
         raise UsageError(slip(error, command.grammar), _write(command, slash), code=code) from error
@@ -213,14 +223,37 @@ def extra_word(grammar: click.Command, rest: Sequence[str], error: click.ClickEx
     return left[0] if left else ""
 
 
+def _rightly(grammar: click.Command, rest: Sequence[str]) -> Message:
+    """How the words too many are written with an option; '' where that is not known."""
+    return _as_time(grammar, rest) or _in_quotes(grammar, rest)
+
+
+def _as_time(grammar: click.Command, rest: Sequence[str]) -> Message:
+    """The end of a line such as ``at 22:00`` or ``in 2 hours`` as the option that it means."""
+    taken = {opt for each in grammar.params for opt in each.opts}
+    for at, word in enumerate(rest[:-1]):
+        option = _TIMES.get(word.lower(), "")
+        if option in taken and _is_whole(grammar, rest[:at]):
+            line = Code(shlex.join([option, " ".join(rest[at + 1 :])]))
+            return words("Write the time with an option: {line}.", line=line)
+    return ""
+
+
+def _is_whole(grammar: click.Command, rest: Sequence[str]) -> bool:
+    """Whether a command takes these words as they are."""
+    try:
+        with grammar.make_context(grammar.name, list(rest)) as context:
+            grammar.invoke(context)
+    except (click.ClickException, DroverError):
+        return False
+    return True
+
+
 def _in_quotes(grammar: click.Command, rest: Sequence[str]) -> Message:
     """The last option with all words behind it in quotes; '' where that makes no good line."""
     at = max((each for each, word in enumerate(rest) if word.startswith("--")), default=len(rest))
     name, value = " ".join(rest[at : at + 1]), " ".join(rest[at + 1 :])
-    try:
-        with grammar.make_context(grammar.name, [*rest[:at], name, value]) as context:
-            grammar.invoke(context)
-    except (click.ClickException, DroverError):
+    if not _is_whole(grammar, [*rest[:at], name, value]):
         return _as_reason(grammar, rest)
     line = Code(f'{name} "{value}"')
     return words("Put several words of an option in quotes: {line}.", line=line)
@@ -231,10 +264,7 @@ def _as_reason(grammar: click.Command, rest: Sequence[str]) -> Message:
     named = {each.name for each in grammar.params if isinstance(each, click.Option)}
     if "reason" not in named or any(word.startswith("-") for word in rest):
         return ""
-    try:
-        with grammar.make_context(grammar.name, list(rest[:-2])) as context:
-            grammar.invoke(context)
-    except (click.ClickException, DroverError):
+    if not _is_whole(grammar, rest[:-2]):
         return ""
     line = Code(f'--reason "{" ".join(rest[-2:])}"')
     return words("Put a reason of several words in quotes: {line}.", line=line)

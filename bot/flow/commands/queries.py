@@ -14,7 +14,7 @@ from bot.domain import policy as policies
 from bot.domain import suggest
 from bot.domain.card import Card, Words, words
 from bot.domain.cluster import Snapshot
-from bot.domain.errors import UsageError
+from bot.domain.errors import UNKNOWN, UsageError
 from bot.domain.message import Code, Join, Names, join
 from bot.domain.operation import MOST_OPEN, Attempted, Event, Operation, State
 from bot.domain.pages import Page
@@ -444,7 +444,7 @@ def _unknown_command(name: str, seen: View) -> UsageError:
     return UsageError(
         words("There is no command “{name}”.", name=name),
         join((near, everything)),
-        code="no-such-command",
+        code=UNKNOWN,
     )
 
 

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from bot import catalog
+from bot.adapters.sql.series import SqlSeries
 from bot.domain.errors import StoreError
 from bot.domain.operation import Asked, Proposed, State, StepEnded, VotedFor
 from bot.flow.commands import dispatcher
 from bot.flow.commands.queries import Core
+from bot.flow.monitoring.monitor import Monitor
 from bot.flow.operations import overdue
 from bot.hookspecs import hookimpl
 from bot.ports import Request
 from bot.testing import Ending
+from bot.testing.sampler import FakeSampler
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import until
 
@@ -311,6 +314,36 @@ def test_a_word_that_is_no_command_is_answered_with_the_nearest_or_with_how_it_g
     bot.store.close()
     assert said is not None
     assert told in str(said.text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "by", "told"),
+    [
+        ("web-1", "UANA", "Did you mean `/kvm vm show web-1`? See all with"),
+        ("host-a status", "UANA", "Did you mean `/kvm show host host-a`? See all with"),
+        ("op-1", "UANA", "Did you mean `/kvm details op-1`? See all with"),
+        ("web-1", "UNOBODY", "There is no command “web-1”. See all with"),
+        ("web-7", "UANA", "There is no command “web-7”. See all with"),
+        ("help snapshot", "UNOBODY", "You may use none of these commands."),
+    ],
+)
+def test_a_line_that_begins_with_a_name_leads_to_what_shows_it(
+    tmp_path: Path, typed: str, by: str, told: str
+) -> None:
+    """The names are those measured last: no host is asked because of a slip."""
+    bot = small_bot(tmp_path, plugins=("vm_lifecycle", "monitor"))
+    series = SqlSeries(f"sqlite:///{tmp_path}/drover.sqlite")
+    sampler = FakeSampler(bot.hypervisor, bot.clock)
+    monitor = Monitor(sampler, series, series, bot.clock, replica="one")
+    bot.services = replace(bot.services, monitor=monitor)
+    assert "no command" in text(bot.types("web-1", by)), "before the first measurement"
+    monitor.sweep()
+    bot.hypervisor.refuse("snapshot", "It was asked.")
+    said = bot.types(typed, by)
+    assert said is not None
+    assert told in str(said.text)
+    series.close()
+    bot.store.close()
 
 
 def test_the_audit_trail_tells_who_did_what_and_that_it_holds(bot: Bot) -> None:

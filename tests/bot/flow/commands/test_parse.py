@@ -105,6 +105,16 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
             "Unexpected word “rack”.",
             'Put several words of an option in quotes: `--reason "new rack"`. Usage: `/kvm host',
         ),
+        (
+            "migrate web-1 at tomorrow 6:30",
+            "Unexpected word “tomorrow”.",
+            "Write the time with an option: `--at 'tomorrow 6:30'`. Usage: `/kvm migrate",
+        ),
+        (
+            "migrate web-1 to host-b em 2 horas",
+            "Unexpected word “em”.",
+            "Write the time with an option: `--in '2 horas'`. Usage: `/kvm migrate",
+        ),
         ("migrate web-1 --at", "`--at` needs a value behind it.", "Usage: `/kvm migrate"),
         ("migrate web-1 --copy-storage=yes", "`--copy-storage` takes no value.", "Usage: "),
         (
