@@ -179,17 +179,19 @@ def _operations(operations: Sequence[Operation]) -> Message:
 
 
 def _hosts(vm: Vm, verdicts: Sequence[HostVerdict]) -> Table:
+    """The results first: a phone shows the first columns, the others when it is swiped."""
     rows = tuple(
         (
             each.host,
+            *_verdict(vm, each),
             words("{share}", share=Percent(each.before)),
             words("{share}", share=Percent(each.after)),
-            *_verdict(vm, each),
         )
         for each in verdicts[:SHOWN_HOSTS]
     )
-    columns = (words("Host"), words("Memory now"), words("Memory with it"))
-    return Table((*columns, words("Result"), words("What to do")), rows, numeric=frozenset({1, 2}))
+    columns = (words("Host"), words("Result"), words("What to do"))
+    memory = (words("Memory now"), words("Memory with it"))
+    return Table((*columns, *memory), rows, numeric=frozenset({3, 4}))
 
 
 def _verdict(vm: Vm, verdict: HostVerdict) -> tuple[Message, Message]:

@@ -149,7 +149,7 @@ def test_why_names_the_operation_that_brought_it_there() -> None:
     (hosts,) = tables(card)  # of two in a message Slack shows one
     assert "op-7" in text
     assert "requested by" in text
-    assert [(row[0], str(row[3])) for row in hosts.rows] == [
+    assert [(row[0], str(row[1])) for row in hosts.rows] == [
         ("host-a", "can take it"),
         ("host-c", "host-c is in maintenance."),
         ("host-b", "it is here"),
