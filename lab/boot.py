@@ -59,6 +59,10 @@ class BootImage:
     initrd: Path
 
 
+FAST = ("mitigations=off", "nokaslr", "cryptomgr.notests", "lpj=4000000")
+"""What spares an emulated guest a fifth of its boot: relocation, self-tests, calibration."""
+
+
 def command_line(
     name: str, *, load: float = 0, dirty_mib_s: float = 0, room_mib: int = 16, end: bool = False
 ) -> str:
@@ -72,9 +76,9 @@ def command_line(
         "console=ttyS0",
         "quiet",
         "panic=-1",
-        "mitigations=off",
         "no_timer_check",
         "random.trust_cpu=on",
+        *FAST,
     ]
     words += [f"drover.name={name}", f"drover.load={round(load * 100)}"]
     words += [f"drover.dirty={round(dirty_mib_s * 1024)}", f"drover.room={room_mib}"]
