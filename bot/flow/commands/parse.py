@@ -13,9 +13,17 @@ import click
 
 from bot.catalog import TIMING, Catalog
 from bot.domain.card import Line, said_elsewhere
-from bot.domain.errors import MISSING, UNEXPECTED, DroverError, UsageError, word_too_many
+from bot.domain.errors import (
+    MISSING,
+    UNEXPECTED,
+    DroverError,
+    UnitError,
+    UsageError,
+    word_too_many,
+)
 from bot.domain.message import Code, Join, Message, Names, Words, join, words
 from bot.domain.timing import Timing
+from bot.domain.units import seconds_of
 from bot.domain.words import NOT_CLOSED, split_words
 from bot.plugin_api import Command, Instead
 
@@ -232,11 +240,21 @@ def _as_time(grammar: click.Command, rest: Sequence[str]) -> Message:
     """The end of a line such as ``at 22:00`` or ``in 2 hours`` as the option that it means."""
     taken = {opt for each in grammar.params for opt in each.opts}
     for at, word in enumerate(rest[:-1]):
-        option = _TIMES.get(word.lower(), "")
-        if option in taken and _is_whole(grammar, rest[:at]):
-            line = Code(shlex.join([option, " ".join(rest[at + 1 :])]))
+        option, value = _TIMES.get(word.lower(), ""), " ".join(rest[at + 1 :])
+        if option in taken and _is_time(option, value) and _is_whole(grammar, rest[:at]):
+            line = Code(shlex.join([option, value]))
             return words("Write the time with an option: {line}.", line=line)
     return ""
+
+
+def _is_time(option: str, value: str) -> bool:
+    """Whether words may be meant as a time: “at the office” is none."""
+    if option == "--in":
+        try:
+            return seconds_of(value) >= 0
+        except UnitError:
+            return False
+    return option != "--at" or any(char.isdigit() for char in value)
 
 
 def _is_whole(grammar: click.Command, rest: Sequence[str]) -> bool:

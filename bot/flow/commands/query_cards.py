@@ -127,17 +127,14 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
         elements.append(
             Context((words("Other commands need a role in Drover. Ask an administrator."),))
         )
-    none = words("You may use none of these commands.")
-    text = (
-        none
-        if not mine
-        else nwords(
+    text: Message = words("You may use none of these commands.")
+    if mine:
+        text = nwords(
             "You may use {n} command: {names}",
             "You may use {n} commands: {names}",
             n=len(mine),
             names=tuple(each.name for each in mine),
         )
-    )
     return Card(text=text, title=words("What you can ask Drover"), elements=tuple(elements))
 
 

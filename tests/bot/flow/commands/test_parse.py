@@ -115,6 +115,16 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
             "Unexpected word “em”.",
             "Write the time with an option: `--in '2 horas'`. Usage: `/kvm migrate",
         ),
+        (
+            "migrate web-1 to host-b in hall 3",
+            "Unexpected word “in”.",
+            "Usage: `/kvm migrate",
+        ),
+        (
+            "migrate web-1 to host-b at once",
+            "Unexpected word “at”.",
+            'Put a reason of several words in quotes: `--reason "at once"`. Usage: ',
+        ),
         ("migrate web-1 --at", "`--at` needs a value behind it.", "Usage: `/kvm migrate"),
         ("migrate web-1 --copy-storage=yes", "`--copy-storage` takes no value.", "Usage: "),
         (
