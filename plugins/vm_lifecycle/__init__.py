@@ -66,7 +66,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
         focus=planner.focus,
         form=partial(forms.create, mine),
         survey=partial(handler.add_image_sizes, mine),
-        example=intents.EXAMPLES["vm create"],
+        example=creation.example(mine),
         also=intents.ALSO["vm create"],
     )
     return (create, *_verbs(mine), *_wishes(mine), *_queries())

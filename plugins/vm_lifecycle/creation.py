@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -327,6 +328,12 @@ def _address_slips(intent: NewVms) -> Iterator[Objection]:
 def _image_name(settings: VmLifecycleSettings, intent: NewVms) -> str:
     only = next(iter(settings.images)) if len(settings.images) == 1 else ""
     return intent.image or settings.default_image or only
+
+
+def example(settings: VmLifecycleSettings) -> str:
+    """A line that can be typed, with an image that there is."""
+    name = settings.default_image or next(iter(settings.images), "debian")
+    return f"vm create web-2 --image {shlex.quote(name)}"
 
 
 def image(settings: VmLifecycleSettings, intent: NewVms) -> CatalogueImage | None:

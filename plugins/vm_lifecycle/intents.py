@@ -55,7 +55,6 @@ SUMMARIES: dict[str, Message] = {
 """What each command does, by name."""
 
 EXAMPLES: dict[str, str] = {
-    "vm create": "vm create web-2 --image debian",
     "vm start": "vm start web-1",
     "vm shutdown": "vm shutdown web-1",
     "vm reboot": "vm reboot web-1",
@@ -85,7 +84,7 @@ EXAMPLES: dict[str, str] = {
     "vm screenshot": "vm screenshot web-1",
     "vm console": "vm console web-1",
 }
-"""A line that can be typed, for each command."""
+"""A line that can be typed, for each command but ``vm create``, which depends on the images."""
 
 ALSO: dict[str, tuple[str, ...]] = {
     "vm create": ("new", "provision", "deploy", "launch", "make", "criar"),

@@ -407,3 +407,22 @@ def test_a_bridge_of_a_host_that_cannot_list_them_is_taken_and_warned_of() -> No
     assert (step(plan).network_kind, step(plan).network) == ("bridge", "br7")
     assert [each.code for each in plan.warnings] == ["network-unknown"]
     assert "network" in refused(seen, host="host-b", network="br7")
+
+
+@pytest.mark.parametrize(
+    ("images", "default", "line"),
+    [
+        ((), "", "vm create web-2 --image debian"),
+        (("rocky", "ubuntu"), "", "vm create web-2 --image rocky"),
+        (("rocky", "ubuntu"), "ubuntu", "vm create web-2 --image ubuntu"),
+    ],
+)
+def test_the_example_names_an_image_that_there_is(
+    images: tuple[str, ...], default: str, line: str
+) -> None:
+    table = {
+        "images": {name: {"base": f"pool/{name}.qcow2"} for name in images},
+        "default_image": default,
+    }
+    found = catalog.load(["vm_lifecycle"], {"vm_lifecycle": table})
+    assert found.action("vm create").example == line
