@@ -27,12 +27,7 @@ from lab.errors import LabError
 
 NAME = "tiny"
 """What the image calls itself, in the first line of its disk."""
-COMMAND_LINE = " ".join(
-    (
-        "console=tty0 console=ttyS0 quiet panic=-1 no_timer_check random.trust_cpu=on",
-        *boot.FAST,
-    )
-)
+COMMAND_LINE = " ".join(("console=tty0", "console=ttyS0", *boot.KERNEL))
 DISK_MIB = 32
 
 _INIT = Path(__file__).parent / "guest" / "cloud"

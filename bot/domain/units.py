@@ -13,16 +13,23 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _MOST_DAYS = 36_500
 """More is a slip of the finger, and from now on or back it ends in no year that there is."""
 _LAST_YEAR = 9998  # a later moment has no local time in every zone
-_PART = (
-    r"(\d+)\s*(?:(s|secs?|seconds?|segundos?)|(m|mins?|minutes?|minutos?)|(h|hrs?|hours?|horas?)"
-    r"|(d|days?|dias?)|(w|weeks?|semanas?))(?![^\W\d])"
-)
+_PART = r"(\d+)\s*([a-z]+)"
 _DURATION = re.compile(_PART, re.IGNORECASE)
 _DURATIONS = re.compile(
     rf"\s*{_PART}(?:(?:\s*,\s*|\s+and\s+|\s+e\s+|\s*){_PART})*\s*", re.IGNORECASE
 )
 _MOST_DIGITS = 12  # more is a slip of the finger; Python refuses to read thousands
-_SECONDS = (1, 60, 3600, 86400, 604800)  # of the groups of a match
+_SECONDS = {
+    name: seconds
+    for seconds, names in (
+        (1, "s sec secs second seconds segundo segundos"),
+        (60, "m min mins minute minutes minuto minutos"),
+        (3600, "h hr hrs hour hours hora horas"),
+        (86_400, "d day days dia dias"),
+        (604_800, "w week weeks semana semanas"),
+    )
+    for name in names.split()
+}
 
 
 def size(text: str, unit: str = "") -> int:
@@ -50,15 +57,15 @@ def seconds_of(text: str) -> int:
     Raises:
         UnitError: not a duration.
     """
-    parts = list(_DURATION.finditer(text))
-    if not _DURATIONS.fullmatch(text):
+    parts = [(count, unit.lower()) for count, unit in _DURATION.findall(text)]
+    if not _DURATIONS.fullmatch(text) or any(unit not in _SECONDS for _, unit in parts):
         raise UnitError(
             words("“{text}” is not a duration; write for example 90s, 15m, 24h or 2d", text=text)
         )
-    if any(len(part[1]) > _MOST_DIGITS for part in parts):
+    if any(len(count) > _MOST_DIGITS for count, _ in parts):
         raise _too_long(text)
-    seconds = sum(int(part[1]) * _SECONDS[(part.lastindex or 0) - 2] for part in parts)
-    if seconds > _MOST_DAYS * 86_400:
+    seconds = sum(int(count) * _SECONDS[unit] for count, unit in parts)
+    if seconds > _MOST_DAYS * _SECONDS["d"]:
         raise _too_long(text)
     return seconds
 

@@ -26,7 +26,7 @@ from bot.domain.message import (
     nwords,
     words,
 )
-from bot.domain.placement import APART, TOGETHER, Rule, pin_names
+from bot.domain.placement import APART, TOGETHER, Rule, pin_hosts
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.state_names import VM_STATES
 from bot.domain.suggest import nearest
@@ -665,10 +665,8 @@ def _tag_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 
 
 def _pin_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    pinned = pin_names(vm.tags)
-    # Any other value pins a VM to the host where it is
-    known = {host.name for host in snapshot.hosts}
-    if pinned and pinned <= known and vm.host not in pinned:
+    pinned = pin_hosts(vm, {host.name for host in snapshot.hosts})
+    if pinned and vm.host not in pinned:
         yield Objection(
             "pinned",
             words(

@@ -847,13 +847,13 @@ def autostart(intent: NewAutostart, case: VmInCluster) -> Planned:
 def tag(intent: NewTags, case: VmInCluster) -> Planned:
     """Change tags; Drover's own cannot be changed by hand."""
     vm, snapshot = case.vm, case.snapshot
+    gone = (*dict(intent.give), *intent.take)
     slips = (
-        *texts.reserved_tags((*dict(intent.give), *intent.take), vm.name),
+        *texts.reserved_tags(gone, vm.name),
         *texts.pin_slips(dict(intent.give), snapshot),
     )
     if slips:
         return (), slips
-    gone = (*dict(intent.give), *intent.take)
     kept = {
         key: value
         for key, value in vm.tags.items()

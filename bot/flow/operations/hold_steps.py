@@ -5,11 +5,9 @@ Holds, and the word of people.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from bot.domain import policy as policies
 from bot.domain.errors import DroverError
-from bot.domain.message import Message, Names, Person, Words, words
+from bot.domain.message import Message, Person, words
 from bot.domain.operation import BOT, SCRIPTS, Facts, Operation
 from bot.domain.power import Hold, Lack, Missing, Proof, Reading, Round, attestation
 from bot.domain.steps import AttestOff, HoldHost
@@ -53,13 +51,10 @@ def attest_handler(services: Services, operation: str) -> StepHandler:
         if isinstance(found, Missing):
             raise DroverError(_lack(step.host, found), _ADVICE, code="not-attested")
         hypervisor.power.prove(found)
-        return {"said so by": _mentions(found.people), "seen": step.seen}
+        people = words("{people}", people=[Person(each) for each in found.people])
+        return {"said so by": people, "seen": step.seen}
 
     return StepHandler(AttestOff, settle, run)
-
-
-def _mentions(people: Iterable[str]) -> Message:
-    return Words("{people}", {"people": Names(tuple(Person(each) for each in people))})
 
 
 def _proof(

@@ -19,23 +19,6 @@ def test_a_duration_that_ends_in_no_year_is_refused(text: str) -> None:
     assert "too long: 36500 days at most" in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90s", 90),
-        ("1d12h", 129_600),
-        ("2 hours", 7200),
-        ("1 hour and 30 minutes", 5400),
-        ("1 hora e 30 minutos", 5400),
-        ("2 dias, 1h", 176_400),
-        ("2 semanas", 1_209_600),
-        ("10 Min", 600),
-    ],
-)
-def test_a_duration_is_read_with_units_written_out_too(text: str, seconds: int) -> None:
-    assert seconds_of(text) == seconds
-
-
 def test_the_longest_duration_is_counted() -> None:
     assert seconds_of("36500d") == 36_500 * 86_400
 

@@ -176,6 +176,12 @@ def test_a_written_size_reads_back_within_what_three_digits_tell(count: int) -> 
         ("1d12h", 129600),
         ("1 w", 604800),
         ("1H 30M", 5400),
+        ("2 hours", 7200),
+        ("1 hour and 30 minutes", 5400),
+        ("1 hora e 30 minutos", 5400),
+        ("2 dias, 1h", 176_400),
+        ("2 semanas", 1_209_600),
+        ("10 Min", 600),
     ],
 )
 def test_durations_are_read(text: str, seconds: int) -> None:
