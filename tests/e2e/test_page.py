@@ -16,6 +16,7 @@ from slack_bolt import App
 from slack_bolt.adapter.socket_mode.builtin import SocketModeHandler
 from slack_sdk import WebClient
 
+from bot.adapters.slack.socket_mode import hang_up
 from bot.stage import PACE
 from lab.slack import Command, Workspace, build
 from lab.slack.build import Node, PageBuildError, built_page, find_node, is_built, source_hash
@@ -385,7 +386,7 @@ def open_stage(node: Node, locales: Mapping[str, str] | None = None) -> Iterator
         handler.connect()  # type: ignore[no-untyped-call]
         workspace.wait_connected()
         yield Stage(workspace, client, heard, node)
-        handler.close()  # type: ignore[no-untyped-call]
+        hang_up(handler)
 
 
 # What the page shows of others, and is the same in every language

@@ -11,6 +11,7 @@ from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_bolt.adapter.wsgi import SlackRequestHandler
 from slack_sdk import WebClient
 
+from bot.adapters.slack.socket_mode import hang_up
 from lab.slack import Workspace
 
 Connect = Callable[[App], SocketModeHandler]
@@ -36,13 +37,6 @@ def client(workspace: Workspace) -> WebClient:
 def bare_app(workspace: Workspace, client: WebClient) -> App:
     """An app that listens to nothing yet."""
     return App(client=client, signing_secret=workspace.signing_secret, process_before_response=True)
-
-
-def hang_up(handler: SocketModeHandler) -> None:
-    """Close it. The SDK's client was seen to wait for ever for a lock that its own receiver holds."""
-    closing = Thread(target=handler.close, daemon=True)
-    closing.start()
-    closing.join(60)
 
 
 @pytest.fixture

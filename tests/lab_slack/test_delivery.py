@@ -12,6 +12,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 from slack_sdk.signature import SignatureVerifier
 
+from bot.adapters.slack.socket_mode import hang_up
 from lab.slack import Workspace
 from lab.slack.cuts import READ, place_of_cut
 from lab.slack.delivery import signature
@@ -161,7 +162,7 @@ def test_a_late_click_finds_its_trigger_id_too_old(
         strict.fault.delay_next(0.1)
         assert strict.person("ana").command("/kvm form").ok
         until(lambda: bool(errors))
-        handler.close()
+        hang_up(handler)
     assert errors == ["expired_trigger_id"]
 
 

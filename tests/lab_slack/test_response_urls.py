@@ -9,6 +9,7 @@ import pytest
 from slack_bolt import Ack, App
 from slack_sdk.webhook import WebhookClient
 
+from bot.adapters.slack.socket_mode import hang_up
 from lab.slack import Message, Workspace
 from tests.lab_slack.parts import actions, button, section
 from tests.waiting import until
@@ -136,4 +137,4 @@ def test_a_commands_ack_may_speak_but_not_wrongly(workspace: Workspace) -> None:
         refused = ana.command('/kvm {"blocks": [{"type": "hologram"}]}')
         assert refused.text == '/kvm failed with the error "invalid_command_response"'
     finally:
-        handler.close()
+        hang_up(handler)

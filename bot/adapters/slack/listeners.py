@@ -8,7 +8,6 @@ raises: Bolt 1.30 answers 404 for one that raises, and over a socket it never ac
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from bot.adapters.slack.copies import Copies
 from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.membership import Belongs, Member, membership
-from bot.adapters.slack.socket_mode import Socket
+from bot.adapters.slack.socket_mode import Socket, hang_up
 from bot.adapters.slack.text import escape
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, ChatRefusedError, DroverError
@@ -50,7 +49,6 @@ InWords = Callable[[str, Message], str]
 ASKING = 1.5  # seconds that an ack may wait for whose member somebody is; Slack waits 3
 LOOK_AFTER_SOCKET = 3.0
 """Seconds between two looks whether the socket still lives; the SDK reconnects when it does not."""
-HANG_UP = 5.0  # seconds that closing the socket may take
 EVERYTHING = re.compile("")
 NOT_READ = words(
     "Drover could not read what Slack sent, so it did nothing. Try again, and tell the operators "
@@ -63,22 +61,6 @@ NOT_KNOWN = words(
     "Slack does not say whether you are a member of Drover's organisation. Try again in a moment."
 )
 FOREIGN = words("Drover accepts requests only from members of its own workspace.")
-
-
-def _hang_up(socket: Socket) -> None:
-    """Close the socket.
-
-    The SDK's close waits for a lock that its receiver may hold for ever; a stop must not. Its
-    processor of messages looks once a second whether it is closed, unless something comes: nothing
-    does.
-    """
-    socket.client.closed = True
-    socket.client.message_queue.put(None)
-    closing = threading.Thread(target=socket.close, name="slack-hangs-up", daemon=True)
-    closing.start()
-    closing.join(HANG_UP)
-    if closing.is_alive():
-        log.warning("the socket to Slack did not close in time; it ends with the process")
 
 
 class SocketRefusedError(ChatRefusedError):
@@ -220,7 +202,7 @@ class Listeners:
         try:
             self._socket.connect()  # type: ignore[no-untyped-call] # bolt left it untyped
         except (SlackClientError, OSError) as error:
-            _hang_up(self._socket)
+            hang_up(self._socket)
             self._socket = None
             raise _no_socket(error) from error
 
@@ -258,7 +240,7 @@ class Listeners:
     def close(self) -> None:
         """Take nothing more; what is being said aside is finished."""
         if self._socket is not None:
-            _hang_up(self._socket)
+            hang_up(self._socket)
         if self._server is not None:
             self._server.close()
         self._aside.shutdown()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import structlog
 from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk.errors import SlackClientNotConnectedError
@@ -9,6 +11,8 @@ from slack_sdk.socket_mode.builtin import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 log = structlog.get_logger()
+
+HANG_UP = 5.0  # seconds that closing the socket may take
 
 
 class Socket(SocketModeHandler):
@@ -29,3 +33,30 @@ class Socket(SocketModeHandler):
                 envelope=req.envelope_id,
                 error=str(error),
             )
+
+
+def hang_up(socket: SocketModeHandler) -> None:
+    """Close the socket, and its threads, within `HANG_UP` seconds or when the process ends.
+
+    The SDK's close waits for a lock that its receiver may hold for ever; a stop must not. Its
+    processor of messages looks once a second whether it is closed, unless something comes: nothing
+    does.
+    """
+    socket.client.closed = True
+    socket.client.message_queue.put(None)
+    closing = threading.Thread(target=_close, args=(socket,), name="slack-hangs-up", daemon=True)
+    closing.start()
+    closing.join(HANG_UP)
+    if closing.is_alive():
+        log.warning("the socket to Slack did not close in time; it ends with the process")
+
+
+def _close(socket: SocketModeHandler) -> None:
+    try:
+        socket.close()  # type: ignore[no-untyped-call] # bolt left it untyped
+    except AttributeError as error:
+        # The SDK looks for its connection before it takes the lock: its receiver or its monitor
+        # closed the same one meanwhile. Its threads are left running; a second close ends them.
+        log.info("the connection to Slack closed by itself", error=str(error))
+        socket.close()  # type: ignore[no-untyped-call] # bolt left it untyped
+    socket.client.disconnect()  # one that its monitor opened meanwhile

@@ -526,7 +526,7 @@ def test_a_body_too_big_for_slack_is_not_read(server: HttpServer) -> None:
 def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.adapters.slack.listeners.HANG_UP", 0.2)
+    monkeypatch.setattr("bot.adapters.slack.socket_mode.HANG_UP", 0.2)
     stuck, ended = threading.Event(), threading.Event()
     listeners = start()
     socket = listeners._socket
@@ -543,6 +543,45 @@ def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(
     assert not ended.is_set()
     stuck.set()
     assert ended.wait(60)
+
+
+class WatchedLock:
+    """A lock that tells when the thread that hangs up comes to it."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.lock = lock
+        self.reached = threading.Event()
+
+    def __enter__(self) -> None:
+        if threading.current_thread().name == "slack-hangs-up":
+            self.reached.set()
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def test_a_connection_that_closes_by_itself_while_the_socket_is_closed(start: Start) -> None:
+    listeners = start()
+    socket = listeners._socket
+    assert socket is not None
+    client = socket.client
+    session = client.current_session
+    assert session is not None
+    watched = WatchedLock(session.sock_send_lock)
+    session.sock_send_lock = watched  # type: ignore[assignment]
+    closing = threading.Thread(target=listeners.close)
+    with watched.lock:
+        closing.start()
+        assert watched.reached.wait(60)
+        with session.sock_receive_lock:
+            assert session.sock is not None
+            session.sock.close()
+            session.sock = None
+    closing.join(60)
+    assert not closing.is_alive()
+    threads = (client.current_session_runner, client.current_app_monitor, client.message_processor)
+    assert [each.is_alive() for each in threads] == [False] * 3
 
 
 @pytest.mark.parametrize(
