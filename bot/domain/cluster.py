@@ -238,7 +238,8 @@ class VmDetail:
     ``local_job``: that job ends with the VM and changes nothing of it, as a backup; ``silent``: its
     QEMU did not answer in time, so that its job is not known. ``topology`` is how many vCPUs a
     fixed CPU topology has (0: none is fixed), ``memory_limit`` the bytes that memory hot-plug may
-    reach (0: none). ``snapshot_list`` is read for VMs in focus only; None: not read.
+    reach (0: none), ``free_ports`` how many PCIe devices can still be plugged in while it runs
+    (None: not known, or no PCIe). ``snapshot_list`` is read for VMs in focus only; None: not read.
     """
 
     machine: str = ""
@@ -272,6 +273,7 @@ class VmDetail:
     snapshot_list: tuple[VmSnapshot, ...] | None = None
     ties: Ties = Ties()
     checkpoints: int = 0  # read for VMs in focus only
+    free_ports: int | None = field(default=None, metadata={"later": True})
 
     @property
     def bound_devices(self) -> tuple[str, ...]:

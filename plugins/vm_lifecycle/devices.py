@@ -36,7 +36,7 @@ from plugins.vm_lifecycle.steps import (
     SnapshotVerb,
     SnapshotVm,
 )
-from plugins.vm_lifecycle.vm_states import unable_to_react
+from plugins.vm_lifecycle.vm_states import unable_to_react, way_off
 
 _WITH_MEMORY = frozenset({"running", "paused", ""})
 """States that a snapshot goes back to with its memory; '' where the host tells none."""
@@ -334,6 +334,7 @@ def plan_disk(intent: DiskWish, case: VmInCluster) -> Planned:
     against = [*change_objections(vm, snapshot)]
     if intent.verb == "grow":
         return _grow_disk(intent, vm, host, against)
+    against += _no_port(vm)
     against += (
         creation.image_objections(case.settings.pool, intent.capacity, host, creation.SET_POOL)
         if host.up
@@ -353,6 +354,19 @@ def plan_disk(intent: DiskWish, case: VmInCluster) -> Planned:
         )
         return (), (*against, full)
     return (AddDisk(vm.uuid, vm.name, vm.host, volume, target, intent.capacity),), tuple(against)
+
+
+def _no_port(vm: Vm) -> Iterator[Objection]:
+    """Yield that no device can be plugged into a running VM with this chipset."""
+    if vm.state.active and vm.detail and vm.detail.free_ports == 0:
+        yield Objection(
+            "no-free-port",
+            words(
+                "{vm} has no free PCIe port: nothing more can be plugged in while it runs.",
+                vm=vm.name,
+            ),
+            way_off(vm),
+        )
 
 
 def free_targets(settings: VmLifecycleSettings, vm: Vm) -> Iterator[tuple[str, str]]:
@@ -553,6 +567,7 @@ def plan_nic(intent: NicWish, case: VmInCluster) -> Planned:
         if intent.what.lower() not in macs:
             against.append(_no_device("no-card", vm, intent.what, sorted(macs)))
         return (RemoveNic(vm.uuid, vm.name, vm.host, intent.what.lower()),), tuple(against)
+    against += _no_port(vm)
     kind = creation.network_kind(host, intent.what)
     against += [] if kind or not host.up else [creation.no_network(intent.what, host, vm.name)]
     mac = _free_mac(vm, snapshot)

@@ -91,10 +91,10 @@ def _asleep(vm: Vm) -> Objection:
 def must_be_off(vm: Vm, only: Message) -> Objection:
     """The objection to a request that needs a powered-off VM; ``only`` says which."""
     text = join((words("{vm} is {state}.", vm=vm.name, state=VM_STATES[vm.state]), only))
-    return Objection("runs", text, _way_off(vm))
+    return Objection("runs", text, way_off(vm))
 
 
-def _way_off(vm: Vm) -> Message:
+def way_off(vm: Vm) -> Message:
     """How the VM gets off; a paused or sleeping one must run before it can shut down."""
     shutdown = texts.chat("vm shutdown {}", vm.name)
     if not vm.persistent:

@@ -663,6 +663,14 @@ def test_a_pool_that_changes_no_sizes_leaves_it_to_qemu() -> None:
     assert "`/kvm vm start web`" in told
 
 
+@pytest.mark.parametrize("line", ["vm disk add web 1G", "vm nic add web br0"])
+def test_a_device_needs_a_free_port_while_the_vm_runs(line: str) -> None:
+    full: dict[str, Any] = {"free_ports": 0}
+    assert "`/kvm vm shutdown web`" in refused(line, cluster(detail=full))["no-free-port"]
+    assert planned(line, cluster(detail=full, state=VmState.SHUT_OFF)).steps
+    assert planned(line, cluster(detail={"free_ports": 1})).steps
+
+
 @pytest.mark.parametrize("kind", ["logical", "zfs", "iscsi", "rbd", "gluster"])
 def test_new_disks_are_made_only_in_pools_of_files(kind: str) -> None:
     """In other pools libvirt takes no notice of qcow2: the VM that was made would not start."""

@@ -182,6 +182,7 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         loader=(root.findtext("os/loader") or "").strip(),
         nvram_format=_of(root, "os/nvram", "format"),
         ties=_share(ties(root)),
+        free_ports=_free_ports(root, numbers),
     )
 
 
@@ -197,6 +198,24 @@ def _topology(root: etree._Element, numbers: _Numbers) -> int:
         return 0
     levels = ("sockets", "dies", "clusters", "cores", "threads")
     return math.prod(numbers.count(f"topology {each}", found.get(each, "1"), 1) for each in levels)
+
+
+def _free_ports(root: etree._Element, numbers: _Numbers) -> int | None:
+    """PCIe root ports without a device; None where bridges or switches have slots of their own.
+
+    A device cannot be plugged into the root complex itself, nor into a port with ``hotplug=off``.
+    """
+    controllers = root.findall("devices/controller[@type='pci']")
+    models = {each.get("model") for each in controllers}
+    if "pcie-root" not in models or models - {"pcie-root", "pcie-root-port"}:
+        return None
+    taken = {each.get("bus") for each in root.iterfind("devices/*/address[@type='pci']")}
+    ports = (
+        numbers.count("index", each.get("index", "0"), 0)
+        for each in controllers
+        if each.get("model") == "pcie-root-port" and _of(each, "target", "hotplug") != "off"
+    )
+    return sum(f"0x{port:02x}" not in taken for port in ports)
 
 
 def _hard_limit(root: etree._Element, numbers: _Numbers) -> int:

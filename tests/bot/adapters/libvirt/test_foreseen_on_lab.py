@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
+from lxml import etree
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.adapters.libvirt.read.domain_xml import TAGS
@@ -18,7 +19,9 @@ from bot.domain.cluster import MIB, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
+from bot.ports.guests import GuestNic
 from lab.errors import LabError
+from lab.network import GUEST_BRIDGE
 from plugins.migrate import planner
 from plugins.migrate.grammar import Migrate
 from plugins.migrate.settings import MigrateSettings
@@ -269,3 +272,44 @@ def test_a_vm_whose_next_backup_must_be_full_is_told(make: Make, lab: Lab, tmp_p
     vm = case.hypervisor.snapshot({case.name}).vm(case.name)
     assert vm.detail
     assert vm.detail.checkpoints == 1
+
+
+def as_q35(written: str) -> str:
+    """The same VM with PCIe; libvirt chooses its ports anew."""
+    root = etree.fromstring(written)
+    devices = root.find("devices")
+    for each in (*root.iter("address"), *root.iter("controller")):
+        parent = each.getparent()
+        assert parent is not None
+        parent.remove(each)
+    assert devices is not None
+    kind = root.find("os/type")
+    assert kind is not None
+    kind.set("machine", "q35")
+    return str(etree.tostring(root, encoding="unicode"))
+
+
+def test_no_free_port_is_refused_as_libvirt_refuses_it_and_while_it_is_off_there_is_one(
+    make: Make, lab: Lab
+) -> None:
+    case = make(as_q35)
+
+    def added(number: int) -> int:
+        mac = f"52:54:00:00:77:{number:02x}"
+        case.hypervisor.attach_nic(A, case.uuid, GuestNic("bridge", GUEST_BRIDGE, mac))
+        return number
+
+    def free() -> int | None:
+        detail = case.hypervisor.snapshot({case.name}).vm(case.name).detail
+        assert detail is not None
+        return detail.free_ports
+
+    first = free()
+    assert first
+    for number in range(first):
+        assert free() == first - added(number)
+    assert free() == 0
+    with pytest.raises(HypervisorError, match="PCI"):
+        added(first)
+    lab.virsh(A, "destroy", case.name)
+    assert added(first) == first

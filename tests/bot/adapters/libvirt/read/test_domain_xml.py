@@ -291,3 +291,30 @@ def test_what_the_kernel_lets_a_vm_have_is_read(limit: str, told: int) -> None:
     found = parse(f"<domain><memory>1024</memory><memtune>{limit}</memtune></domain>")
     assert found.detail.hard_limit == told
     assert not found.problem
+
+
+ROOT = "<controller type='pci' index='0' model='pcie-root'/>"
+PORTS = "".join(
+    f"<controller type='pci' index='{n}' model='pcie-root-port'>{inside}</controller>"
+    for n, inside in ((1, ""), (2, ""), (10, ""), (11, "<target hotplug='off'/>"))
+)
+AT_10 = "<address type='pci' domain='0x0000' bus='0x0a' slot='0x00' function='0x0'/>"
+
+
+@pytest.mark.parametrize(
+    ("devices", "free"),
+    [
+        (ROOT, 0),
+        (ROOT + PORTS, 3),
+        (f"{ROOT}{PORTS}<interface type='bridge'>{AT_10}</interface>", 2),
+        # The address on the host is no address in the VM
+        (f"{ROOT}{PORTS}<interface type='hostdev'><source>{AT_10}</source></interface>", 3),
+        (f"{ROOT}{PORTS}<controller type='pci' index='12' model='pcie-to-pci-bridge'/>", None),
+        ("<controller type='pci' index='0' model='pci-root'/>", None),
+        ("", None),
+    ],
+)
+def test_free_ports_are_those_without_a_device(devices: str, free: int | None) -> None:
+    found = parse(f"<domain><name>x</name><devices>{devices}</devices></domain>")
+    assert found.detail.free_ports == free
+    assert not found.problem
