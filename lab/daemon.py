@@ -3,12 +3,14 @@
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import cgroups, storage
+from lab import cgroups, packages, storage
 from lab.errors import LabError
 from lab.rooms import Room
 
@@ -19,6 +21,8 @@ _PRIVATE = {
     "cache": "/var/cache/libvirt",
     "log": "/var/log/libvirt",
 }
+_CAPABILITIES = Path("cache", "qemu", "capabilities")
+_CAPABILITIES_S = 24 * 3600.0
 _START_S = 60
 _ANSWER_S = 300
 
@@ -73,7 +77,39 @@ def prepare(name: str, address: str, directory: Path, names: str) -> LabHost:
     (directory / "etc" / "libvirtd.conf").write_text(_libvirtd_conf(host))
     (directory / "etc" / "qemu.conf").write_text(_QEMU_CONF)
     storage.write_pool(directory / "etc")
+    (directory / _CAPABILITIES).mkdir(parents=True)
+    for each in _kept_capabilities().glob("*.xml"):
+        shutil.copy2(each, directory / _CAPABILITIES)
     return host
+
+
+def keep_capabilities(host: LabHost) -> None:
+    """Keep what a host's libvirtd found out about QEMU, for new hosts.
+
+    It starts each emulator several times for it, which takes seconds. libvirt itself judges whether
+    a file still holds: by the times of both programs, the kernel and the CPU. A file is kept for a
+    day: emulators of former checkouts have one too.
+    """
+    kept = _kept_capabilities()
+    kept.mkdir(parents=True, exist_ok=True)
+    for found in (host.directory / _CAPABILITIES).glob("*.xml"):
+        if not _is_older(kept / found.name, found):
+            continue
+        with tempfile.NamedTemporaryFile(dir=kept, delete=False) as new:
+            shutil.copy2(found, new.name)
+        Path(new.name).replace(kept / found.name)  # other labs may read it at this moment
+    for each in kept.iterdir():
+        with suppress(FileNotFoundError):  # another lab removed or named it
+            if time.time() - each.stat().st_mtime > _CAPABILITIES_S:
+                each.unlink()
+
+
+def _is_older(kept: Path, found: Path) -> bool:
+    return not kept.exists() or kept.stat().st_mtime < found.stat().st_mtime
+
+
+def _kept_capabilities() -> Path:
+    return packages.cache() / "capabilities"
 
 
 def furnish(host: LabHost, room: Room) -> None:

@@ -85,7 +85,11 @@ class Lab(Faults):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end()
+        try:
+            for name in self.hosts:
+                self._keep_capabilities(name)
+        finally:
+            self._end()
 
     def guest(
         self,
@@ -209,6 +213,11 @@ class Lab(Faults):
         daemon.furnish(self.hosts[name], self._rooms[name])
         self._gauges.furnish(name)
         daemon.start(self.hosts[name], self._rooms[name])
+        self._keep_capabilities(name)
+
+    def _keep_capabilities(self, name: str) -> None:
+        if name not in self._trees:  # theirs are of another libvirt
+            daemon.keep_capabilities(self.hosts[name])
 
     def _end(self) -> None:
         """Let the janitor do it, as after a death.

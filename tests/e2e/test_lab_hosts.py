@@ -458,6 +458,17 @@ def children() -> Iterator[list[Child]]:
         child.process.communicate()
 
 
+def test_a_new_host_knows_qemu_from_the_hosts_before() -> None:
+    with Lab(hosts=1):
+        pass
+    began = time.time()
+    with Lab(hosts=1) as lab:
+        learned = lab.hosts["host-a"].directory / "cache" / "qemu" / "capabilities"
+        times = [each.stat().st_mtime for each in learned.glob("*.xml")]
+    assert times
+    assert max(times) < began
+
+
 def test_nothing_is_left_after_the_block(children: list[Child]) -> None:
     child = Child("end")
     children.append(child)
