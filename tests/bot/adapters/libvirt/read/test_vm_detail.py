@@ -136,8 +136,9 @@ def test_a_guest_without_a_cpu_element_fits() -> None:
     assert found.fits
 
 
-def test_a_snapshot_holds_the_definition_that_it_takes_its_vm_back_to() -> None:
-    connection = libvirt.open("test:///default")
+def test_a_snapshot_holds_the_definition_that_it_takes_its_vm_back_to(
+    connection: libvirt.virConnect,
+) -> None:
     domain = connection.defineXML(
         "<domain type='test'><name>a</name><memory unit='MiB'>512</memory><vcpu>2</vcpu>"
         "<os><type>hvm</type></os><devices>"
@@ -145,15 +146,12 @@ def test_a_snapshot_holds_the_definition_that_it_takes_its_vm_back_to() -> None:
         "<interface type='bridge'><mac address='52:54:00:00:00:0A'/><source bridge='br0'/></interface>"
         "</devices></domain>"
     )
-    try:
-        taken = domain.snapshotCreateXML("<domainsnapshot><name>a</name></domainsnapshot>")
-        domain.setVcpusFlags(1, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-        then = vm_detail.snapshot_of(taken).then
-        assert then == DefinedThen(2, 512 << 20, ("vdb", "52:54:00:00:00:0a"))
-        domain.revertToSnapshot(taken)
-        assert parse(domain.XMLDesc()).vcpus == 2, "as libvirt does"
-    finally:
-        connection.close()
+    taken = domain.snapshotCreateXML("<domainsnapshot><name>a</name></domainsnapshot>")
+    domain.setVcpusFlags(1, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    then = vm_detail.snapshot_of(taken).then
+    assert then == DefinedThen(2, 512 << 20, ("vdb", "52:54:00:00:00:0a"))
+    domain.revertToSnapshot(taken)
+    assert parse(domain.XMLDesc()).vcpus == 2, "as libvirt does"
 
 
 DISKS_OF_A_SNAPSHOT = """<domainsnapshot><name>a</name><state>shutoff</state>

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import libvirt
@@ -12,13 +11,6 @@ from bot.adapters.libvirt.write import vm_commands
 from bot.domain.errors import HypervisorError
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def connection() -> Iterator[libvirt.virConnect]:
-    found = libvirt.open("test:///default")
-    yield found
-    found.close()
 
 
 def with_disk(connection: libvirt.virConnect, form: str, content: str, more: str = "") -> Any:
