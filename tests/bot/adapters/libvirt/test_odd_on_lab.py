@@ -108,7 +108,9 @@ def test_a_pool_that_is_slow_to_read_makes_no_host_silent_and_is_read_once(
             assert [hypervisor.snapshot().host(A).up for _ in range(3)] == [True] * 3
             assert found() is None
         assert until(found, "the new file is found").name == "behind-libvirt"
-        assert all("refreshing pool many on host-a" in each for each in told), told
+        assert "refreshing pool many on host-a" in told[0]
+        # The last question may have waited in vain for a read that ended just then
+        assert all("pool many" in each for each in told), told
         (tmp_path / "behind-too").touch()
         assert hypervisor.volume(A, "many", "behind-too") is None, (
             "what took so long to read is not read again at once"
