@@ -556,24 +556,21 @@ def host_card(
     if buttons := host_buttons(host, allowed):
         elements.append(Buttons(buttons))
     elements.append(Context((words("as of {at}", at=now),)))
-    title = _host_title(seen, host, state, len(vms))
+    title = _host_title(seen, host, state)
     return Card(text=title, title=title, elements=tuple(elements))
 
 
-def _host_title(seen: Snapshot, host: Host, state: Line, measured: int) -> Words:
+def _host_title(seen: Snapshot, host: Host, state: Line) -> Words:
     """A host, its state and its VMs; of one that does not answer those last seen there."""
+    n = len(seen.on(host.name))
     if host.up:
         return nwords(
-            "{host}: {state}, {n} VM",
-            "{host}: {state}, {n} VMs",
-            n=measured,
-            host=host.name,
-            state=state,
+            "{host}: {state}, {n} VM", "{host}: {state}, {n} VMs", n=n, host=host.name, state=state
         )
     return nwords(
         "{host}: {state}, {n} VM last seen there",
         "{host}: {state}, {n} VMs last seen there",
-        n=len(seen.on(host.name)),
+        n=n,
         host=host.name,
         state=state,
     )

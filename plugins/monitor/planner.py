@@ -19,6 +19,7 @@ from bot.domain.metrics import (
     CLUSTER,
     Bucket,
     Metric,
+    VmSample,
     gravest_first,
     host_entity,
     metric_name,
@@ -323,7 +324,11 @@ def show_host(intent: ShowHost, view: View) -> Card:
     box = view.snapshot.host(intent.host)
     sweep = view.measured.sweep
     sample = sweep.host(box.name) if sweep else None
-    vms = [vm for vm in sweep.vms if vm.host == box.name] if sweep else []
+    measured = {vm.uuid: vm for vm in sweep.vms if vm.host == box.name} if sweep else {}
+    vms = [
+        measured.get(vm.uuid) or VmSample(vm.uuid, vm.name, vm.host, vm.state.value, vm.vcpus)
+        for vm in (view.snapshot.on(box.name) if box.up else ())
+    ]
     vms.sort(key=lambda vm: (vm.state != "running", -(vm.cpu or 0.0), vm.name))
     allowed = {each.name for each in view.commands if each.allowed}
     return cards.host_card(view.snapshot, box, sample, vms, view.asker.now, allowed=allowed)

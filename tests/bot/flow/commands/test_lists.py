@@ -125,6 +125,13 @@ def test_a_host_that_does_not_answer_shows_the_vms_that_were_last_seen_there(bot
     assert "0 VMs" not in shown
 
 
+def test_the_vms_of_a_host_are_shown_before_anything_is_measured(bot: Bot) -> None:
+    """No monitor sweeps for this bot."""
+    shown = text(bot.types("show host host-a"))
+    assert "host-a: up, 2 VMs" in shown
+    assert "web-1" in shown
+
+
 def test_states_are_words_of_the_readers_language(bot: Bot) -> None:
     portuguese = Languages("pt_BR", bot.services.catalog.translations).default
     vm = bot.hypervisor.snapshot().vm("web-1")
