@@ -39,7 +39,7 @@ from bot.domain import (
     timing,
 )
 from bot.domain.codec import Codec
-from bot.domain.errors import UNKNOWN, CatalogError, UsageError
+from bot.domain.errors import NO_SUBCOMMAND, UNKNOWN, CatalogError, UsageError
 from bot.domain.message import Code, Join, Message, Names, join, words
 from bot.domain.steps import Step
 from bot.domain.suggest import nearest
@@ -49,6 +49,7 @@ from bot.plugin_api import (
     Decision,
     Outlook,
     PlacementRule,
+    Query,
     Report,
     Rules,
     Settings,
@@ -137,7 +138,7 @@ class Catalog:
             return UsageError(
                 words("{command} needs a subcommand: {names}.", command=Code(group), names=ends),
                 join((also, words("See {help}.", help=Code(f"{slash} help {group}".strip())))),
-                code="subcommand-missing",
+                code=NO_SUBCOMMAND,
             )
         said = " ".join(typed[:2]) if ends else typed[0].lower()
         all_of_them = words("See all with {help}.", help=Code(f"{slash} help".strip()))
@@ -162,18 +163,26 @@ class Catalog:
 
     def suggestions(self, typed: Sequence[str], slash: str) -> Names:
         """The lines that a person may have meant, each to be typed as it is."""
+        found = self.guesses(typed)
+        lines = (shlex.join([*command.name.split(), *rest]) for command, rest in found)
+        return Names(tuple(Code(f"{slash} {line}".strip()) for line in lines), Join.OR)
+
+    def guesses(self, typed: Sequence[str]) -> list[tuple[Command, tuple[str, ...]]]:
+        """The commands that a person may have meant, each with the words that it takes.
+
+        Of a line about an operation only what decides on it or looks: nothing is done to an
+        operation as if it were a VM.
+        """
         known = {name: each.also for name, each in self.commands.items()}
         found = [
-            (name, rest)
+            (self.commands[name], rest)
             for name, rest in suggest.guesses(typed, known)
             if _takes(self.commands[name].grammar, rest)
         ]
-        steered = [each for each in found if isinstance(self.commands[each[0]], Decision)]
-        about_operation = len(typed) > 1 and is_operation(typed[-1])
-        others = [each for each in found if each not in steered]
-        kept = (steered if about_operation else others) or found
-        lines = (shlex.join([*name.split(), *rest]) for name, rest in kept)
-        return Names(tuple(Code(f"{slash} {line}".strip()) for line in lines), Join.OR)
+        steered = [each for each in found if isinstance(each[0], Decision)]
+        if len(typed) > 1 and is_operation(typed[-1]):
+            return steered or [each for each in found if isinstance(each[0], Query)]
+        return [each for each in found if each not in steered] or found
 
     def action(self, name: str) -> Action:
         """The action of this name.

@@ -55,6 +55,9 @@ UNEXPECTED = "word-unexpected"
 UNKNOWN = "no-such-command"
 """The code of a ``UsageError`` of a line that begins with no command."""
 
+NO_SUBCOMMAND = "subcommand-missing"
+"""The code of a ``UsageError`` of a line that begins as several commands do, and is none."""
+
 
 def word_too_many(word: str) -> Message:
     """What is said of such a word."""

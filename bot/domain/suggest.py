@@ -59,6 +59,10 @@ def guesses(
     for count in range(min(len(typed), _LONGEST), 0, -1):
         if found := [name for name in known if _means(words_of[:count], name, known[name])]:
             return tuple((name, tuple(typed[count:])) for name in found[:_MOST_MEANT])
+    if len(typed) > 1 and words_of[0] in GROUPS:  # ``vm move web-1``: the command has no group
+        plain = {name: also for name, also in known.items() if " " not in name}
+        if found := [name for name in plain if _means(words_of[1:2], name, plain[name])]:
+            return tuple((name, tuple(typed[2:])) for name in found[:_MOST_MEANT])
     return tuple((name, tuple(typed[count:])) for name, count in _nearest(words_of, known))
 
 

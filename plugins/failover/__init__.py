@@ -164,6 +164,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=planned_anew(quiet.plan),
             emits=(ExpectSilence,),
             example="host quiet host-a --for 30m",
+            also=("silence", "snooze", "mute", "silenciar"),
         ),
         Action(
             intents.TEST,

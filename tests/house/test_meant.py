@@ -64,6 +64,13 @@ def suggested(typed: str) -> list[str]:
         ("abort op-3", ["cancel op-3"]),
         ("move web-1 to host-b", ["migrate web-1 to host-b"]),
         ("restart web-1", ["vm reboot web-1"]),
+        ("vm move web-1 host-b", ["migrate web-1 host-b"]),
+        ("vm migrate web-1", ["migrate web-1"]),
+        ("silence host-a", ["host quiet host-a"]),
+        # Nothing is done to an operation as if it were a VM
+        ("rollback op-1", []),
+        ("restart op-1", []),
+        ("logs op-1", ["audit op-1"]),
         ("drain host-c", ["host drain host-c"]),
         ("create snapshot web-1 x", ["vm snapshot create web-1 x"]),
         ("snapshot create web-1 x", ["vm snapshot create web-1 x"]),

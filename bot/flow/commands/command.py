@@ -5,16 +5,15 @@ Every outcome reaches the person.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from bot.catalog import is_operation
 from bot.domain import pages
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
-from bot.domain.errors import UNKNOWN, DroverError, UsageError
-from bot.domain.message import Code, Message, join, words
+from bot.domain.errors import DroverError, UsageError
+from bot.domain.message import Message, join, words
 from bot.domain.operation import Operation, Origin
 from bot.domain.plan import Plan, Refused
 from bot.domain.timing import Timing
@@ -28,6 +27,7 @@ from bot.flow.commands import (
     policy_preview,
     queries,
     query_cards,
+    slips,
 )
 from bot.flow.commands.buttons import ButtonAction, Lane, Permission, press
 from bot.flow.commands.form_pages import FORM
@@ -127,12 +127,8 @@ def _operation_of(services: Services, request: Request) -> Operation | None:
 
 def _answer(services: Services, request: Request) -> Card | None:
     person = asker(services, request)
-    try:
+    with _with_advice(services, request.text, person):
         command, _ = command_of(services.catalog, services.slash, request.text)
-    except UsageError as error:
-        if error.code == UNKNOWN and (line := _shows(services, person, request.text)):
-            error.advice = join((words("Did you mean {line}?", line=line), error.advice))
-        raise
     if not isinstance(command, Decision) and (refusal := _refusal(services, command, person)):
         return refusal
     if asked := _dialog(services, request):
@@ -141,7 +137,8 @@ def _answer(services: Services, request: Request) -> Card | None:
     text, form = request.text, ""
     if isinstance(command, Query):
         text, form = list_files.file_kind(text)
-    found = parse(services.catalog, services.slash, text)
+    with _with_advice(services, text, person):
+        found = parse(services.catalog, services.slash, text)
     if found.help:
         return _help(services, found.command)
     if isinstance(found.command, Decision):
@@ -149,24 +146,22 @@ def _answer(services: Services, request: Request) -> Card | None:
     return _carry_out(services, request, found, person, form)
 
 
-def _shows(services: Services, person: Asker, text: str) -> Code | None:
-    """The line that shows what a line begins with, a VM, a host or an operation; None for neither.
-
-    Of what was measured last: no host is asked because of a slip.
-    """
-    name, *_ = text.split()
-    sweep = services.monitor.measures().sweep if services.monitor is not None else None
-    vms = {vm.name for vm in sweep.vms} if sweep is not None else set[str]()
-    hosts = {host.name for host in sweep.hosts} if sweep is not None else set[str]()
-    for command, known in (
-        ("details", is_operation(name)),
-        ("vm show", name in vms),
-        ("show host", name in hosts),
-    ):
-        found = services.catalog.commands.get(command) if known else None
-        if found is not None and _refusal(services, found, person) is None:
-            return Code(f"{services.slash} {shlex.join([*command.split(), name])}")
-    return None
+@contextmanager
+def _with_advice(services: Services, text: str, person: Asker) -> Iterator[None]:
+    """Let the advice about a line that is refused begin with what may be meant."""
+    try:
+        yield
+    except UsageError as error:
+        sweep = services.monitor.measures().sweep if services.monitor is not None else None
+        line = slips.Line(
+            text,
+            services.catalog,
+            services.slash,
+            sweep,
+            lambda command: _refusal(services, command, person) is None,
+        )
+        error.advice = join((line.guess(error), error.advice))
+        raise
 
 
 def _carry_out(

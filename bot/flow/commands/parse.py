@@ -40,6 +40,9 @@ _TIMES = {
 }
 """Words that people put before a time, in English and Portuguese, and the option for it."""
 
+_FROM = frozenset({"from", "de"})
+_AND = frozenset({"and", "e", "&", "+"})
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -233,7 +236,7 @@ def extra_word(grammar: click.Command, rest: Sequence[str], error: click.ClickEx
 
 def _rightly(grammar: click.Command, rest: Sequence[str]) -> Message:
     """How the words too many are written with an option; '' where that is not known."""
-    return _as_time(grammar, rest) or _in_quotes(grammar, rest)
+    return _as_time(grammar, rest) or _without(grammar, rest) or _in_quotes(grammar, rest)
 
 
 def _as_time(grammar: click.Command, rest: Sequence[str]) -> Message:
@@ -244,6 +247,16 @@ def _as_time(grammar: click.Command, rest: Sequence[str]) -> Message:
         if option in taken and _is_time(option, value) and _is_whole(grammar, rest[:at]):
             line = Code(shlex.join([option, value]))
             return words("Write the time with an option: {line}.", line=line)
+    return ""
+
+
+def _without(grammar: click.Command, rest: Sequence[str]) -> Message:
+    """What must go: where a thing is now, and all but the first of several things."""
+    for at, word in enumerate(rest[:-1]):
+        if word.lower() in _FROM and _is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
+            return words("Leave out {words}.", words=Code(shlex.join(rest[at : at + 2])))
+        if word.lower() in _AND and _is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
+            return words("Ask for one at a time.")
     return ""
 
 
@@ -282,8 +295,8 @@ def _as_reason(grammar: click.Command, rest: Sequence[str]) -> Message:
     named = {each.name for each in grammar.params if isinstance(each, click.Option)}
     if "reason" not in named or any(word.startswith("-") for word in rest):
         return ""
-    if not _is_whole(grammar, rest[:-2]):
-        return ""
+    if _is_whole(grammar, rest[:-1]) or not _is_whole(grammar, rest[:-2]):
+        return ""  # of ``web-1 host-b tonight`` the second may be the host
     line = Code(f'--reason "{" ".join(rest[-2:])}"')
     return words("Put a reason of several words in quotes: {line}.", line=line)
 

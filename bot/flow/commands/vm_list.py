@@ -128,6 +128,20 @@ def _know_hosts(wanted: Iterable[str], seen: View) -> None:
             seen.snapshot.host(name)
 
 
+def _hint(intent: Vms, slash: str) -> Message:
+    """Ask for the list that a bare state or ``sort=…`` among the filters may mean."""
+    wanted = [
+        f"state={word.lower()}" if word.lower() in STATES or word.lower() in _ALSO else word
+        for word in intent.wanted
+    ]
+    sorts = [word for word in wanted if word.lower().removeprefix("sort=") in SORTS]
+    sort = sorts[-1].lower().removeprefix("sort=") if sorts else intent.sort
+    meant = Vms(tuple(word for word in wanted if word not in sorts), sort)
+    if meant == replace(intent, page=1):
+        return ""
+    return words("Did you mean {line}?", line=Code(f"{slash} {meant.line(1)}"))
+
+
 def answer(intent: Vms, seen: View) -> Card:
     """The VMs that are wanted.
 
@@ -143,7 +157,8 @@ def answer(intent: Vms, seen: View) -> Card:
             if intent.wanted
             else words("The hosts that answer have none.")
         )
-        return operation_cards.note_card(words("No VMs."), join((nothing, FILTERS)))
+        advice = join((nothing, _hint(intent, seen.slash), FILTERS))
+        return operation_cards.note_card(words("No VMs."), advice)
     allowed = {each.name for each in seen.commands if each.allowed}
     page = Page(len(found), intent.page, SIZE)
     shown = found[page.first : page.last]

@@ -85,6 +85,22 @@ def test_a_state_that_is_none_and_nothing_found_say_what_is_possible(bot: Bot) -
     nothing = text(bot.types("vms xyz"))
     assert "Nothing matches “xyz”." in nothing
     assert "`state=off`" in nothing
+    assert "Did you mean" not in nothing
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("vms paused", "/kvm vms state=paused"),
+        ("vms Stopped host=host-a", "/kvm vms state=stopped host=host-a"),
+        ("vms sort=memory", "/kvm vms --sort memory"),
+        ("vms crashed sort=CPU", "/kvm vms state=crashed --sort cpu"),
+    ],
+)
+def test_a_bare_state_and_an_order_among_the_filters_are_understood(
+    bot: Bot, line: str, meant: str
+) -> None:
+    assert f"Did you mean `{meant}`?" in text(bot.types(line))
 
 
 def test_the_vms_of_a_host_that_there_is_not_name_the_one_that_is_meant(bot: Bot) -> None:

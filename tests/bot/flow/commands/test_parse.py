@@ -125,6 +125,18 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
             "Unexpected word “at”.",
             'Put a reason of several words in quotes: `--reason "at once"`. Usage: ',
         ),
+        ("migrate web-1 host-b tonight", "Unexpected word “tonight”.", "Usage: `/kvm migrate"),
+        (
+            "migrate web-1 from host-a to host-b",
+            "Unexpected word “host-a”.",
+            "Leave out `from host-a`. Usage: `/kvm migrate",
+        ),
+        (
+            "migrate web-1 and web-2 to host-b",
+            "Unexpected word “web-2”.",
+            "Ask for one at a time. Usage: `/kvm migrate",
+        ),
+        ("vm start web-1 e web-2", "Unexpected word “e”.", "Ask for one at a time. Usage: "),
         ("migrate web-1 --at", "`--at` needs a value behind it.", "Usage: `/kvm migrate"),
         ("migrate web-1 --copy-storage=yes", "`--copy-storage` takes no value.", "Usage: "),
         (

@@ -1,0 +1,86 @@
+"""What a line may mean that a command does not take: by the names of the VMs and hosts in it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from bot.catalog import Catalog, is_operation
+from bot.domain.errors import NO_SUBCOMMAND, UNKNOWN, UsageError
+from bot.domain.message import Code, Join, Message, Names, words
+from bot.domain.metrics import Sweep
+from bot.flow.commands.parse import several
+from bot.plugin_api import Command, Query
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that was refused; ``may`` tells whether its person may use a command.
+
+    ``sweep``: what was measured last, None: nothing. No host is asked because of a slip.
+    """
+
+    text: str
+    catalog: Catalog
+    slash: str
+    sweep: Sweep | None
+    may: Callable[[Command], bool]
+
+    def guess(self, error: UsageError) -> Message:
+        """Ask for the command that may be meant, with its words; '' where none is known."""
+        typed = several(self.text)
+        if error.code == UNKNOWN:
+            lines = list(self._about_first(typed))
+        elif error.code == NO_SUBCOMMAND:  # ``vm web-1``
+            lines = list(self._about_first(typed[1:]))
+        else:
+            lines = list(self._instead_of_query(typed))
+        if not lines:
+            return ""
+        return words("Did you mean {commands}?", commands=Names(tuple(map(Code, lines)), Join.OR))
+
+    def _about_first(self, typed: Sequence[str]) -> Iterator[str]:
+        """Yield lines for a name that stands before what is to be done, as ``web-1 stop``."""
+        if not typed or self._shows(typed[0]) is None:
+            return
+        name, rest = typed[0], typed[1:]
+        found = list(self._with_verb([*rest[:1], name, *rest[1:]])) if rest else []
+        yield from found or [f"{self.slash} {self._shows(name)}"]
+
+    def _with_verb(self, typed: Sequence[str]) -> Iterator[str]:
+        for command, rest in self.catalog.guesses(typed):
+            if self.may(command):
+                yield f"{self.slash} {shlex.join([*command.name.split(), *rest])}"
+
+    def _instead_of_query(self, typed: Sequence[str]) -> Iterator[str]:
+        """Yield what shows the VM or host that was named to a query about neither."""
+        try:
+            command, rest = self.catalog.find(typed)
+        except UsageError:  # a quote is not closed
+            return
+        if not isinstance(command, Query) or _takes_names(command.grammar):
+            return
+        shown = (self._shows(word) for word in rest)
+        yield from (f"{self.slash} {line}" for line in shown if line is not None)
+
+    def _shows(self, name: str) -> str | None:
+        """The command that shows a VM, a host or an operation; None where it is neither."""
+        vms = {vm.name for vm in self.sweep.vms} if self.sweep is not None else set[str]()
+        hosts = {host.name for host in self.sweep.hosts} if self.sweep is not None else set[str]()
+        for command, known in (
+            ("details", is_operation(name)),
+            ("vm show", name in vms),
+            ("show host", name in hosts),
+        ):
+            found = self.catalog.commands.get(command) if known else None
+            if found is not None and self.may(found):
+                return shlex.join([*command.split(), name])
+        return None
+
+
+def _takes_names(grammar: click.Command) -> bool:
+    arguments = (each for each in grammar.params if isinstance(each, click.Argument))
+    return any("VM" in (each.metavar or "") or "HOST" in (each.metavar or "") for each in arguments)
