@@ -99,7 +99,7 @@ def _fault(found: ErrorDetails) -> Message:
     if isinstance(error, UnfitError):
         return error.text
     if isinstance(error, UnitError):
-        return join((error.text, error.advice))
+        return error.clause
     return _bounds(context) or _KINDS.get(found["type"], found["msg"])
 
 

@@ -74,9 +74,16 @@ class UsageError(DroverError):
 
 
 class UnitError(UsageError, ValueError):
-    """A size or a duration cannot be read."""
+    """A size or a duration cannot be read.
+
+    ``clause``: why, without a final stop.
+    """
 
     code = "unit"
+
+    def __init__(self, clause: Message) -> None:
+        super().__init__(words("{error}.", error=clause))
+        self.clause = clause
 
 
 class UnfitError(ValueError):

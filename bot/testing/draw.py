@@ -159,7 +159,7 @@ class _Drawn:
             return size(self.said[word])
         except UnitError as error:
             raise self.line.error(
-                words("“{part}”: {reason}.", part=f"{word} {self.said[word]}", reason=error.text),
+                words("“{part}”: {reason}.", part=f"{word} {self.said[word]}", reason=error.clause),
                 _example(f"{word} 2G"),
             ) from error
 

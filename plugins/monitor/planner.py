@@ -237,12 +237,7 @@ def fits_grammar() -> click.Command:
 
 
 def _duration(text: str) -> int:
-    try:
-        found = seconds_of(text)
-    except ValueError as error:
-        raise UsageError(
-            words("“{text}” is not a duration; write for example 90s, 15m, 24h or 2d.", text=text)
-        ) from error
+    found = seconds_of(text)
     if found < _LEAST_CHART:
         raise UsageError(
             words("A chart covers five minutes at least."), words("Write `--since 5m` or more.")
@@ -251,12 +246,7 @@ def _duration(text: str) -> int:
 
 
 def _bytes(text: str) -> int:
-    try:
-        found = size(text, "M")  # as `vm create` reads it
-    except ValueError as error:
-        raise UsageError(
-            words("“{text}” is not a size; write for example 512M, 4G or 1.5T.", text=text)
-        ) from error
+    found = size(text, "M")  # as `vm create` reads it
     if found <= 0:
         raise UsageError(
             words("“{text}” is not a valid size of memory.", text=text),

@@ -332,6 +332,8 @@ class _Size(click.ParamType[int]):
         if found <= 0:
             raise UsageError(
                 words("“{value}” is not a size; use for example 512M or 4G.", value=value)
+                if not value.startswith("+")
+                else words("Write the whole new size, without “+”.")
             )
         return found
 

@@ -14,7 +14,18 @@ from rich.console import Console
 
 from bot import terminal
 from bot.adapters.terminal.render import for_people, for_programs, style
-from bot.domain.card import Bar, Card, Chart, Checklist, Listing, Mark, Section, Table
+from bot.domain.card import (
+    Bar,
+    Button,
+    Card,
+    Chart,
+    Checklist,
+    Listing,
+    Mark,
+    Menu,
+    Section,
+    Table,
+)
 from bot.domain.message import Code, Person, words
 from tests.bot.flow.terminals import AtTerminal, at_terminal
 from tests.waiting import until
@@ -127,3 +138,14 @@ def test_names_neither_format_nor_order_the_terminal_about() -> None:
     assert "[red]web[/red]" in shown
     assert "\x1b" not in json.dumps(for_programs(card), ensure_ascii=False)
     assert str(style(words("*{a}* b", a="x"))) == "x b"
+
+
+def test_a_menu_is_no_part_of_what_a_terminal_shows() -> None:
+    menu = Menu((Button("op-1", "row", "details op-1"),), words("Choose an operation…"))
+    chosen = Section(words("One operation in full:"), menu)
+    row = Section(words("web-1"), Menu((Button("Show", "run", "vm show web-1"),)))
+    console = Console(width=100, record=True)
+    with console.capture() as captured:
+        console.print(for_people(Card(text="VMs", elements=(row, chosen))))
+    assert "web-1" in captured.get()
+    assert "One operation" not in captured.get()

@@ -30,6 +30,7 @@ from bot.domain.card import (
     Fields,
     Listing,
     Mark,
+    Menu,
     Picture,
     Section,
     Table,
@@ -159,6 +160,13 @@ def _dim(line: Message) -> Text:
     return said
 
 
+def _section(section: Section) -> list[RenderableType]:
+    """A paragraph; none that only introduces a menu, which a terminal has not."""
+    if isinstance(section.button, Menu) and section.button.hint:
+        return []
+    return [style(section.line)]
+
+
 def _fields(fields: Fields) -> list[RenderableType]:
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
@@ -214,7 +222,7 @@ def _chart(chart: Chart) -> list[RenderableType]:
 
 
 _DRAWN: Mapping[type, Callable[[Any], list[RenderableType]]] = {
-    Section: lambda each: [style(each.line)],
+    Section: _section,
     Fields: _fields,
     Table: _table,
     Listing: lambda each: [Text(_plain(each.text))],

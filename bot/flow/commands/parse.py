@@ -40,6 +40,7 @@ _TIMES = {
 }
 """Words that people put before a time, in English and Portuguese, and the option for it."""
 
+_NO_VALUE = "?"  # of no option but those that take any text
 _FROM = frozenset({"from", "de"})
 _AND = frozenset({"and", "e", "&", "+"})
 
@@ -205,8 +206,12 @@ def _intent(
         if extra := extra_word(command.grammar, rest, error):
             advice = join((_rightly(command.grammar, rest), _write(command, slash)))
             raise UsageError(word_too_many(extra), advice) from error
-        code = MISSING if isinstance(error, click.MissingParameter) else ""
-        raise UsageError(slip(error, command.grammar), _write(command, slash), code=code) from error
+        missing = isinstance(error, click.MissingParameter)
+        meant = _as_value(command.grammar, rest) if missing else ""
+        advice = join((meant, _write(command, slash)))
+        raise UsageError(
+            slip(error, command.grammar), advice, code=MISSING if missing else ""
+        ) from error
 
 
 def _contradict(grammar: click.Command, rest: Sequence[str]) -> None:
@@ -236,7 +241,12 @@ def extra_word(grammar: click.Command, rest: Sequence[str], error: click.ClickEx
 
 def _rightly(grammar: click.Command, rest: Sequence[str]) -> Message:
     """How the words too many are written with an option; '' where that is not known."""
-    return _as_time(grammar, rest) or _without(grammar, rest) or _in_quotes(grammar, rest)
+    return (
+        _as_time(grammar, rest)
+        or _as_value(grammar, rest)
+        or _without(grammar, rest)
+        or _in_quotes(grammar, rest)
+    )
 
 
 def _as_time(grammar: click.Command, rest: Sequence[str]) -> Message:
@@ -244,18 +254,34 @@ def _as_time(grammar: click.Command, rest: Sequence[str]) -> Message:
     taken = {opt for each in grammar.params for opt in each.opts}
     for at, word in enumerate(rest[:-1]):
         option, value = _TIMES.get(word.lower(), ""), " ".join(rest[at + 1 :])
-        if option in taken and _is_time(option, value) and _is_whole(grammar, rest[:at]):
+        if option in taken and _is_time(option, value) and is_whole(grammar, rest[:at]):
             line = Code(shlex.join([option, value]))
             return words("Write the time with an option: {line}.", line=line)
     return ""
 
 
+def _as_value(grammar: click.Command, rest: Sequence[str]) -> Message:
+    """The last word as the value of the one option that takes it, and not any word."""
+    found = [
+        option.opts[0]
+        for option in grammar.params
+        if isinstance(option, click.Option)
+        and not option.is_flag
+        and is_whole(grammar, [*rest[:-1], option.opts[0], *rest[-1:]])
+        and (option.required or not is_whole(grammar, [*rest[:-1], option.opts[0], _NO_VALUE]))
+    ]
+    if len(found) != 1:
+        return ""
+    line = Code(shlex.join([*found, *rest[-1:]]))
+    return words("Write it with an option: {line}.", line=line)
+
+
 def _without(grammar: click.Command, rest: Sequence[str]) -> Message:
     """What must go: where a thing is now, and all but the first of several things."""
     for at, word in enumerate(rest[:-1]):
-        if word.lower() in _FROM and _is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
+        if word.lower() in _FROM and is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
             return words("Leave out {words}.", words=Code(shlex.join(rest[at : at + 2])))
-        if word.lower() in _AND and _is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
+        if word.lower() in _AND and is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
             return words("Ask for one at a time.")
     return ""
 
@@ -270,7 +296,7 @@ def _is_time(option: str, value: str) -> bool:
     return option != "--at" or any(char.isdigit() for char in value)
 
 
-def _is_whole(grammar: click.Command, rest: Sequence[str]) -> bool:
+def is_whole(grammar: click.Command, rest: Sequence[str]) -> bool:
     """Whether a command takes these words as they are."""
     try:
         with grammar.make_context(grammar.name, list(rest)) as context:
@@ -284,7 +310,7 @@ def _in_quotes(grammar: click.Command, rest: Sequence[str]) -> Message:
     """The last option with all words behind it in quotes; '' where that makes no good line."""
     at = max((each for each, word in enumerate(rest) if word.startswith("--")), default=len(rest))
     name, value = " ".join(rest[at : at + 1]), " ".join(rest[at + 1 :])
-    if not _is_whole(grammar, [*rest[:at], name, value]):
+    if not is_whole(grammar, [*rest[:at], name, value]):
         return _as_reason(grammar, rest)
     line = Code(f'{name} "{value}"')
     return words("Put several words of an option in quotes: {line}.", line=line)
@@ -295,7 +321,7 @@ def _as_reason(grammar: click.Command, rest: Sequence[str]) -> Message:
     named = {each.name for each in grammar.params if isinstance(each, click.Option)}
     if "reason" not in named or any(word.startswith("-") for word in rest):
         return ""
-    if _is_whole(grammar, rest[:-1]) or not _is_whole(grammar, rest[:-2]):
+    if is_whole(grammar, rest[:-1]) or not is_whole(grammar, rest[:-2]):
         return ""  # of ``web-1 host-b tonight`` the second may be the host
     line = Code(f'--reason "{" ".join(rest[-2:])}"')
     return words("Put a reason of several words in quotes: {line}.", line=line)
@@ -309,7 +335,7 @@ def slip(error: click.ClickException, grammar: click.Command) -> Message:
     if isinstance(error, click.BadOptionUsage):
         return _value_slip(error, grammar)
     if isinstance(error, click.MissingParameter) and param is not None:
-        return words("{name} is missing.", name=Code(param.human_readable_name))
+        return words("{name} is missing.", name=_name_of(param))
     if isinstance(error, click.BadParameter) and param is not None and (said := _misfit(param)):
         return said
     text = error.format_message().strip()
@@ -324,12 +350,16 @@ def _unknown_option(error: click.NoSuchOption) -> Message:
     return words("There is no option {option}. Did you mean {near}?", option=option, near=near)
 
 
+def _name_of(param: click.Parameter) -> Code:
+    if isinstance(param, click.Option):
+        return Code(param.opts[0])
+    return Code(param.human_readable_name.strip("[]…"))
+
+
 def _misfit(param: click.Parameter) -> Message:
     """What an argument or option takes; '' where its own sentence says it."""
     kind = param.type
-    name = Code(
-        param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.strip("[]…")
-    )
+    name = _name_of(param)
     if isinstance(kind, click.Choice):
         choices = Names(tuple(map(str, kind.choices)), Join.OR)
         if isinstance(param, click.Argument) and (not param.metavar or "|" in param.metavar):

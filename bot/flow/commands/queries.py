@@ -145,6 +145,9 @@ class Hosts:
         return f"hosts --page {page}" if page > 1 else "hosts"
 
 
+OPS_FLAGS = ("--mine", "--running", "--failed", "--scheduled")
+
+
 @dataclass(frozen=True, slots=True)
 class Ops:
     """`ops [VM|HOST|@PERSON] [--mine] [--running] [--failed] [--scheduled] [--page N]`."""
@@ -158,12 +161,9 @@ class Ops:
 
     def line(self, page: int) -> str:
         """The command that shows a page of the same list."""
-        flags = {
-            "--mine": self.mine,
-            "--running": self.running,
-            "--failed": self.failed,
-            "--scheduled": self.scheduled,
-        }
+        flags = dict(
+            zip(OPS_FLAGS, (self.mine, self.running, self.failed, self.scheduled), strict=True)
+        )
         what = [self.what] if self.what else []
         turn = ["--page", str(page)] if page > 1 else []
         return shlex.join(["ops", *what, *(name for name, on in flags.items() if on), *turn])
@@ -322,6 +322,11 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
     else:
         found = list(seen.history.operations(states=states, by=by, limit=limit))
         whole, still = _count(seen.history, states, by)
+    if not found and (flag := f"--{intent.what.lower()}") in OPS_FLAGS:
+        line = Code(f"{seen.slash} ops {flag}")
+        return operation_cards.note_card(
+            words("No operations."), words("Did you mean {line}?", line=line)
+        )
     page = Page(whole, intent.page, OPERATIONS)
     return query_cards.ops_card(found, still, seen.asker.now, page, intent.line)
 

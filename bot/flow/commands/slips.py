@@ -12,7 +12,7 @@ from bot.catalog import Catalog, is_operation
 from bot.domain.errors import NO_SUBCOMMAND, UNKNOWN, UsageError
 from bot.domain.message import Code, Join, Message, Names, words
 from bot.domain.metrics import Sweep
-from bot.flow.commands.parse import several
+from bot.flow.commands.parse import is_whole, several
 from bot.plugin_api import Command, Query
 
 
@@ -35,9 +35,9 @@ class Line:
         if error.code == UNKNOWN:
             lines = list(self._about_first(typed))
         elif error.code == NO_SUBCOMMAND:  # ``vm web-1``
-            lines = list(self._about_first(typed[1:]))
+            lines = list(self._about_first(typed[1:])) or list(self._with_verb(typed[1:]))
         else:
-            lines = list(self._instead_of_query(typed))
+            lines = list(self._about_other(typed))
         if not lines:
             return ""
         return words("Did you mean {commands}?", commands=Names(tuple(map(Code, lines)), Join.OR))
@@ -55,16 +55,25 @@ class Line:
             if self.may(command):
                 yield f"{self.slash} {shlex.join([*command.name.split(), *rest])}"
 
-    def _instead_of_query(self, typed: Sequence[str]) -> Iterator[str]:
-        """Yield what shows the VM or host that was named to a query about neither."""
+    def _about_other(self, typed: Sequence[str]) -> Iterator[str]:
+        """Yield the option for a host that was named without, or what shows a name to a query."""
         try:
             command, rest = self.catalog.find(typed)
         except UsageError:  # a quote is not closed
             return
-        if not isinstance(command, Query) or _takes_names(command.grammar):
-            return
-        shown = (self._shows(word) for word in rest)
-        yield from (f"{self.slash} {line}" for line in shown if line is not None)
+        found = list(self._with_host(command, rest))
+        if not found and isinstance(command, Query) and not _takes_names(command.grammar):
+            shown = (self._shows(word) for word in rest)
+            found = [line for line in shown if line is not None]
+        yield from (f"{self.slash} {line}" for line in found)
+
+    def _with_host(self, command: Command, rest: Sequence[str]) -> Iterator[str]:
+        hosts = {host.name for host in self.sweep.hosts} if self.sweep is not None else set[str]()
+        for at, word in enumerate(rest):
+            for option in _options_for_hosts(command.grammar) if word in hosts else ():
+                line = [*rest[:at], option, *rest[at:]]
+                if is_whole(command.grammar, line):
+                    yield shlex.join([*command.name.split(), *line])
 
     def _shows(self, name: str) -> str | None:
         """The command that shows a VM, a host or an operation; None where it is neither."""
@@ -84,3 +93,8 @@ class Line:
 def _takes_names(grammar: click.Command) -> bool:
     arguments = (each for each in grammar.params if isinstance(each, click.Argument))
     return any("VM" in (each.metavar or "") or "HOST" in (each.metavar or "") for each in arguments)
+
+
+def _options_for_hosts(grammar: click.Command) -> Iterator[str]:
+    options = (each for each in grammar.params if isinstance(each, click.Option))
+    yield from (each.opts[0] for each in options if each.metavar == "HOST")

@@ -127,6 +127,11 @@ def test_operations_are_found_by_their_id_and_nobody_by_a_name_that_slack_did_no
     assert "has nothing about “host-d”" in text(bot.types("audit host-d"))
 
 
+@pytest.mark.parametrize("word", ["mine", "Running", "failed", "scheduled"])
+def test_a_word_that_is_an_option_of_ops_is_understood(bot: Bot, word: str) -> None:
+    assert f"Did you mean `/kvm ops --{word.lower()}`?" in text(bot.types(f"ops {word}"))
+
+
 def test_a_paused_vm_is_not_counted_as_running(bot: Bot) -> None:
     put(bot, "web-1", state=VmState.PAUSED)
     assert "1 VM, 0 running" in text(bot.types("vms state=paused"))

@@ -125,6 +125,24 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
             "Unexpected word “at”.",
             'Put a reason of several words in quotes: `--reason "at once"`. Usage: ',
         ),
+        (
+            "chart web-1 cpu 7d",
+            "Unexpected word “7d”.",
+            "Write it with an option: `--since 7d`. Usage: `/kvm chart",
+        ),
+        (
+            "vm resize web-1 8G",
+            "Unexpected word “8G”.",
+            "Write it with an option: `--memory 8G`. Usage: `/kvm vm resize",
+        ),
+        (
+            "vm limit web-1 150%",
+            "`--cpu` is missing.",
+            "Write it with an option: `--cpu 150%`. Usage: `/kvm vm limit",
+        ),
+        ("vm limit web-1", "`--cpu` is missing.", "Usage: `/kvm vm limit"),
+        ("vm disk grow web-1 vda +10G", "Write the whole new size, without “+”.", "Usage: "),
+        ("fits --memory lots", "“lots” is not a size; write for example 512M, 4G or 1.5T.", ""),
         ("migrate web-1 host-b tonight", "Unexpected word “tonight”.", "Usage: `/kvm migrate"),
         (
             "migrate web-1 from host-a to host-b",
@@ -154,7 +172,9 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
 )
 def test_a_word_too_many_or_too_few_says_what_to_type(line: str, told: str, advice: str) -> None:
     loaded = catalog.load(
-        ("migrate", "balance", "vm_lifecycle"), {"vm_lifecycle": TABLE}, extra=(Core(),)
+        ("migrate", "balance", "vm_lifecycle", "monitor"),
+        {"vm_lifecycle": TABLE},
+        extra=(Core(),),
     )
     with pytest.raises(UsageError) as caught:
         parse(loaded, "/kvm", line)
