@@ -468,6 +468,17 @@ def test_a_modal_is_filled_in_refused_and_submitted(stage: Stage) -> None:
     ]
 
 
+def test_a_view_that_is_closed_shows_the_one_below_though_that_is_not_drawn_yet(
+    stage: Stage,
+) -> None:
+    stage.propose()
+    assert stage.play("backAtOnce") == {"met": 1}
+
+
+def test_what_is_said_while_the_page_loads_is_shown(stage: Stage) -> None:
+    assert stage.play("loadsMeanwhile") == {"shown": 1}
+
+
 def test_the_focus_stays_in_an_open_modal(stage: Stage) -> None:
     stage.propose()
     assert stage.play("focusStays") == {"outside": []}

@@ -42,6 +42,38 @@ const chrome = () => {
   return [document.title, ...found];
 };
 
+/** In the page: a close is answered right after the socket told what is open now, before that is drawn. */
+function answerBeforeDrawing() {
+  window.met = 0;
+  let closing = null;
+  const fetched = window.fetch;
+  window.fetch = async (...asked) => {
+    if (!String(asked[0]).includes("view_close")) return fetched(...asked);
+    closing = {};
+    const mine = closing;
+    mine.answered = new Promise((resolve) => (mine.answer = resolve));
+    const told = new Promise((resolve) => (mine.tell = resolve));
+    const response = await fetched(...asked);
+    const body = await response.json();
+    mine.answer();
+    await told;
+    return { ok: response.ok, status: response.status, json: async () => body };
+  };
+  window.WebSocket = class extends WebSocket {
+    set onmessage(hear) {
+      super.onmessage = async (frame) => {
+        const mine = JSON.parse(frame.data).type === "view" ? closing : null;
+        await mine?.answered;
+        hear(frame);
+        if (!mine) return;
+        closing = null;
+        window.met++;
+        mine.tell();
+      };
+    }
+  };
+}
+
 const scenes = {
   async chrome(context) {
     const page = await open(context, "U0ANA", "C0OPS");
@@ -173,6 +205,36 @@ const scenes = {
     await dialog.waitFor({ state: "detached" });
     await page.getByText("Denied by @Carla Dias: host-b is reserved tonight").waitFor();
     return { focusFirst, required, offered, keptReason, refused };
+  },
+
+  async backAtOnce(context) {
+    await context.addInitScript(answerBeforeDrawing);
+    const page = await open(context, "U0CARLA", "C0OPS");
+    await last(page).getByRole("button", { name: "Deny…" }).click();
+    const dialog = page.getByRole("dialog", { name: "Deny op-17" });
+    await dialog.getByRole("button", { name: "More…" }).click();
+    const onTop = page.getByRole("dialog", { name: "More" });
+    await onTop.getByRole("button", { name: "Back" }).last().click();
+    await dialog.getByLabel("Reason").waitFor();
+    return { met: await page.evaluate(() => window.met) };
+  },
+
+  async loadsMeanwhile(context) {
+    let hear;
+    const heard = new Promise((resolve) => (hear = resolve));
+    const page = await open(context, "U0CARLA", "C0OPS", async (page) => {
+      page.on("websocket", (socket) =>
+        socket.on("framereceived", ({ payload }) => String(payload).includes("said meanwhile") && hear()),
+      );
+      await page.route(/lab\/api\/history.*C0OPS/, async (route) => {
+        const response = await route.fetch(); // of before
+        const said = { as: "U0CARLA", channel: "C0OPS", text: "said meanwhile" };
+        await page.request.post(new URL("lab/api/say", url).href, { data: said });
+        await heard;
+        await route.fulfill({ response });
+      });
+    });
+    return { shown: await page.getByText("said meanwhile").count() };
   },
 
   async focusStays(context) {

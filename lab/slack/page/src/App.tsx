@@ -1,5 +1,5 @@
 // The whole page: who looks, where, and everything that happens live.
-import { useCallback, useEffect, useMemo, useReducer, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useReducer, useRef, useState, type Dispatch, type SetStateAction } from "react";
 import { api, listen } from "./api";
 import { AppHead, ChannelView } from "./channel";
 import { setLocale } from "./dates";
@@ -49,45 +49,54 @@ function useWorkspace(as: string) {
   const [linked, setLinked] = useState(true);
   const [problem, setProblem] = useState<string | null>(null);
   const [ready, setReady] = useState("");
+  const loads = useRef(new Set<LiveEvent[]>());
 
-  const loadChannel = useCallback(
-    async (channel: string) => apply({ type: "loaded", channel, messages: (await api.history(as, channel)).messages }),
-    [as],
-  );
+  const onEvent = useCallback((event: LiveEvent) => {
+    loads.current.forEach((meanwhile) => meanwhile.push(event));
+    if (event.type === "view") return setView(event.view);
+    if (event.type === "home") return setHome(event.view);
+    if (event.type === "apps") return setState((now) => now && { ...now, apps_connected: event.connected });
+    apply(event);
+  }, []);
+
   const load = useCallback(async () => {
+    const meanwhile: LiveEvent[] = [];
+    loads.current.add(meanwhile);
+    const isWanted = () => loads.current.has(meanwhile);
     try {
       const fresh = await api.state(as);
+      const { view } = await api.view(as);
+      if (!isWanted()) return;
       setLocale(fresh.me.locale);
       setTexts(fresh.me.locale);
       setState(fresh);
-      setView((await api.view(as)).view);
-      await Promise.all(fresh.channels.map(({ id }) => loadChannel(id)));
+      setView(view);
+      const histories = await Promise.all(fresh.channels.map(({ id }) => api.history(as, id)));
+      if (!isWanted()) return;
+      histories.forEach(({ messages }, at) => apply({ type: "loaded", channel: fresh.channels[at].id, messages }));
       setProblem(null);
       setReady(as);
     } catch (error) {
-      setProblem((error as Error).message);
+      if (isWanted()) setProblem((error as Error).message);
+    } finally {
+      // What the socket brought since then is newer than these answers, or the same.
+      if (loads.current.delete(meanwhile)) meanwhile.forEach(onEvent);
     }
-  }, [as, loadChannel]);
-
-  const onEvent = useCallback(
-    (event: LiveEvent) => {
-      if (event.type === "view") return setView(event.view);
-      if (event.type === "home") return setHome(event.view);
-      if (event.type === "apps") return setState((now) => now && { ...now, apps_connected: event.connected });
-      apply(event);
-    },
-    [],
-  );
+  }, [as, onEvent]);
 
   useEffect(() => {
     apply({ type: "cleared" });
     setView(null);
     setHome(null);
     // Load after each connection: what happened while nobody listened is in the history.
-    return listen(as, onEvent, (up) => {
+    const end = listen(as, onEvent, (up) => {
       setLinked(up);
       if (up) void load();
     });
+    return () => {
+      end();
+      loads.current.clear(); // what is still asked for somebody else is of no use
+    };
   }, [as, load, onEvent]);
 
   return { state, store, apply, view, setView, home, setHome, linked, problem, ready: ready === as };
@@ -96,15 +105,15 @@ function useWorkspace(as: string) {
 interface HomeProps {
   state: WorkspaceState;
   home: View | null;
-  setHome: (view: View | null) => void;
+  setHome: Dispatch<SetStateAction<View | null>>;
   onTab: (place: string) => void;
 }
 
 function AppHome({ state, home, setHome, onTab }: HomeProps) {
   const as = state.me.id;
   useEffect(() => {
-    // The app may publish while it is told that somebody looks; the live socket brings that.
-    api.home(as).then(({ view }) => view && setHome(view), () => undefined);
+    // The app may publish while it is told that somebody looks; the live socket brings that, perhaps before this answer.
+    api.home(as).then(({ view }) => setHome((now) => now ?? view), () => undefined);
   }, [as, setHome]);
   return (
     <main className="channel" aria-label={t("{name} home", { name: state.app.name })}>
@@ -134,8 +143,6 @@ export function App() {
   const place = where.channel || state?.channels[0]?.id || "";
   const channel = state?.channels.find((c) => c.id === place);
   const [menu, setMenu] = useState(false);
-  const shownView = useRef<View | null>(null);
-  shownView.current = view;
 
   useEffect(() => setMenu(false), [me, place]);
 
@@ -172,12 +179,9 @@ export function App() {
   const onTab = useCallback((channel: string) => go({ channel }), [go]);
   const onThread = useCallback((thread: string | null) => go({ thread }), [go]);
   const onDismiss = useCallback((id: string, ts: string) => apply({ type: "dismissed", channel: id, ts }), [apply]);
-  // The socket may already have brought the next view by the time a submit is answered.
+  // The socket may already have brought the next view, drawn or not, by the time a submit or a close is answered.
   const onView = useCallback(
-    (submitted: string) => (next: View | null) => {
-      if (next) setView(next);
-      else if (shownView.current?.id === submitted) setView(null);
-    },
+    (answered: string) => (next: View | null) => setView((now) => (now?.id === answered ? next : now)),
     [setView],
   );
 
