@@ -290,6 +290,8 @@ class VmDetail:
 
 STARTING_UP = "starting up"
 """Why libvirt calls a VM paused whose start is not over; it may still fail (``Vm.paused_by``)."""
+MANY_VMS = 2000
+"""Of more, every second look is a lesser one: they would be most of what an idle bot does."""
 TRY_DEVICES = "device-migration"
 """Tag of a VM: with ``try`` QEMU decides whether its devices can be migrated."""
 OS_CRASHED = "crashed"

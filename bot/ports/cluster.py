@@ -26,6 +26,14 @@ class ClusterReader(Protocol):
         """
         ...
 
+    def glance(self) -> Snapshot:
+        """A read of the cluster for those who watch it, without depth, and at less cost.
+
+        Whether each host answers is asked at this moment. Of one that told no change since it was
+        read last, the rest is of then: loads and free memory, and what no event tells.
+        """
+        ...
+
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
         """The guest's state on every configured host, asked afresh.
 

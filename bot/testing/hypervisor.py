@@ -206,6 +206,10 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
                 target_looks=tuple(self._looks_of(near)),
             )
 
+    def glance(self) -> Snapshot:
+        """The cluster now; see the port."""
+        return self.snapshot()
+
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
         """The guest's state on every host; see the port."""
         with self._lock:

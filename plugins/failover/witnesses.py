@@ -359,11 +359,13 @@ def round_of(host: str, hypervisor: Hypervisor) -> Round:
 
 def places_of(sight: Sight, host: Host, snapshot: Snapshot) -> tuple[str, ...]:
     """Addresses of VMs that ran on the host when it was last seen, and run nowhere else."""
-    elsewhere = {vm.uuid for vm in snapshot.vms if vm.host != host.name and vm.state.active}
     found = (
         sight.places.get(vm.uuid, "")
         for vm in snapshot.on(host.name)
-        if vm.state.active and vm.uuid not in elsewhere
+        if vm.state.active
+        and not any(
+            copy.state.active for copy in snapshot.copies(vm.uuid) if copy.host != host.name
+        )
     )
     return tuple(filter(None, found))[:_MOST_VMS]
 

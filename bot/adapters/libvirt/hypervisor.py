@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -117,10 +118,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         """One read of all hosts; see the port. A guest on its way is shown once, where it runs."""
         taken_at = self._clock.now()
         readings = self._readings(frozenset(focus))
-        seen = [vm for reading in readings.values() for vm in reading.vms]
-        silent = {name for name, reading in readings.items() if not reading.host.up}
-        vms = without_waiting(seen, silent)
-        snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
+        snapshot = _snapshot_of(taken_at, readings)
         wanted = snapshot.uuids_for(focus)  # as every plan looks for them
         many = frozenset(chosen(snapshot)) if chosen is not None else frozenset()
         if not wanted and not many:
@@ -135,6 +133,11 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         )
         seen_near = close_up.of(snapshot, wanted) if wanted else snapshot
         return close_up.at_home(seen_near, many - wanted)
+
+    def glance(self) -> Snapshot:
+        """One look at all hosts, whole at those that told a change; see the port."""
+        taken_at = self._clock.now()
+        return _snapshot_of(taken_at, self._readings(frozenset(), glance=True))
 
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
         """The guest's state on every host, each asked afresh; see the port."""
@@ -377,8 +380,11 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         if self._shells is not None:
             self._shells.close()
 
-    def _readings(self, focus: Collection[str]) -> dict[str, Reading]:
-        pending = [(name, reader, reader.begin(focus)) for name, reader in self._readers.items()]
+    def _readings(self, focus: Collection[str], *, glance: bool = False) -> dict[str, Reading]:
+        pending = [
+            (name, reader, reader.begin(focus, glance=glance))
+            for name, reader in self._readers.items()
+        ]
         until = time.monotonic() + self._deadline
         return {name: reader.finish(each, until) for name, reader, each in pending}
 
@@ -400,6 +406,14 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             raise refusal(error, what) from error
         except NONSENSE as error:
             raise nonsense(error, what) from error
+
+
+def _snapshot_of(taken_at: datetime, readings: Mapping[str, Reading]) -> Snapshot:
+    """The cluster of these readings."""
+    seen = [vm for reading in readings.values() for vm in reading.vms]
+    silent = {name for name, reading in readings.items() if not reading.host.up}
+    hosts = tuple(reading.host for reading in readings.values())
+    return Snapshot(taken_at, hosts, without_waiting(seen, silent))
 
 
 def _drops_caches(host: Host) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bot.domain.cluster import Snapshot
+from bot.domain.cluster import MANY_VMS, Snapshot
 from bot.ports import Hypervisor
 
 MOST = 100  # choices: what Slack's pickers take
@@ -35,10 +35,16 @@ class Inventory:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
         self._seen: Snapshot | None = None
+        self._glances = False
 
     def sweep(self) -> None:
-        """Read the cluster; called by the clock."""
-        self._seen = self._hypervisor.snapshot()
+        """Read the cluster; called by the clock.
+
+        Of very many VMs only every second time: it would be most of what the bot does.
+        """
+        many = self._seen is not None and len(self._seen.vms) > MANY_VMS
+        self._glances = many and not self._glances
+        self._seen = self._hypervisor.glance() if self._glances else self._hypervisor.snapshot()
 
     def latest(self) -> Snapshot | None:
         """The last sweep; None before the first."""

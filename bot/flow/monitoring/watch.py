@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from bot.domain import codec
-from bot.domain.cluster import Snapshot
+from bot.domain.cluster import MANY_VMS, Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.metrics import AlertSeverity
 from bot.domain.operation import BOT, MOST_OPEN, Origin
@@ -42,7 +42,6 @@ log = structlog.get_logger()
 LEASE = "lease:watch"
 LEASED = 60.0  # seconds; a replica that is silent for longer loses its turn
 WATCH, DUE = "watch:", "due:"
-MANY = 2000  # VMs; measuring three times as many every 15 s takes 1 % of a core
 REACH = timedelta(days=1)  # a report that was missed longer ago is not posted any more
 RETRY = timedelta(minutes=2)  # so late a report says that it is late, or is posted anew
 PROOF = "audit trail"
@@ -74,7 +73,7 @@ def fresh_for(every: float, vms: int) -> float:
         every: seconds between looks.
         vms: how many VMs there are.
     """
-    return every * (1.8 if vms > MANY else 0.8)
+    return every * (1.8 if vms > MANY_VMS else 0.8)
 
 
 def measure(monitor: Monitor, older_than: float) -> None:

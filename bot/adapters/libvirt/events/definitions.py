@@ -42,6 +42,11 @@ class Listening:
         self._changed = changed
         self._inventory_changed = inventory_changed
         self._ends: dict[int, list[Callable[[], object]]] = {}
+        self._deaf: set[int] = set()
+
+    def hears(self, connection: Connection) -> bool:
+        """Whether all kinds of events about VMs are told on a connection."""
+        return id(connection) in self._ends and id(connection) not in self._deaf
 
     def begin(self, connection: Connection) -> None:
         """Register for a new connection's events.
@@ -49,8 +54,11 @@ class Listening:
         Each kind that is not to be had is left to the cache's age.
         """
         self._ends[id(connection)] = []
-        for event in _CHANGES:
-            self._register(connection, "domain", event, self._domain_event)
+        heard = [
+            self._register(connection, "domain", event, self._domain_event) for event in _CHANGES
+        ]
+        if not all(heard):
+            self._deaf.add(id(connection))
         self._register(
             connection, "network", libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE, self._inventory_event
         )
@@ -63,8 +71,8 @@ class Listening:
 
     def _register(
         self, connection: Connection, kind: str, event: int, told: Callable[..., None]
-    ) -> None:
-        """Register for one kind of event.
+    ) -> bool:
+        """Register for one kind of event; False where it is not to be had.
 
         A driver without it, or whose daemon is missing, spoils no other.
 
@@ -77,16 +85,18 @@ class Listening:
             if isinstance(error, libvirt.libvirtError) and not is_alive(connection):
                 raise
             _log.info("events of kind %s are not to be had: %s", kind, reason(error))
-            return
+            return False
         self._ends[id(connection)].append(
             _later(getattr(connection, f"{kind}EventDeregisterAny"), number)
         )
+        return True
 
     def end(self, connection: Connection) -> None:
         """Take the registrations back.
 
         On a dead connection that frees this end's memory of them.
         """
+        self._deaf.discard(id(connection))
         for take_back in self._ends.pop(id(connection), []):
             try:
                 take_back()

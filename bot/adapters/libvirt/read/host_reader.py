@@ -107,7 +107,9 @@ class HostReader:
         self._changes = 0
         self._host_meter = Meter()
         self._meters: dict[str, Meter] = {}
-        listening = Listening(self._definitions.forget_vm, self._forget_facts)
+        self._news = 0  # how often anything was told to have changed
+        self._whole: tuple[int, Reading] | None = None  # the last reading, with the news before it
+        listening = Listening(self._forget_vm, self._forget_facts)
         self._listening = listening
         threads = threads or SharedThreads(f"libvirt-{address.name}")
         to_act = Wires(address.name, address.uri, threads)
@@ -136,13 +138,16 @@ class HostReader:
         self._unseen = _unseen(address)
         self.last = Reading(self._unseen)
 
-    def begin(self, focus: Collection[str]) -> Pending[Reading]:
+    def begin(self, focus: Collection[str], *, glance: bool = False) -> Pending[Reading]:
         """Start a reading; guests in ``focus`` (names or UUIDs).
 
-        Also then the host's facts, are read anew.
+        Also then the host's facts, are read anew. ``glance``: a host that told no change since the
+        last reading is only asked whether it answers.
         """
         self.storage.begin(fresh=bool(focus))
         until = time.monotonic() + _FOR_POOLS * self._deadline
+        if glance:
+            return self.look.send(lambda connection: self._glance(connection, until))
         return self.look.send(lambda connection: self._read(connection, focus, until))
 
     def finish(self, pending: Pending[Reading], until: float) -> Reading:
@@ -182,7 +187,22 @@ class HostReader:
             host=replace(self.last.host, health=health, problem=problem, cpu=None),
         )
 
+    def _glance(self, connection: Connection, until: float) -> Reading:
+        if self._whole is None or not self._listening.hears(connection):
+            return self._read(connection, (), until)
+        news, reading = self._whole
+        if news != self._news:
+            return self._read(connection, (), until)
+        connection.getLibVersion()  # answered by its daemon, however little it is
+        return replace(reading, host=replace(reading.host, seen_at=self._clock.now()))
+
     def _read(self, connection: Connection, focus: Collection[str], until: float) -> Reading:
+        news, self._whole = self._news, None
+        reading = self._read_all(connection, focus, until)
+        self._whole = (news, reading)
+        return reading
+
+    def _read_all(self, connection: Connection, focus: Collection[str], until: float) -> Reading:
         parts = Parts(connection)
         known = self._known_facts(connection, fresh=bool(focus))
         busy = parts.read("cpu-load", "", lambda: host_busy_ns(connection))
@@ -269,7 +289,12 @@ class HostReader:
             self._facts = known if changes == self._changes else None  # else it may be old already
         return known[1]
 
+    def _forget_vm(self, uuid: str) -> None:
+        self._news += 1
+        self._definitions.forget_vm(uuid)
+
     def _forget_facts(self) -> None:
+        self._news += 1
         self._changes += 1
         self._facts = None
         self.storage.forget()

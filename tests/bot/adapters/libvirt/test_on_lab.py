@@ -124,6 +124,26 @@ def test_a_frozen_host_is_stale_and_the_others_go_on(
     until(lambda: states(hypervisor, vm.uuid)[0] is VmState.RUNNING, "the guest is found again")
 
 
+def test_a_glance_tells_a_frozen_host_and_reads_it_anew_when_it_is_back(
+    lab: Lab, hasty: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
+    vm = guest()
+    until(lambda: all(host.up for host in hasty.snapshot().hosts), "all hosts are seen")
+    until(lambda: all(host.up for host in hasty.glance().hosts), "they answer")
+    lab.freeze(A)
+    try:
+        seen = hasty.glance()
+        assert [host.up for host in seen.hosts] == [False, True, True]
+        assert seen.vm(vm.uuid).state is VmState.RUNNING, "as last seen"
+    finally:
+        lab.thaw(A)
+    lab.virsh(A, "suspend", vm.name)
+    until(
+        lambda: (back := hasty.glance()).host(A).up and back.vm(vm.uuid).state is VmState.PAUSED,
+        "the host is read again",
+    )
+
+
 def test_events_are_heard_again_after_libvirtd_restarts(
     lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
 ) -> None:

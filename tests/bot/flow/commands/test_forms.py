@@ -21,7 +21,7 @@ from bot.domain.card import (
     TextField,
     said_elsewhere,
 )
-from bot.domain.cluster import Disk, Nic, VmDetail, VmSnapshot
+from bot.domain.cluster import Disk, Nic, Snapshot, VmDetail, VmSnapshot
 from bot.domain.message import Words
 from bot.domain.words import split_words
 from bot.flow.commands import command, dispatcher, form_pages, forms
@@ -309,6 +309,29 @@ def test_networks_are_picked_from_those_of_the_hosts(bot: Bot) -> None:
     }
     assert host.name in dict(inventory.choices("hosts", "host-"))
     assert {value for value, _ in inventory.choices("networks", "")} == there
+    assert inventory.choices("vms", "WEB") == [("web-1", "web-1")]
+
+
+@pytest.mark.parametrize(
+    ("most", "looks"), [(2, ["whole", "glance", "whole", "glance"]), (100, ["whole"] * 4)]
+)
+def test_of_very_many_vms_every_second_look_is_a_glance(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch, most: int, looks: list[str]
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr("bot.flow.commands.autocomplete.MANY_VMS", most)
+    snapshot = bot.hypervisor.snapshot
+
+    def note(look: str) -> Snapshot:
+        made.append(look)
+        return snapshot()
+
+    monkeypatch.setattr(bot.hypervisor, "snapshot", lambda: note("whole"))
+    monkeypatch.setattr(bot.hypervisor, "glance", lambda: note("glance"))
+    inventory = Inventory(bot.hypervisor)
+    for _ in range(4):
+        inventory.sweep()
+    assert made == looks
     assert inventory.choices("vms", "WEB") == [("web-1", "web-1")]
 
 

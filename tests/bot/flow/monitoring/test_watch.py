@@ -14,6 +14,7 @@ import pytest
 
 from bot.adapters.sql.series import SqlSeries
 from bot.domain.card import Button, Buttons, Card, Context
+from bot.domain.cluster import MANY_VMS
 from bot.domain.errors import StoreError
 from bot.domain.metrics import Change, Metric, Point, host_entity, vm_entity
 from bot.domain.plan import Plan
@@ -145,7 +146,7 @@ def test_a_watch_sees_the_cluster_the_sweep_and_its_own_memory(watched: Watched)
     assert {host.name for host in second.snapshot.hosts} == {"host-a", "host-b", "host-c"}
 
 
-@pytest.mark.parametrize(("vms", "swept"), [(0, 15), (watch.MANY, 15), (watch.MANY + 1, 30)])
+@pytest.mark.parametrize(("vms", "swept"), [(0, 15), (MANY_VMS, 15), (MANY_VMS + 1, 30)])
 def test_of_very_many_vms_every_second_sweep_is_left_out(vms: int, swept: int) -> None:
     made: list[int] = []
     for tick in range(0, 300, 15):

@@ -132,6 +132,63 @@ def test_a_changed_definition_is_seen_by_its_event(
     until(lambda: dict(vm_of(hypervisor, domain).tags) == {"env": "prod"})
 
 
+def fails(*_: object) -> None:
+    raise libvirt.libvirtError("no statistics today")
+
+
+def no_reading(*_: object) -> None:
+    raise AssertionError("The VMs were read.")
+
+
+def test_a_glance_at_a_host_that_told_no_change_asks_only_whether_it_answers(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = hypervisor.snapshot()
+    until(lambda: hypervisor.glance().vms == hypervisor.glance().vms)
+    monkeypatch.setattr("bot.adapters.libvirt.read.host_reader.sweep", no_reading)
+    hypervisor._clock.sleep(1)
+    glance = hypervisor.glance()
+    here, there = glance.host("host-t"), glance.host("host-x")
+    assert (here.up, there.up) == (True, False)
+    assert here.seen_at == glance.taken_at > whole.taken_at
+    assert glance.vm(domain.UUIDString()).state is VmState.RUNNING
+
+
+def test_a_glance_reads_what_an_event_told(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
+    hypervisor.snapshot()
+    domain.suspend()
+    until(lambda: hypervisor.glance().vm(domain.UUIDString()).state is VmState.PAUSED)
+    domain.resume()
+    until(lambda: hypervisor.glance().vm(domain.UUIDString()).state is VmState.RUNNING)
+
+
+def test_a_glance_reads_all_of_a_host_that_was_never_read_or_tells_no_events(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without events nobody would tell that this VM was paused."""
+    monkeypatch.setattr(hypervisor._reader("host-t")._listening, "hears", lambda _: False)
+    assert hypervisor.glance().vm(domain.UUIDString()).state is VmState.RUNNING
+    monkeypatch.setattr(hypervisor._reader("host-t"), "_forget_vm", lambda _: None)
+    domain.suspend()
+    assert hypervisor.glance().vm(domain.UUIDString()).state is VmState.PAUSED
+
+
+def test_a_reading_that_failed_is_made_anew_by_the_next_glance(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
+    """A host that answers small questions, and this one not, does not come and go."""
+    hypervisor.snapshot()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bot.adapters.libvirt.read.host_reader.sweep", fails)
+        for _ in range(2):
+            assert not hypervisor.snapshot().host("host-t").up
+            assert not hypervisor.glance().host("host-t").up
+    assert hypervisor.glance().host("host-t").up
+    assert hypervisor.glance().vm(domain.UUIDString()).state is VmState.RUNNING
+
+
 def test_a_pause_is_seen_with_who_did_it(
     hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
 ) -> None:
