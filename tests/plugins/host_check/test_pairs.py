@@ -234,6 +234,12 @@ def test_every_cell_says_its_verdict_in_words_too() -> None:
     assert matrix.cell_text(report) == "FAIL\nmigration ports"
     told = str(cards.matrix_text((report,)))
     assert "host-0 → host-1: FAIL (migration ports)" in told
+    alike = reports(3)
+    good = replace(alike[0], findings=())
+    assert str(cards.matrix_text(alike)).endswith(". every direction: FAIL (migration ports).")
+    mixed = str(cards.matrix_text((good, *alike[1:])))
+    assert ". host-0 → host-1: PASS; host-0 → host-2, host-1 → host-0, " in mixed
+    assert mixed.count("migration ports") == 1
 
 
 def test_the_same_finding_of_many_directions_is_one_row() -> None:
