@@ -121,6 +121,13 @@ def _most_slips(word: str) -> int:
     return 0 if len(word) <= 3 else 1 if len(word) <= 6 else 2
 
 
+def is_slip(typed: str, known: str) -> bool:
+    """Whether an option may have been meant by a word: its beginning, or within a slip or two."""
+    word, name = typed.strip("-").casefold(), known.strip("-")
+    begins = len(word) > 1 and name.startswith(word)
+    return begins or _distance(word, name) <= _most_slips(word)
+
+
 def _distance(one: str, other: str) -> int:
     """Letters added, left out, changed, or swapped with their neighbour."""
     before: list[int] = []

@@ -560,7 +560,7 @@ def plan_nic(intent: NicWish, case: VmInCluster) -> Planned:
     """Add or remove a NIC."""
     vm, snapshot = case.vm, case.snapshot
     against, host = [*change_objections(vm, snapshot)], snapshot.host(vm.host)
-    macs = {nic.mac.lower() for nic in (vm.detail.nics if vm.detail else ())}
+    macs = {nic.mac.lower() for nic in (vm.detail.nics if vm.detail else ()) if nic.mac}
     if intent.verb == "remove":
         unable = unable_to_react(vm)  # its system must release it
         against += [unable] if unable and unable not in against else []

@@ -311,6 +311,16 @@ class LookAt:
     page: int = 1
 
 
+class _Cpus(click.IntRange):
+    """A number of vCPUs; 0 stands for none given, and cannot be typed."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:  # Any: as click gives it, text or the default
+        """The number, checked."""
+        return 0 if value == 0 else super().convert(value, param, ctx)
+
+
 class _Size(click.ParamType[int]):
     """A size in bytes; a bare number is MiB for memory and GiB for disks."""
 
@@ -395,7 +405,7 @@ class _Ttl(click.ParamType[str]):
 
 _LEAST_TTL, _MOST_TTL = 60, 3650 * 86_400  # seconds
 TTL = _Ttl(may_be_off=False)
-MEMORY, DISK, TAG = _Size("M"), _Size("G"), _Tag()
+MEMORY, DISK, TAG, CPUS = _Size("M"), _Size("G"), _Tag(), _Cpus(1, 512)
 REASON_HELP = words(
     'Why, for the approvers and the audit trail; quote several words: --reason "load test".'
 )
@@ -463,7 +473,7 @@ def create() -> click.Command:
             metavar="SIZE",
             help=words("A configured size; --cpus, --memory and --disk override it."),
         ),
-        option("--cpus", type=click.IntRange(0, 512), default=0, help=_CPUS_HELP),
+        option("--cpus", type=CPUS, default=0, help=_CPUS_HELP),
         option("--memory", type=MEMORY, default=0, metavar="4G", help=_MEMORY_HELP),
         option(
             "--disk",
@@ -662,7 +672,7 @@ def resize() -> click.Command:
         "vm resize",
         intent_of,
         VM,
-        _option("--cpus", type=click.IntRange(0, 512), default=0, help=_CPUS_HELP),
+        _option("--cpus", type=CPUS, default=0, help=_CPUS_HELP),
         _option("--memory", type=MEMORY, default=0, metavar="4G", help=_MEMORY_HELP),
         REASON,
     )

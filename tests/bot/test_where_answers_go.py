@@ -135,7 +135,7 @@ def test_a_dialog_tells_all_that_is_wrong_at_its_fields_and_stays_open(site: Sit
     refused = site.ana.submit(view, {"name": " ", "cpus": "lots", "memory": "big"})
     assert refused.errors == {
         "name": "Please write something here.",
-        "cpus": "Use a whole number from 0 to 512.",
+        "cpus": "Use a whole number from 1 to 512.",
         "memory": "“big” is not a size; use for example 512M or 4G.",
     }
     assert site.ana.view is not None

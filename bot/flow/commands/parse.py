@@ -22,6 +22,7 @@ from bot.domain.errors import (
     word_too_many,
 )
 from bot.domain.message import Code, Join, Message, Names, Words, join, words
+from bot.domain.suggest import is_slip
 from bot.domain.timing import Timing
 from bot.domain.units import seconds_of
 from bot.domain.words import NOT_CLOSED, split_words
@@ -344,7 +345,8 @@ def slip(error: click.ClickException, grammar: click.Command) -> Message:
 
 def _unknown_option(error: click.NoSuchOption) -> Message:
     option = Code(error.option_name)
-    near = Names(tuple(Code(each) for each in error.possibilities or ()), Join.OR)
+    alike = (each for each in error.possibilities or () if is_slip(error.option_name, each))
+    near = Names(tuple(map(Code, alike)), Join.OR)
     if not near.items:
         return words("There is no option {option}.", option=option)
     return words("There is no option {option}. Did you mean {near}?", option=option, near=near)

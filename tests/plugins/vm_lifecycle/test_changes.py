@@ -663,6 +663,11 @@ def test_a_pool_that_changes_no_sizes_leaves_it_to_qemu() -> None:
     assert "`/kvm vm start web`" in told
 
 
+def test_a_nic_without_an_address_is_not_named_by_nothing() -> None:
+    told = refused("vm nic remove web aa:bb", cluster(detail={"nics": (Nic("bridge", "br0", ""),)}))
+    assert "It has" not in told["no-card"]
+
+
 @pytest.mark.parametrize("line", ["vm disk add web 1G", "vm nic add web br0"])
 def test_a_device_needs_a_free_port_while_the_vm_runs(line: str) -> None:
     full: dict[str, Any] = {"free_ports": 0}

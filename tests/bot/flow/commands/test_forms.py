@@ -188,7 +188,7 @@ def test_all_that_is_wrong_is_told_at_once_at_its_fields_without_options(bot: Bo
         bot, "vm create", name="web-2", cpus="lots", memory="big", count="0", tags="x", network=""
     )
     assert found == {
-        "cpus": "Use a whole number from 0 to 512.",
+        "cpus": "Use a whole number from 1 to 512.",
         "memory": "“big” is not a size; use for example 512M or 4G.",
         "count": "Use a whole number from 1 to 1000.",
         "tags": "“x” is not a tag; use for example env=dev.",

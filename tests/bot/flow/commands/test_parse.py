@@ -162,6 +162,21 @@ def test_a_slip_says_what_is_possible_without_brackets(line: str, told: str) -> 
             "There is no option `--copystorage`. Did you mean `--copy-storage`?",
             "Usage: ",
         ),
+        # Not near enough to be meant
+        ("vm create web-9 --ttl 7d", "There is no option `--ttl`.", "Usage: "),
+        ("vm clone web-1 web-9 --host a", "There is no option `--host`.", "Usage: "),
+        (
+            "vm delete web-1 --keep",
+            "There is no option `--keep`. Did you mean `--keep-disks`?",
+            "Usage: ",
+        ),
+        ("vm create web-9 --tags a=b", "There is no option `--tags`. Did you mean `--tag`?", ""),
+        (
+            "vm create web-9 --cpus 0",
+            "`--cpus` must be a whole number from 1 to 512.",
+            "Usage: ",
+        ),
+        ("vm resize web-1 --cpus 0", "`--cpus` must be a whole number from 1 to 512.", "Usage: "),
         (
             "host rolling --all host-a",
             "Name hosts or write `--all`, not both.",
