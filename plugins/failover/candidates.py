@@ -72,8 +72,20 @@ def priority_of(vm: Vm, settings: FailoverSettings) -> Priority:
 
     A tag that says something else counts as the default.
     """
-    tag = vm.tags.get(PRIORITY, "")
-    return Priority(tag) if tag in list(Priority) else settings.default
+    return (
+        settings.default
+        if has_odd_priority(vm)
+        else Priority(_priority_tag(vm) or settings.default)
+    )
+
+
+def has_odd_priority(vm: Vm) -> bool:
+    """Whether its tag ``failover`` says something that means nothing."""
+    return _priority_tag(vm) not in {"", *Priority}
+
+
+def _priority_tag(vm: Vm) -> str:
+    return vm.tags.get(PRIORITY, "").strip().casefold()
 
 
 def lost_vms(snapshot: Snapshot, host: str, kept: Iterable[Definition]) -> tuple[Vm, ...]:
@@ -146,7 +158,7 @@ def choose(
         if why is not None:
             off.append(StaysOff(vm.uuid, vm.name, why))
             continue
-        ready = vm.tags.get(READY, "")
+        ready = vm.tags.get(READY, "").strip().casefold()
         found.append(
             Candidate(
                 vm,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bot.domain.cluster import POSTCOPY_INCOMING, POSTCOPY_SOURCE, Host, Snapshot
+from bot.domain.cluster import POSTCOPY_INCOMING, POSTCOPY_SOURCE, Host, Snapshot, Vm
 from bot.domain.message import Duration, Names, nwords, words
 from bot.domain.placement import fullness
 from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -12,7 +12,14 @@ from bot.domain.power import Power
 from bot.domain.steps import AttestOff, HoldHost, Step
 from bot.plugin_api import Rules
 from plugins.failover import quiet, recovery, reports, variables
-from plugins.failover.candidates import StaysOff, Wanted, choose, old_copies
+from plugins.failover.candidates import (
+    PRIORITY,
+    StaysOff,
+    Wanted,
+    choose,
+    has_odd_priority,
+    old_copies,
+)
 from plugins.failover.corpses import corpses, without_corpses
 from plugins.failover.evidence import Evidence
 from plugins.failover.intents import Failover
@@ -197,6 +204,7 @@ def _warnings(
     for each in stays:
         yield Reason("stays-off", words("{vm} stays off: {why}", vm=each.name, why=each.why.text))
     candidates = [each.candidate for each in placed]
+    yield from _odd_tags(settings, [each.vm for each in candidates])
     starting = [each.vm.name for each in candidates if each.vm.autostart]
     if starting:
         yield Reason(
@@ -231,6 +239,20 @@ def _warnings(
         )
     for old in old_copies(candidates, snapshot.taken_at, settings):
         yield Reason(old.code, old.text)
+
+
+def _odd_tags(settings: FailoverSettings, vms: Iterable[Vm]) -> Iterable[Reason]:
+    """A tag that means nothing may have been meant as ``off``."""
+    if odd := [f"{vm.name} (failover={vm.tags[PRIORITY]})" for vm in vms if has_odd_priority(vm)]:
+        yield Reason(
+            "odd-tag",
+            words(
+                "These tags mean nothing, and count as {default}: {names}. Write first, normal, "
+                "last or off.",
+                default=settings.default.value,
+                names=Names(tuple(odd), most=10),
+            ),
+        )
 
 
 def _bars(snapshot: Snapshot, placed: Sequence[Placed]) -> Iterable[HostBar]:

@@ -257,6 +257,7 @@ def _slips(
     yield from texts.slips(intent)
     yield from texts.reserved_tags(dict(intent.tags), intent.name, made=True)
     yield from texts.pin_slips(dict(intent.tags), snapshot)
+    yield from texts.schedule_slips(dict(intent.tags), settings.snapshots)
     yield from name_slips(names(intent)[-1])
     yield from name_objections(names(intent), snapshot)
     if intent.count > settings.most:

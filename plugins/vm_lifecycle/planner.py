@@ -851,6 +851,7 @@ def tag(intent: NewTags, case: VmInCluster) -> Planned:
     slips = (
         *texts.reserved_tags(gone, vm.name),
         *texts.pin_slips(dict(intent.give), snapshot),
+        *texts.schedule_slips(dict(intent.give), case.settings.snapshots),
     )
     if slips:
         return (), slips

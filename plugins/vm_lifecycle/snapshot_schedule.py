@@ -18,10 +18,9 @@ from plugins.vm_lifecycle import cards
 from plugins.vm_lifecycle.intents import SnapshotWish
 from plugins.vm_lifecycle.settings import SnapshotSchedule, VmLifecycleSettings
 from plugins.vm_lifecycle.steps import SnapshotVerb
+from plugins.vm_lifecycle.texts import SNAPSHOTS
 
 _LONGEST = timedelta(days=9)  # longer than a week and the longest time that one may be late
-TAG = "snapshots"
-"""The tag of a VM whose value names its schedule: `snapshots=nightly`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ def scheduled_vms(settings: VmLifecycleSettings, seen: Snapshot) -> tuple[Vm, ..
     found = {
         vm.uuid: vm
         for vm in seen.vms
-        if vm.tags.get(TAG) in settings.snapshots and seen.host(vm.host).up
+        if vm.tags.get(SNAPSHOTS) in settings.snapshots and seen.host(vm.host).up
     }
     return tuple(found.values())
 
@@ -49,7 +48,7 @@ def proposals(
     The key of a proposal holds the time that it is for: it is made once, by whichever replica.
     """
     for vm in scheduled_vms(settings, seen):
-        name = vm.tags[TAG]
+        name = vm.tags[SNAPSHOTS]
         schedule, there = settings.snapshots[name], taken.names.get(vm.uuid)
         if there is None:
             continue
@@ -89,7 +88,7 @@ def missed_alerts(settings: VmLifecycleSettings, view: WatchView, taken: Taken) 
     known: dict[str, tuple[str, str, str]] = dict(view.memory.get("vms", {}))
     conditions: list[Condition] = []
     for vm in scheduled_vms(settings, view.snapshot):
-        name = vm.tags[TAG]
+        name = vm.tags[SNAPSHOTS]
         schedule, there = settings.snapshots[name], taken.names.get(vm.uuid)
         of = f"{name} {schedule.at} {' '.join(schedule.days)} {schedule.zone}"
         before, since, last_seen = known.get(vm.uuid, ("", "", ""))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from bot.domain.cluster import Snapshot, Vm
-from bot.domain.message import Code, Message, When, Words, join, words
+from bot.domain.message import Code, Join, Message, Names, When, Words, join, words
 from bot.domain.owner import tag_text
 from bot.domain.placement import pin_names
 from bot.domain.plan import Objection
@@ -17,6 +17,8 @@ from bot.domain.words import command, unfit
 
 EXPIRES, TTL = "expires", "ttl"
 """Tags of a VM's end: the moment, ISO 8601, and the time it was given. `vm ttl` sets them."""
+SNAPSHOTS = "snapshots"
+"""The tag of a VM whose value names its schedule: `snapshots=nightly`."""
 
 
 MOST_NAMED = 8
@@ -117,6 +119,21 @@ def pin_slips(tags: Mapping[str, str], snapshot: Snapshot) -> Iterator[Objection
                 words("The tag `pin` names “{host}”, and there is no such host.", host=name),
                 join((meant, words("`pin=yes` keeps a VM on the host where it is."))),
             )
+
+
+def schedule_slips(tags: Mapping[str, str], schedules: Collection[str]) -> Iterator[Objection]:
+    """Yield an objection to a tag ``snapshots`` that names no schedule: none would be taken.
+
+    Where there are no schedules the tag is like any other.
+    """
+    name = tags.get(SNAPSHOTS, "")
+    if schedules and name and name not in schedules:
+        there = words("There are: {names}.", names=Names(tuple(sorted(schedules)), Join.AND))
+        yield Objection(
+            "no-schedule",
+            words("There is no snapshot schedule “{name}”.", name=name),
+            nearest(name, schedules, there),
+        )
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -49,6 +49,23 @@ def test_l16_a_vm_that_stays_off_has_its_reason(tmp_path: Path) -> None:
     room.bot.store.close()
 
 
+def test_a_tag_that_means_nothing_is_told_and_off_is_off_however_it_is_written(
+    tmp_path: Path,
+) -> None:
+    room = room_in(
+        tmp_path,
+        """
+        host-a  16cpu 64G | web-1 2G [failover=Off] | db-1 1G [failover=offf] | app-1 1G
+        host-b  16cpu 32G
+        """,
+    )
+    said = room.asks("failover drill host-a")
+    assert "web-1 stays off: " in said
+    assert "These tags mean nothing, and count as normal: db-1 (failover=offf)." in said
+    assert "2 of its 3 running VMs" in said
+    room.bot.store.close()
+
+
 def test_the_status_counts_what_could_start_and_says_what_proves_each_host_off(room: Room) -> None:
     room.power.fault(A, Fault.DEAD)
     said = room.asks("failover status")

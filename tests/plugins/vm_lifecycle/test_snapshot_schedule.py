@@ -186,3 +186,16 @@ def test_the_oldest_by_its_name_goes_whatever_a_hosts_clock_said(bot: Bot) -> No
     assert [each.snapshot for each in gone if isinstance(each, SnapshotWish)] == [
         "nightly-20260102-1000"
     ]
+
+
+def test_a_tag_that_names_no_schedule_is_refused_for_none_would_be_taken(bot: Bot) -> None:
+    told = text(bot.types("vm tag web-1 snapshots=nighly"))
+    assert "There is no snapshot schedule “nighly”. Did you mean “nightly”?" in told
+    assert "There are: nightly." in text(bot.types("vm tag app-1 snapshots=hourly"))
+    assert "op-1 is proposed" in text(bot.types("vm tag app-1 snapshots=nightly"))
+
+
+def test_without_schedules_the_tag_is_like_any_other(tmp_path: Path) -> None:
+    plain = small_bot(tmp_path, CLUSTER, plugins=("vm_lifecycle",))
+    assert "op-1 is proposed" in text(plain.types("vm tag app-1 snapshots=hourly"))
+    plain.store.close()
