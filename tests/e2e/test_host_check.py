@@ -271,7 +271,7 @@ def test_in_chat_and_in_the_terminal(stage: Play) -> None:
     stage.asks("host pair host-a host-b")
     stage.told("ana", "2 directions: 2 WARN", "in the clear", "migrate_tls")
     stage.asks("host pair --all")
-    stage.told("ana", "6 directions", "host-c → host-a: WARN (encryption)")
+    stage.told("ana", "6 directions", "every direction: WARN (encryption)")
     stage.asks("host baseline")
     stage.told("ana", "Baseline of host-a, host-b, host-c")
     stage.asks("host pair host-a")
