@@ -72,20 +72,22 @@ def priority_of(vm: Vm, settings: FailoverSettings) -> Priority:
 
     A tag that says something else counts as the default.
     """
-    return (
-        settings.default
-        if has_odd_priority(vm)
-        else Priority(_priority_tag(vm) or settings.default)
-    )
+    tag = _tag(vm, PRIORITY)
+    return Priority(tag) if tag in list(Priority) else settings.default
 
 
 def has_odd_priority(vm: Vm) -> bool:
     """Whether its tag ``failover`` says something that means nothing."""
-    return _priority_tag(vm) not in {"", *Priority}
+    return _tag(vm, PRIORITY) not in {"", *Priority}
 
 
-def _priority_tag(vm: Vm) -> str:
-    return vm.tags.get(PRIORITY, "").strip().casefold()
+def _tag(vm: Vm, key: str) -> str:
+    return vm.tags.get(key, "").strip().casefold()
+
+
+def running_elsewhere(vm: Vm, snapshot: Snapshot) -> list[Vm]:
+    """What runs of it on hosts other than its own."""
+    return [each for each in snapshot.copies(vm.uuid) if each.host != vm.host and each.state.active]
 
 
 def lost_vms(snapshot: Snapshot, host: str, kept: Iterable[Definition]) -> tuple[Vm, ...]:
@@ -158,7 +160,7 @@ def choose(
         if why is not None:
             off.append(StaysOff(vm.uuid, vm.name, why))
             continue
-        ready = vm.tags.get(READY, "").strip().casefold()
+        ready = _tag(vm, READY)
         found.append(
             Candidate(
                 vm,
@@ -197,9 +199,7 @@ def _reasons(
                 command=chat("vm start {}", vm.name),
             ),
         )
-    if elsewhere := [
-        each for each in snapshot.copies(vm.uuid) if each.host != vm.host and each.state.active
-    ]:
+    if elsewhere := running_elsewhere(vm, snapshot):
         yield Objection(
             "runs-elsewhere",
             words("{vm} already runs on {host}.", vm=vm.name, host=elsewhere[0].host),

@@ -25,7 +25,7 @@ from bot.domain.power import (
 )
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor, PowerAccess, Shell
-from plugins.failover.candidates import definitions_elsewhere
+from plugins.failover.candidates import definitions_elsewhere, running_elsewhere
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
 from plugins.failover.intents import Bind, Drill, Failover, PowerTest, Readmit, Status
 from plugins.failover.sight import Sight
@@ -362,10 +362,7 @@ def places_of(sight: Sight, host: Host, snapshot: Snapshot) -> tuple[str, ...]:
     found = (
         sight.places.get(vm.uuid, "")
         for vm in snapshot.on(host.name)
-        if vm.state.active
-        and not any(
-            copy.state.active for copy in snapshot.copies(vm.uuid) if copy.host != host.name
-        )
+        if vm.state.active and not running_elsewhere(vm, snapshot)
     )
     return tuple(filter(None, found))[:_MOST_VMS]
 

@@ -408,7 +408,8 @@ def matrix_text(reports: Sequence[PairReport]) -> Line:
     """The picture for those who do not see it: directions with the same verdict are one part."""
     alike: dict[tuple[str, ...], list[PairReport]] = {}
     for report in reports:
-        alike.setdefault((report.worst, *(each.name for each in _worst(report))), []).append(report)
+        verdict = (report.worst, *(each.name for each in report.grounds))
+        alike.setdefault(verdict, []).append(report)
     cells = join((_cells_text(each, len(reports)) for each in alike.values()), "; ")
     return Words("{title}. {cells}.", {"title": MATRIX_TITLE, "cells": cells})
 
@@ -416,16 +417,9 @@ def matrix_text(reports: Sequence[PairReport]) -> Line:
 def _cells_text(alike: Sequence[PairReport], directions: int) -> Line:
     where = _places([f"{each.source} → {each.target}" for each in alike], directions)
     cell = Words("{where}: {worst}", {"where": where, "worst": alike[0].worst.value})
-    if not (bad := _worst(alike[0])):
+    if not (bad := alike[0].grounds):
         return cell
     return Words("{cell} ({checks})", {"cell": cell, "checks": join(map(label, bad), ", ")})
-
-
-def _worst(report: PairReport) -> list[Finding]:
-    """What its verdict comes from; nothing where all is well."""
-    if report.worst is Severity.PASS:
-        return []
-    return [each for each in report.findings if each.severity is report.worst]
 
 
 # --- host baseline

@@ -125,6 +125,14 @@ class PairReport:
         """The worst finding's severity."""
         return HostReport(self.source, self.findings).worst
 
+    @property
+    def grounds(self) -> tuple[Finding, ...]:
+        """What the verdict comes from; nothing where all is well."""
+        worst = self.worst
+        if worst is Severity.PASS:
+            return ()
+        return tuple(each for each in self.findings if each.severity is worst)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:

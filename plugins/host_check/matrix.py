@@ -65,9 +65,6 @@ def draw_matrix(reports: Sequence[PairReport]) -> bytes:
 
 def cell_text(report: PairReport) -> str:
     """What stands in a cell."""
-    worst = report.worst
-    if worst is Severity.PASS:
-        return str(worst)
-    names = [each.name for each in report.findings if each.severity is worst]
+    names = [each.name for each in report.grounds]
     more = [f"+{len(names) - _MOST_NAMED}"] if len(names) > _MOST_NAMED else []
-    return "\n".join([str(worst), *names[:_MOST_NAMED], *more])
+    return "\n".join([str(report.worst), *names[:_MOST_NAMED], *more])

@@ -152,12 +152,13 @@ def _with_advice(services: Services, text: str, person: Asker) -> Iterator[None]
     try:
         yield
     except UsageError as error:
-        sweep = services.monitor.measures().sweep if services.monitor is not None else None
+        sweep = services.monitor.newest if services.monitor is not None else None
         line = slips.Line(
             text,
             services.catalog,
             services.slash,
-            sweep,
+            {vm.name for vm in sweep.vms} if sweep is not None else (),
+            {host.name for host in sweep.hosts} if sweep is not None else (),
             lambda command: _refusal(services, command, person) is None,
         )
         error.advice = join((line.guess(error), error.advice))

@@ -207,12 +207,11 @@ def _intent(
         if extra := extra_word(command.grammar, rest, error):
             advice = join((_rightly(command.grammar, rest), _write(command, slash)))
             raise UsageError(word_too_many(extra), advice) from error
-        missing = isinstance(error, click.MissingParameter)
-        meant = _as_value(command.grammar, rest) if missing else ""
-        advice = join((meant, _write(command, slash)))
-        raise UsageError(
-            slip(error, command.grammar), advice, code=MISSING if missing else ""
-        ) from error
+        said, advice = slip(error, command.grammar), _write(command, slash)
+        if isinstance(error, click.MissingParameter):
+            advice = join((_as_value(command.grammar, rest), advice))
+            raise UsageError(said, advice, code=MISSING) from error
+        raise UsageError(said, advice) from error
 
 
 def _contradict(grammar: click.Command, rest: Sequence[str]) -> None:
@@ -280,10 +279,10 @@ def _as_value(grammar: click.Command, rest: Sequence[str]) -> Message:
 def _without(grammar: click.Command, rest: Sequence[str]) -> Message:
     """What must go: where a thing is now, and all but the first of several things."""
     for at, word in enumerate(rest[:-1]):
-        if word.lower() in _FROM and is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
+        if word.lower() in _FROM | _AND and is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
+            if word.lower() in _AND:
+                return words("Ask for one at a time.")
             return words("Leave out {words}.", words=Code(shlex.join(rest[at : at + 2])))
-        if word.lower() in _AND and is_whole(grammar, [*rest[:at], *rest[at + 2 :]]):
-            return words("Ask for one at a time.")
     return ""
 
 

@@ -161,12 +161,10 @@ class Ops:
 
     def line(self, page: int) -> str:
         """The command that shows a page of the same list."""
-        flags = dict(
-            zip(OPS_FLAGS, (self.mine, self.running, self.failed, self.scheduled), strict=True)
-        )
+        flags = [flag for flag in OPS_FLAGS if getattr(self, flag.removeprefix("--"))]
         what = [self.what] if self.what else []
         turn = ["--page", str(page)] if page > 1 else []
-        return shlex.join(["ops", *what, *(name for name, on in flags.items() if on), *turn])
+        return shlex.join(["ops", *what, *flags, *turn])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -11,7 +11,6 @@ import click
 from bot.catalog import Catalog, is_operation
 from bot.domain.errors import NO_SUBCOMMAND, UNKNOWN, UsageError
 from bot.domain.message import Code, Join, Message, Names, words
-from bot.domain.metrics import Sweep
 from bot.flow.commands.parse import is_whole, several
 from bot.plugin_api import Command, Query
 
@@ -20,13 +19,14 @@ from bot.plugin_api import Command, Query
 class Line:
     """A line that was refused; ``may`` tells whether its person may use a command.
 
-    ``sweep``: what was measured last, None: nothing. No host is asked because of a slip.
+    ``vms``, ``hosts``: names, of what was measured last. No host is asked because of a slip.
     """
 
     text: str
     catalog: Catalog
     slash: str
-    sweep: Sweep | None
+    vms: Collection[str]
+    hosts: Collection[str]
     may: Callable[[Command], bool]
 
     def guess(self, error: UsageError) -> Message:
@@ -44,11 +44,12 @@ class Line:
 
     def _about_first(self, typed: Sequence[str]) -> Iterator[str]:
         """Yield lines for a name that stands before what is to be done, as ``web-1 stop``."""
-        if not typed or self._shows(typed[0]) is None:
+        shown = self._shows(typed[0]) if typed else None
+        if shown is None:
             return
         name, rest = typed[0], typed[1:]
         found = list(self._with_verb([*rest[:1], name, *rest[1:]])) if rest else []
-        yield from found or [f"{self.slash} {self._shows(name)}"]
+        yield from found or [f"{self.slash} {shown}"]
 
     def _with_verb(self, typed: Sequence[str]) -> Iterator[str]:
         for command, rest in self.catalog.guesses(typed):
@@ -68,21 +69,18 @@ class Line:
         yield from (f"{self.slash} {line}" for line in found)
 
     def _with_host(self, command: Command, rest: Sequence[str]) -> Iterator[str]:
-        hosts = {host.name for host in self.sweep.hosts} if self.sweep is not None else set[str]()
         for at, word in enumerate(rest):
-            for option in _options_for_hosts(command.grammar) if word in hosts else ():
+            for option in _options_for_hosts(command.grammar) if word in self.hosts else ():
                 line = [*rest[:at], option, *rest[at:]]
                 if is_whole(command.grammar, line):
                     yield shlex.join([*command.name.split(), *line])
 
     def _shows(self, name: str) -> str | None:
         """The command that shows a VM, a host or an operation; None where it is neither."""
-        vms = {vm.name for vm in self.sweep.vms} if self.sweep is not None else set[str]()
-        hosts = {host.name for host in self.sweep.hosts} if self.sweep is not None else set[str]()
         for command, known in (
             ("details", is_operation(name)),
-            ("vm show", name in vms),
-            ("show host", name in hosts),
+            ("vm show", name in self.vms),
+            ("show host", name in self.hosts),
         ):
             found = self.catalog.commands.get(command) if known else None
             if found is not None and self.may(found):

@@ -188,10 +188,8 @@ class HostReader:
         )
 
     def _glance(self, connection: Connection, until: float) -> Reading:
-        if self._whole is None or not self._listening.hears(connection):
-            return self._read(connection, (), until)
-        news, reading = self._whole
-        if news != self._news:
+        news, reading = self._whole or (None, None)
+        if reading is None or news != self._news or not self._listening.hears(connection):
             return self._read(connection, (), until)
         connection.getLibVersion()  # answered by its daemon, however little it is
         return replace(reading, host=replace(reading.host, seen_at=self._clock.now()))
